@@ -1,0 +1,76 @@
+//! The list of backends.
+
+use super::activations::{ColumnMut, Columns};
+use super::{ChunkF16, ChunkQ8, Format, Gathered, Queries, reference};
+use crate::team::Tile;
+use core::fmt;
+use core::ops::Range;
+
+/// A table of kernels. All tables compute the same bits; `reference.rs` says what.
+pub struct Kernels {
+    /// Name for people.
+    pub name: &'static str,
+    /// `out[c][r] = weights[r] · x[c]`; `weights` holds the rows of `out`, of `x.len` weights each.
+    pub matmul: fn(format: Format, weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>),
+    /// Quantises a column in blocks of 32 or 256; false if a value is not finite.
+    pub quantize: fn(x: &[f32], block: usize, out: ColumnMut<'_>) -> bool,
+    /// `out = x * (1 / sqrt(mean(x²) + eps)) * weight`
+    pub rms_norm: fn(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]),
+    /// `out = silu(gate) * up`
+    pub silu_mul: fn(gate: &[f32], up: &[f32], out: &mut [f32]),
+    /// f16 bits, to nearest even
+    pub to_f16: fn(x: &[f32], out: &mut [u16]),
+    /// One chunk of attention, merged into `state`; `visible` positions of the chunk, at least one.
+    pub attend_f16: fn(q: &Queries<'_>, chunk: &ChunkF16<'_>, visible: Range<usize>, state: &mut Gathered<'_>),
+    /// The same over a q8_0 chunk.
+    pub attend_q8: fn(q: &Queries<'_>, chunk: &ChunkQ8<'_>, visible: Range<usize>, state: &mut Gathered<'_>),
+}
+
+/// A set of kernels this machine can run.
+#[derive(Clone, Copy)]
+pub struct Backend(&'static Kernels);
+
+impl Backend {
+    /// The portable backend: the specification itself.
+    pub const REFERENCE: Backend = Backend(&reference::KERNELS);
+
+    pub(super) const fn new(kernels: &'static Kernels) -> Self {
+        Backend(kernels)
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        self.0.name
+    }
+
+    /// Its functions.
+    pub fn kernels(self) -> &'static Kernels {
+        self.0
+    }
+
+    /// The backends this machine can run, best first. The host asks its CPU and passes what it found.
+    pub fn all(cpu: Cpu) -> impl Iterator<Item = Backend> {
+        #[cfg(target_arch = "x86_64")]
+        let found = [cpu.avx2.map(super::Avx2::backend)];
+        #[cfg(not(target_arch = "x86_64"))]
+        let found: [Option<Backend>; 0] = {
+            let Cpu {} = cpu;
+            []
+        };
+        found.into_iter().flatten().chain([Backend::REFERENCE])
+    }
+}
+
+/// What the host found its CPU to have: one token per instruction set.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Cpu {
+    /// AVX2 and F16C.
+    #[cfg(target_arch = "x86_64")]
+    pub avx2: Option<super::Avx2>,
+}
+
+impl fmt::Debug for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Backend({})", self.name())
+    }
+}

@@ -1,0 +1,278 @@
+//! x86-64 with AVX2 and F16C.
+
+use crate::kernels::activations::{ColumnMut, Columns};
+use crate::kernels::dispatch::{Backend, Kernels};
+use crate::kernels::lanes::{self, Simd};
+use crate::kernels::quant::{Float, Format, Narrow, Visitor, Wide};
+use crate::kernels::{ChunkF16, ChunkQ8, Gathered, Queries};
+use crate::team::Tile;
+use core::arch::x86_64::*;
+use core::ops::Range;
+
+/// The proof that this CPU has AVX2 and F16C.
+#[derive(Debug, Clone, Copy)]
+pub struct Avx2(());
+
+impl Avx2 {
+    /// Makes the token.
+    ///
+    /// # Safety
+    /// The CPU and the operating system must support AVX2 and F16C (`is_x86_feature_detected!`).
+    pub unsafe fn assume() -> Self {
+        Avx2(())
+    }
+
+    /// The kernels.
+    pub fn backend(self) -> Backend {
+        Backend::new(&KERNELS)
+    }
+}
+
+backend! { Avx2, "avx2,f16c", "avx2" }
+
+/// Two registers: lanes 0..8 and 8..16.
+type Pair<T> = [T; 2];
+
+// SAFETY of every block below: the token proves AVX2 and F16C; loads and stores are unaligned and go through references to arrays
+// of exactly the register's size.
+#[allow(clippy::undocumented_unsafe_blocks)]
+impl Simd for Avx2 {
+    type Bytes = __m256i;
+    /// Eight partial sums; those of bytes 0..16 in the low half.
+    type Sums = __m256i;
+    type Ints = Pair<__m256i>;
+    type Lanes = Pair<__m256>;
+
+    #[inline(always)]
+    fn load_bytes(self, bytes: &[u8; 32]) -> __m256i {
+        unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
+    }
+
+    #[inline(always)]
+    fn nibbles(self, bytes: &[u8; 16]) -> __m256i {
+        unsafe {
+            let x = _mm_loadu_si128(bytes.as_ptr().cast());
+            let both = _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(x), _mm_srli_epi16::<4>(x));
+            _mm256_and_si256(both, _mm256_set1_epi8(15))
+        }
+    }
+
+    #[inline(always)]
+    fn and(self, a: __m256i, mask: u8) -> __m256i {
+        unsafe { _mm256_and_si256(a, _mm256_set1_epi8(mask as i8)) }
+    }
+
+    #[inline(always)]
+    fn or(self, a: __m256i, b: __m256i) -> __m256i {
+        unsafe { _mm256_or_si256(a, b) }
+    }
+
+    #[inline(always)]
+    fn shr<const N: i32>(self, a: __m256i) -> __m256i {
+        self.and(unsafe { _mm256_srli_epi16::<N>(a) }, 0xff >> N)
+    }
+
+    #[inline(always)]
+    fn shl<const N: i32>(self, a: __m256i) -> __m256i {
+        self.and(unsafe { _mm256_slli_epi16::<N>(a) }, 0xff << N)
+    }
+
+    #[inline(always)]
+    fn no_sums(self) -> __m256i {
+        unsafe { _mm256_setzero_si256() }
+    }
+
+    #[inline(always)]
+    fn add_sums(self, a: __m256i, b: __m256i) -> __m256i {
+        unsafe { _mm256_add_epi32(a, b) }
+    }
+
+    /// A pair of products is at most 2 · 127 · 127 = 32,258: the saturating i16 sum is exact.
+    #[inline(always)]
+    fn dot_unsigned(self, codes: __m256i, x: __m256i) -> __m256i {
+        unsafe { _mm256_madd_epi16(_mm256_maddubs_epi16(codes, x), _mm256_set1_epi16(1)) }
+    }
+
+    /// |code| as unsigned (up to 128) times x with the code's sign: a pair is at most 2 · 128 · 127 = 32,512.
+    #[inline(always)]
+    fn dot_signed(self, codes: __m256i, x: __m256i) -> __m256i {
+        self.dot_unsigned(unsafe { _mm256_abs_epi8(codes) }, unsafe { _mm256_sign_epi8(x, codes) })
+    }
+
+    /// The pairs of products (at most 2 · 63 · 127 = 16,002) are multiplied by their scale where `dot_unsigned` multiplies by one.
+    #[inline(always)]
+    fn dot_scaled(self, codes: __m256i, x: __m256i, scales: [i16; 2]) -> __m256i {
+        unsafe {
+            let scales = _mm256_set_m128i(_mm_set1_epi16(scales[1]), _mm_set1_epi16(scales[0]));
+            _mm256_madd_epi16(_mm256_maddubs_epi16(codes, x), scales)
+        }
+    }
+
+    #[inline(always)]
+    fn dot_words(self, a: &[i16; 16], b: &[i16; 16]) -> __m256i {
+        unsafe {
+            _mm256_madd_epi16(_mm256_loadu_si256(a.as_ptr().cast()), _mm256_loadu_si256(b.as_ptr().cast()))
+        }
+    }
+
+    /// Adds neighbours pairwise, so that eight rows of eight sums become one register of eight rows.
+    #[inline(always)]
+    fn sum_rows<const C: usize>(self, mut row: impl FnMut(usize) -> [__m256i; C]) -> [Self::Ints; C] {
+        let mut four = |first: usize| {
+            let a = hadd(row(first), row(first + 1));
+            let b = hadd(row(first + 2), row(first + 3));
+            hadd(a, b)
+        };
+        let (a, b, c, d) = (four(0), four(4), four(8), four(12));
+        core::array::from_fn(|k| [add_halves(a[k], b[k]), add_halves(c[k], d[k])])
+    }
+
+    #[inline(always)]
+    fn dot_tile(self, sums: Self::Ints, codes: &[i8; 64], x: [i8; 4]) -> Self::Ints {
+        let x = unsafe { _mm256_set1_epi32(i32::from_le_bytes(x.map(|x| x as u8))) };
+        let dot = |i: usize| unsafe {
+            let codes = _mm256_loadu_si256(codes.as_ptr().add(32 * i).cast());
+            _mm256_add_epi32(sums[i], self.dot_signed(codes, x))
+        };
+        [dot(0), dot(1)]
+    }
+
+    #[inline(always)]
+    fn splat_int(self, a: i32) -> Self::Ints {
+        [unsafe { _mm256_set1_epi32(a) }; 2]
+    }
+
+    #[inline(always)]
+    fn sub_ints(self, a: Self::Ints, b: Self::Ints) -> Self::Ints {
+        unsafe { [_mm256_sub_epi32(a[0], b[0]), _mm256_sub_epi32(a[1], b[1])] }
+    }
+
+    #[inline(always)]
+    fn to_lanes(self, a: Self::Ints) -> Self::Lanes {
+        a.map(|a| unsafe { _mm256_cvtepi32_ps(a) })
+    }
+
+    #[inline(always)]
+    fn load(self, x: &[f32; 16]) -> Self::Lanes {
+        unsafe { [_mm256_loadu_ps(x.as_ptr()), _mm256_loadu_ps(x.as_ptr().add(8))] }
+    }
+
+    #[inline(always)]
+    fn load_le(self, x: &[u8; 64]) -> Self::Lanes {
+        unsafe { [_mm256_loadu_ps(x.as_ptr().cast()), _mm256_loadu_ps(x.as_ptr().add(32).cast())] }
+    }
+
+    #[inline(always)]
+    fn load_f16(self, x: &[u16; 16]) -> Self::Lanes {
+        unsafe { from_f16(_mm256_loadu_si256(x.as_ptr().cast())) }
+    }
+
+    #[inline(always)]
+    fn load_f16_le(self, x: &[u8; 32]) -> Self::Lanes {
+        unsafe { from_f16(_mm256_loadu_si256(x.as_ptr().cast())) }
+    }
+
+    #[inline(always)]
+    fn gather_f16(self, f: impl Fn(usize) -> u16) -> Self::Lanes {
+        let g = |i: usize| f(i) as i16;
+        let half = |i: usize| unsafe {
+            _mm256_cvtph_ps(_mm_set_epi16(
+                g(i + 7),
+                g(i + 6),
+                g(i + 5),
+                g(i + 4),
+                g(i + 3),
+                g(i + 2),
+                g(i + 1),
+                g(i),
+            ))
+        };
+        [half(0), half(8)]
+    }
+
+    #[inline(always)]
+    fn to_f16(self, a: Self::Lanes) -> [u16; 16] {
+        let mut out = [0u16; 16];
+        for (i, a) in a.into_iter().enumerate() {
+            unsafe {
+                let halves = _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(a);
+                _mm_storeu_si128(out.as_mut_ptr().add(8 * i).cast(), halves);
+            }
+        }
+        out
+    }
+
+    #[inline(always)]
+    fn store(self, a: Self::Lanes) -> [f32; 16] {
+        let mut out = [0.0; 16];
+        unsafe {
+            _mm256_storeu_ps(out.as_mut_ptr(), a[0]);
+            _mm256_storeu_ps(out.as_mut_ptr().add(8), a[1]);
+        }
+        out
+    }
+
+    #[inline(always)]
+    fn splat(self, a: f32) -> Self::Lanes {
+        [unsafe { _mm256_set1_ps(a) }; 2]
+    }
+
+    #[inline(always)]
+    fn add(self, a: Self::Lanes, b: Self::Lanes) -> Self::Lanes {
+        unsafe { [_mm256_add_ps(a[0], b[0]), _mm256_add_ps(a[1], b[1])] }
+    }
+
+    #[inline(always)]
+    fn mul(self, a: Self::Lanes, b: Self::Lanes) -> Self::Lanes {
+        unsafe { [_mm256_mul_ps(a[0], b[0]), _mm256_mul_ps(a[1], b[1])] }
+    }
+
+    #[inline(always)]
+    fn div(self, a: Self::Lanes, b: Self::Lanes) -> Self::Lanes {
+        unsafe { [_mm256_div_ps(a[0], b[0]), _mm256_div_ps(a[1], b[1])] }
+    }
+
+    #[inline(always)]
+    fn max(self, a: Self::Lanes, b: Self::Lanes) -> Self::Lanes {
+        unsafe { [_mm256_max_ps(a[0], b[0]), _mm256_max_ps(a[1], b[1])] }
+    }
+
+    #[inline(always)]
+    fn round(self, a: Self::Lanes) -> [i32; 16] {
+        let mut out = [0; 16];
+        unsafe {
+            _mm256_storeu_si256(out.as_mut_ptr().cast(), _mm256_cvtps_epi32(a[0]));
+            _mm256_storeu_si256(out.as_mut_ptr().add(8).cast(), _mm256_cvtps_epi32(a[1]));
+        }
+        out
+    }
+
+    #[inline(always)]
+    fn reduce_add(self, a: Self::Lanes) -> f32 {
+        unsafe {
+            let eight = _mm256_add_ps(a[0], a[1]);
+            let four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+            let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+        }
+    }
+}
+
+#[inline(always)]
+fn hadd<const C: usize>(a: [__m256i; C], b: [__m256i; C]) -> [__m256i; C] {
+    // SAFETY: called only from the methods of Avx2.
+    core::array::from_fn(|k| unsafe { _mm256_hadd_epi32(a[k], b[k]) })
+}
+
+/// Rows 0..4 in `a` and 4..8 in `b`, each with two half sums: the total of each row.
+#[inline(always)]
+fn add_halves(a: __m256i, b: __m256i) -> __m256i {
+    // SAFETY: called only from the methods of Avx2.
+    unsafe { _mm256_add_epi32(_mm256_permute2x128_si256::<0x20>(a, b), _mm256_permute2x128_si256::<0x31>(a, b)) }
+}
+
+#[inline(always)]
+fn from_f16(x: __m256i) -> Pair<__m256> {
+    // SAFETY: called only from the methods of Avx2.
+    unsafe { [_mm256_cvtph_ps(_mm256_castsi256_si128(x)), _mm256_cvtph_ps(_mm256_extracti128_si256::<1>(x))] }
+}

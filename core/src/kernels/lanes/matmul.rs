@@ -1,0 +1,226 @@
+//! Matrix times columns, in place from the file's blocks: 16 rows at a time, lanes are rows.
+//!
+//! ```text
+//!   for 16 rows, for C columns:
+//!       for each block:  isum[row] = codes(row) · x          exact, transposed so that a lane is a row
+//!                        acc = acc + (dw * dx) * f32(isum)    one chain per (row, column), in block order
+//! ```
+//! Past the last row, the last row is computed again and dropped.
+
+use super::Simd;
+use crate::kernels::activations::{Column, Columns};
+use crate::kernels::quant::{F16, Float, Narrow, Wide};
+use crate::team::Tile;
+use core::array::from_fn;
+
+/// Rows of a matrix as blocks: (rows, blocks in a row).
+struct Rows<'a, B> {
+    blocks: &'a [B],
+    per_row: usize,
+    rows: usize,
+}
+
+impl<'a, B: bytemuck::Pod> Rows<'a, B> {
+    #[inline(always)]
+    fn new(bytes: &'a [u8], rows: usize) -> Self {
+        let blocks: &[B] = bytemuck::cast_slice(bytes);
+        Rows { blocks, per_row: blocks.len() / rows, rows }
+    }
+
+    /// The 16 rows from `first`, the last one repeated past the end.
+    #[inline(always)]
+    fn group(&self, first: usize) -> [&'a [B]; 16] {
+        from_fn(|r| &self.blocks[(first + r).min(self.rows - 1) * self.per_row..][..self.per_row])
+    }
+}
+
+/// Calls `$kernel::<C>(first column)` for groups of 4 columns, then for what is left.
+macro_rules! column_groups {
+    ($n:expr, |$c:ident, $width:ident| $body:expr) => {{
+        let n = $n;
+        let mut $c = 0;
+        while $c + 4 <= n {
+            const $width: usize = 4;
+            $body;
+            $c += 4;
+        }
+        if $c + 2 <= n {
+            const $width: usize = 2;
+            $body;
+            $c += 2;
+        }
+        if $c < n {
+            const $width: usize = 1;
+            $body;
+        }
+    }};
+}
+
+/// `out[c][r] = weights[r] · x[c]` for formats of blocks of 32. `weights` holds the rows of `out`.
+#[inline(always)]
+pub(in crate::kernels) fn matmul_narrow<S: Simd, F: Narrow>(s: S, weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>) {
+    let rows = Rows::<F::Block>::new(weights, out.rows());
+    for first in (0..rows.rows).step_by(16) {
+        let group = rows.group(first);
+        column_groups!(x.n, |c, C| {
+            let columns: [Column<'_>; C] = from_fn(|k| x.narrow(c + k));
+            write(s, out, first, c, narrow_group::<S, F, C>(s, &group, &columns));
+        });
+    }
+}
+
+#[inline(always)]
+fn narrow_group<S: Simd, F: Narrow, const C: usize>(
+    s: S,
+    rows: &[&[F::Block]; 16],
+    columns: &[Column<'_>; C],
+) -> [S::Lanes; C] {
+    let mut acc = [s.splat(0.0); C];
+    for b in 0..rows[0].len() {
+        let x: [S::Bytes; C] = from_fn(|c| s.load_bytes(bytes32(columns[c].qs, b)));
+        let isum = s.sum_rows(|r| {
+            let codes = F::codes(s, &rows[r][b]);
+            x.map(|x| if F::UNSIGNED { s.dot_unsigned(codes, x) } else { s.dot_signed(codes, x) })
+        });
+        let dw = s.gather_f16(|r| F::scale(&rows[r][b]).bits());
+        for c in 0..C {
+            let (dx, xsum) = (s.splat(columns[c].scales[b]), i32::from(columns[c].sums[b]));
+            let isum = if F::OFFSET == 0 { isum[c] } else { s.sub_ints(isum[c], s.splat_int(F::OFFSET * xsum)) };
+            acc[c] = s.add(acc[c], s.mul(s.mul(dw, dx), s.to_lanes(isum)));
+        }
+        if F::HAS_MIN {
+            let mw = s.gather_f16(|r| F::min(&rows[r][b]).bits());
+            for c in 0..C {
+                let (dx, xsum) = (s.splat(columns[c].scales[b]), s.splat(f32::from(columns[c].sums[b])));
+                acc[c] = s.add(acc[c], s.mul(s.mul(mw, dx), xsum));
+            }
+        }
+    }
+    acc
+}
+
+/// [`matmul_narrow`] for the K formats.
+#[inline(always)]
+pub(in crate::kernels) fn matmul_wide<S: Simd, F: Wide>(s: S, weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>) {
+    let rows = Rows::<F::Block>::new(weights, out.rows());
+    for first in (0..rows.rows).step_by(16) {
+        let group = rows.group(first);
+        column_groups!(x.n, |c, C| {
+            let columns: [Column<'_>; C] = from_fn(|k| x.wide(c + k));
+            write(s, out, first, c, wide_group::<S, F, C>(s, &group, &columns));
+        });
+    }
+}
+
+#[inline(always)]
+fn wide_group<S: Simd, F: Wide, const C: usize>(
+    s: S,
+    rows: &[&[F::Block]; 16],
+    columns: &[Column<'_>; C],
+) -> [S::Lanes; C] {
+    let mut acc = [s.splat(0.0); C];
+    for b in 0..rows[0].len() {
+        let xsums: [&[i16; 16]; C] = from_fn(|c| array(columns[c].sums, b));
+        let isum = s.sum_rows(|r| wide_sums::<S, F, C>(s, &rows[r][b], b, columns));
+        let dw = s.gather_f16(|r| F::scale(&rows[r][b]).bits());
+        for c in 0..C {
+            let dx = s.splat(columns[c].scales[b]);
+            acc[c] = s.add(acc[c], s.mul(s.mul(dw, dx), s.to_lanes(isum[c])));
+        }
+        if F::HAS_MIN {
+            let msum = s.sum_rows(|r| {
+                let mins = F::sub_scales(&rows[r][b]).1;
+                xsums.map(|xsum| s.dot_words(&mins, xsum))
+            });
+            let mw = s.gather_f16(|r| F::min(&rows[r][b]).bits() ^ F16::SIGN);
+            for c in 0..C {
+                let dx = s.splat(columns[c].scales[b]);
+                acc[c] = s.add(acc[c], s.mul(s.mul(mw, dx), s.to_lanes(msum[c])));
+            }
+        }
+    }
+    acc
+}
+
+/// The partial sums of one row's block `b`: sub-scale times (code - OFFSET) times x.
+#[inline(always)]
+fn wide_sums<S: Simd, F: Wide, const C: usize>(
+    s: S,
+    block: &F::Block,
+    b: usize,
+    columns: &[Column<'_>; C],
+) -> [S::Sums; C] {
+    let scales = F::sub_scales(block).0;
+    let mut sums: [S::Sums; C] = if F::OFFSET == 0 {
+        [s.no_sums(); C]
+    } else {
+        // |scale| ≤ 128 and OFFSET ≤ 32: the product fits an i16.
+        let offsets = scales.map(|scale| scale.wrapping_mul(-(F::OFFSET as i16)));
+        from_fn(|c| s.dot_words(&offsets, array(columns[c].sums, b)))
+    };
+    for j in 0..8 {
+        let codes = F::codes(s, block, j);
+        for c in 0..C {
+            let x = s.load_bytes(bytes32(columns[c].qs, 8 * b + j));
+            sums[c] = s.add_sums(sums[c], s.dot_scaled(codes, x, [scales[2 * j], scales[2 * j + 1]]));
+        }
+    }
+    sums
+}
+
+/// [`matmul_narrow`] for float weights: 16 lanes along the row, then the fixed tree.
+#[inline(always)]
+pub(in crate::kernels) fn matmul_float<S: Simd, F: Float>(s: S, weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>) {
+    let rows = Rows::<F::Block>::new(weights, out.rows());
+    for r in 0..rows.rows {
+        let row = &rows.blocks[r * rows.per_row..][..rows.per_row];
+        column_groups!(x.n, |c, C| {
+            let columns: [&[f32]; C] = from_fn(|k| x.floats(c + k));
+            for (k, dot) in float_dots::<S, F, C>(s, row, &columns).into_iter().enumerate() {
+                out.column(c + k)[r] = dot;
+            }
+        });
+    }
+}
+
+#[inline(always)]
+fn float_dots<S: Simd, F: Float, const C: usize>(s: S, row: &[F::Block], columns: &[&[f32]; C]) -> [f32; C] {
+    let mut acc = [s.splat(0.0); C];
+    let (whole, rest) = row.as_chunks::<16>();
+    for (i, blocks) in whole.iter().enumerate() {
+        let w = F::lanes(s, blocks);
+        for c in 0..C {
+            acc[c] = s.add(acc[c], s.mul(w, s.load(array(columns[c], i))));
+        }
+    }
+    if !rest.is_empty() {
+        let zero: F::Block = bytemuck::Zeroable::zeroed();
+        let w = F::lanes(s, &from_fn(|i| rest.get(i).copied().unwrap_or(zero)));
+        for c in 0..C {
+            let tail = &columns[c][whole.len() * 16..];
+            acc[c] = s.add(acc[c], s.mul(w, s.load(&from_fn(|i| tail.get(i).copied().unwrap_or(0.0)))));
+        }
+    }
+    acc.map(|a| s.reduce_add(a))
+}
+
+#[inline(always)]
+fn write<S: Simd, const C: usize>(s: S, out: &mut Tile<'_>, first: usize, column: usize, acc: [S::Lanes; C]) {
+    for (c, acc) in acc.into_iter().enumerate() {
+        let out = &mut out.column(column + c)[first..];
+        let n = out.len().min(16);
+        out[..n].copy_from_slice(&s.store(acc)[..n]);
+    }
+}
+
+/// Block `b` of 32 codes.
+#[inline(always)]
+fn bytes32(qs: &[i8], b: usize) -> &[u8; 32] {
+    bytemuck::cast_ref::<[i8; 32], [u8; 32]>(array(qs, b))
+}
+
+/// Elements `N * i..N * (i + 1)`.
+#[inline(always)]
+pub(super) fn array<T, const N: usize>(x: &[T], i: usize) -> &[T; N] {
+    x[N * i..][..N].try_into().expect("a slice of N elements")
+}

@@ -1,0 +1,74 @@
+//! Every kernel once, over [`Simd`].
+//!
+//! An instruction set supplies the trait (a file in `isa/`); the algorithms here are `#[inline(always)]`, so that they are compiled
+//! inside the instruction set's own functions.
+
+mod attention;
+mod floats;
+mod matmul;
+
+pub(super) use attention::{attend_f16, attend_q8};
+pub(super) use floats::{quantize, rms_norm, silu_mul, to_f16};
+pub(super) use matmul::{matmul_float, matmul_narrow, matmul_wide};
+
+/// An instruction set, as the operations the kernels need. A value of the type is the proof that the CPU has it.
+///
+/// Widths are fixed and virtual: 16 f32 lanes are one AVX-512 register, two of AVX2 or four of NEON and wasm; the results are the
+/// same. Integer operations are exact. `shl`, `shr` work on bytes.
+pub trait Simd: Copy + Send + Sync + 'static {
+    /// 32 bytes: the codes of 32 weights, or 32 int8 activations.
+    type Bytes: Copy;
+    /// i32 partial sums of one row, in any number and order.
+    type Sums: Copy;
+    /// 16 x i32, a lane a row or position.
+    type Ints: Copy;
+    /// 16 x f32.
+    type Lanes: Copy;
+
+    fn load_bytes(self, bytes: &[u8; 32]) -> Self::Bytes;
+    /// The low nibbles, then the high nibbles.
+    fn nibbles(self, bytes: &[u8; 16]) -> Self::Bytes;
+    fn and(self, a: Self::Bytes, mask: u8) -> Self::Bytes;
+    fn or(self, a: Self::Bytes, b: Self::Bytes) -> Self::Bytes;
+    fn shr<const N: i32>(self, a: Self::Bytes) -> Self::Bytes;
+    fn shl<const N: i32>(self, a: Self::Bytes) -> Self::Bytes;
+
+    fn no_sums(self) -> Self::Sums;
+    fn add_sums(self, a: Self::Sums, b: Self::Sums) -> Self::Sums;
+    /// Sum of products; codes 0..=127 by i8 -127..=127.
+    fn dot_unsigned(self, codes: Self::Bytes, x: Self::Bytes) -> Self::Sums;
+    /// Sum of products; codes -128..=127 by i8 -127..=127.
+    fn dot_signed(self, codes: Self::Bytes, x: Self::Bytes) -> Self::Sums;
+    /// `dot_unsigned`, the first 16 products times `scales[0]`, the others times `scales[1]`; |scale| ≤ 128, codes ≤ 63.
+    fn dot_scaled(self, codes: Self::Bytes, x: Self::Bytes, scales: [i16; 2]) -> Self::Sums;
+    /// Sum of products of 16 i16.
+    fn dot_words(self, a: &[i16; 16], b: &[i16; 16]) -> Self::Sums;
+    /// Calls `row` for 0..16 and sums what it returns: lane r is the total of row r; for `C` columns at once.
+    fn sum_rows<const C: usize>(self, row: impl FnMut(usize) -> [Self::Sums; C]) -> [Self::Ints; C];
+
+    /// Lane l is the dot of codes `4l..4l + 4` (64 i8) and `x` (4 i8), added to `sums`.
+    fn dot_tile(self, sums: Self::Ints, codes: &[i8; 64], x: [i8; 4]) -> Self::Ints;
+    fn splat_int(self, a: i32) -> Self::Ints;
+    fn sub_ints(self, a: Self::Ints, b: Self::Ints) -> Self::Ints;
+    /// Nearest f32, ties to even.
+    fn to_lanes(self, a: Self::Ints) -> Self::Lanes;
+
+    fn load(self, x: &[f32; 16]) -> Self::Lanes;
+    fn load_le(self, x: &[u8; 64]) -> Self::Lanes;
+    fn load_f16(self, x: &[u16; 16]) -> Self::Lanes;
+    fn load_f16_le(self, x: &[u8; 32]) -> Self::Lanes;
+    /// The f16 bits `f(0)..f(15)` as f32.
+    fn gather_f16(self, f: impl Fn(usize) -> u16) -> Self::Lanes;
+    /// Rounded to f16, to nearest even.
+    fn to_f16(self, a: Self::Lanes) -> [u16; 16];
+    fn store(self, a: Self::Lanes) -> [f32; 16];
+    fn splat(self, a: f32) -> Self::Lanes;
+    fn add(self, a: Self::Lanes, b: Self::Lanes) -> Self::Lanes;
+    fn mul(self, a: Self::Lanes, b: Self::Lanes) -> Self::Lanes;
+    fn div(self, a: Self::Lanes, b: Self::Lanes) -> Self::Lanes;
+    fn max(self, a: Self::Lanes, b: Self::Lanes) -> Self::Lanes;
+    /// Nearest integer of |x| < 2^31, ties to even.
+    fn round(self, a: Self::Lanes) -> [i32; 16];
+    /// The fixed tree: lane k + lane k + 8, then 4, 2, 1.
+    fn reduce_add(self, a: Self::Lanes) -> f32;
+}

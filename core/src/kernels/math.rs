@@ -1,0 +1,140 @@
+//! Scalar functions, defined by `docs/numerics.md`, "Functions": one sequence of single-rounded operations that every
+//! SIMD backend repeats lane by lane, so that all of them give the same bits.
+
+/// `e^x` in f32, within 2 ulp for `-87 <= x <= 88`; 0 below -87, `exp(88)` above 88. `exp(0) == 1` exactly.
+///
+/// `x` must not be NaN (the contract makes non-finite activations an error before they get here); infinities are
+/// clamped like any other value. Source: Cephes' `expf`, without its fused or table variants.
+#[inline]
+pub fn exp(x: f32) -> f32 {
+    if x < EXP_LOWEST {
+        return 0.0;
+    }
+    let x = if x > EXP_HIGHEST { EXP_HIGHEST } else { x };
+    // Adding 1.5 * 2^23 leaves no bits for a fraction: the sum is rounded to an integer, ties to even.
+    let n = (x * LOG2_E + ROUNDER) - ROUNDER;
+    let r = (x - n * LN2_HIGH) - n * LN2_LOW;
+    let mut p = EXP_POLY[0];
+    for c in &EXP_POLY[1..] {
+        p = p * r + c;
+    }
+    ((p * (r * r) + r) + 1.0) * power_of_two(n as i32)
+}
+
+/// `g / (1 + e^-g)`, the activation of a gated unit (SwiGLU is `silu(gate) * up`).
+///
+/// Below -88 the divisor stays at `1 + exp(88)`, so the result is a tiny negative number instead of a rounded zero.
+#[inline]
+pub fn silu(g: f32) -> f32 {
+    g / (1.0 + exp(-g))
+}
+
+/// Square root, correctly rounded (`core` has none without std).
+#[inline]
+pub fn sqrt(x: f32) -> f32 {
+    libm::sqrtf(x)
+}
+
+/// Below this `exp` is 0: the smallest results stay normal numbers.
+pub const EXP_LOWEST: f32 = -87.0;
+/// Above this the argument of `exp` is replaced by it: 2^n stays finite.
+pub const EXP_HIGHEST: f32 = 88.0;
+/// log2(e).
+pub const LOG2_E: f32 = f32::from_bits(0x3FB8_AA3B);
+/// 1.5 * 2^23: see [`exp`].
+pub const ROUNDER: f32 = 12_582_912.0;
+/// ln 2 to 9 bits, so that its product with an integer below 2^8 is exact.
+pub const LN2_HIGH: f32 = f32::from_bits(0x3F31_8000);
+/// ln 2 minus [`LN2_HIGH`].
+pub const LN2_LOW: f32 = f32::from_bits(0xB95E_8083);
+/// `(e^r - 1 - r) / r^2` on |r| <= ln 2 / 2, highest power first.
+pub const EXP_POLY: [f32; 6] = [
+    f32::from_bits(0x3950_6967),
+    f32::from_bits(0x3AB7_43CE),
+    f32::from_bits(0x3C08_8908),
+    f32::from_bits(0x3D2A_A9C1),
+    f32::from_bits(0x3E2A_AAAA),
+    f32::from_bits(0x3F00_0000),
+];
+
+/// 2^n for -126 <= n <= 127, which is what `exp` can ask for.
+#[inline]
+fn power_of_two(n: i32) -> f32 {
+    f32::from_bits(((n + 127) as u32) << 23)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Distance from the true value in units of the last place of the true value rounded to f32.
+    fn ulps(got: f32, truth: f64) -> f64 {
+        let near = truth as f32;
+        let ulp = f64::from(f32::from_bits(near.to_bits() + 1)) - f64::from(near);
+        (f64::from(got) - truth).abs() / ulp
+    }
+
+    #[test]
+    fn exp_is_within_two_ulps_of_libm() {
+        let mut worst = (0.0, 0.0);
+        for i in 0..=1_750_000 {
+            let x = -87.0 + i as f32 * 1e-4;
+            if x <= 88.0 {
+                let error = ulps(exp(x), libm::exp(f64::from(x)));
+                worst = if error > worst.0 { (error, x) } else { worst };
+            }
+        }
+        assert!(worst.0 < 2.0, "{} ulp at {}", worst.0, worst.1);
+    }
+
+    #[test]
+    fn exp_near_zero() {
+        assert_eq!(exp(0.0).to_bits(), 1f32.to_bits());
+        assert_eq!(exp(-0.0).to_bits(), 1f32.to_bits());
+        let mut x = 1f32;
+        while x > 0.0 {
+            assert!(ulps(exp(x), libm::exp(f64::from(x))) < 2.0, "{x}");
+            assert!(ulps(exp(-x), libm::exp(f64::from(-x))) < 2.0, "-{x}");
+            x *= 0.5; // down to the denormals
+        }
+        assert_eq!(exp(f32::from_bits(1)), 1.0);
+    }
+
+    #[test]
+    fn exp_at_its_bounds() {
+        assert_eq!(exp(-87.000_01), 0.0);
+        assert_eq!(exp(f32::MIN), 0.0);
+        assert_eq!(exp(f32::NEG_INFINITY), 0.0);
+        assert!(exp(-87.0).is_normal());
+        assert!(exp(88.0).is_finite());
+        assert_eq!(exp(88.000_01), exp(88.0));
+        assert_eq!(exp(f32::MAX), exp(88.0));
+        assert_eq!(exp(f32::INFINITY), exp(88.0));
+    }
+
+    #[test]
+    fn constants_are_the_numbers_they_stand_for() {
+        assert_eq!(LOG2_E, core::f32::consts::LOG2_E);
+        assert!((f64::from(LN2_HIGH) + f64::from(LN2_LOW) - core::f64::consts::LN_2).abs() < 1e-11);
+        // LN2_HIGH has at most 9 significant bits, and n at most 8: the product fits the 24 of an f32.
+        assert_eq!(LN2_HIGH.to_bits() & ((1 << 15) - 1), 0);
+        // Cephes' fit is close to the Taylor series 1/2!, 1/3!, ...
+        for (c, factorial) in EXP_POLY.iter().rev().zip([2.0, 6.0, 24.0, 120.0, 720.0, 5040.0]) {
+            assert!((c * factorial - 1.0).abs() < 0.01, "{c}");
+        }
+    }
+
+    #[test]
+    fn silu_against_libm() {
+        assert_eq!(silu(0.0), 0.0);
+        for i in -8_000..=8_000 {
+            let g = i as f32 * 0.01;
+            let truth = f64::from(g) / (1.0 + libm::exp(-f64::from(g)));
+            assert!((f64::from(silu(g)) - truth).abs() <= truth.abs() * 1e-6, "{g}: {} {truth}", silu(g));
+        }
+        assert_eq!(silu(100.0), 100.0);
+        assert!(silu(f32::MAX) == f32::MAX);
+        let tail = silu(-1e4);
+        assert!(tail <= 0.0 && tail > -1e-30, "{tail}");
+    }
+}

@@ -1,0 +1,103 @@
+//! All hot loops. They know blocks, columns and chunks, and nothing of models or sessions.
+//!
+//! ```text
+//!   quant/      one file a format: block layout, integer weights, dequantise          ─┐
+//!   reference   every kernel naively: the specification, and the portable backend      ├─► dispatch: Backend
+//!   lanes/      every kernel once, over the `Simd` trait                               │
+//!   isa/        one file an instruction set: intrinsics behind `Simd`                 ─┘
+//! ```
+//!
+//! A [`Backend`] is a table of functions. All backends give the same bits (`docs/numerics.md`), which the tests check with `==`
+//! by enumerating [`Backend::all`] and [`Format::ALL`].
+
+pub mod activations;
+mod dispatch;
+mod isa;
+mod lanes;
+pub mod math;
+pub mod quant;
+mod reference;
+
+pub use activations::{Activations, Columns, quantize_column};
+pub use dispatch::{Backend, Cpu, Kernels};
+pub use isa::FloatEnv;
+#[cfg(target_arch = "x86_64")]
+pub use isa::avx2::Avx2;
+pub use quant::{Format, Operand, Operands};
+
+use core::ops::Range;
+
+/// A weight matrix in its file format: `rows` outputs of `cols` inputs, row after row.
+#[derive(Debug, Clone, Copy)]
+pub struct Matrix<'a> {
+    /// Format of the blocks.
+    pub format: Format,
+    /// Inputs, a multiple of the format's block.
+    pub cols: usize,
+    /// (rows, cols / block, bytes of a block)
+    pub bytes: &'a [u8],
+}
+
+impl<'a> Matrix<'a> {
+    /// The bytes of one row.
+    pub fn row(&self, row: usize) -> &'a [u8] {
+        let len = self.format.row_bytes(self.cols);
+        &self.bytes[row * len..][..len]
+    }
+
+    /// The bytes of some rows.
+    pub fn rows(&self, rows: Range<usize>) -> &'a [u8] {
+        let len = self.format.row_bytes(self.cols);
+        &self.bytes[rows.start * len..rows.end * len]
+    }
+}
+
+/// The query heads that share one key/value head, for one token.
+#[derive(Debug, Clone, Copy)]
+pub struct Queries<'a> {
+    /// (heads, head_dim), after RoPE
+    pub q: &'a [f32],
+    /// Width of a head.
+    pub head_dim: usize,
+    /// Scores are multiplied by this.
+    pub scale: f32,
+}
+
+/// What attention has gathered so far, chunk after chunk: per head the maximum, the sum, and the weighted values.
+#[derive(Debug)]
+pub struct Gathered<'a> {
+    /// (heads): -inf before the first chunk
+    pub max: &'a mut [f32],
+    /// (heads)
+    pub sum: &'a mut [f32],
+    /// (heads, padded head_dim)
+    pub out: &'a mut [f32],
+}
+
+/// Positions in a chunk of attention and in a block of the KV cache.
+pub const CHUNK: usize = 256;
+
+/// Positions in a tile of keys.
+pub const TILE: usize = 16;
+
+/// One chunk of one key/value head in f16. Keys lie in tiles of 16 positions, so that a lane is a position; values lie row by row.
+#[derive(Debug, Clone, Copy)]
+pub struct ChunkF16<'a> {
+    /// (CHUNK / TILE, head_dim, TILE), f16 bits
+    pub keys: &'a [u16],
+    /// (CHUNK, padded head_dim), f16 bits
+    pub values: &'a [u16],
+}
+
+/// One chunk of one key/value head in q8_0: int8 codes, an f16 scale per 32 of a head.
+#[derive(Debug, Clone, Copy)]
+pub struct ChunkQ8<'a> {
+    /// (CHUNK / TILE, padded head_dim / 4, TILE, 4)
+    pub keys: &'a [i8],
+    /// (CHUNK / TILE, padded head_dim / 32, TILE), f16 bits
+    pub key_scales: &'a [u16],
+    /// (CHUNK, padded head_dim)
+    pub values: &'a [i8],
+    /// (CHUNK, padded head_dim / 32), f16 bits
+    pub value_scales: &'a [u16],
+}

@@ -1,0 +1,50 @@
+//! Q4_0: 32 weights in 18 bytes: `d * (nibble - 8)`. Byte i holds weight i in its low and weight i + 16 in its high nibble.
+
+use super::{Blocks, F16, Narrow};
+use crate::kernels::lanes::Simd;
+
+/// The format.
+pub struct Q4_0;
+
+/// `block_q4_0` of ggml.
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
+pub struct Block {
+    d: F16,
+    qs: [u8; 16],
+}
+
+const _: () = assert!(size_of::<Block>() == 18);
+
+impl Blocks for Q4_0 {
+    type Block = Block;
+    const LEN: usize = 32;
+
+    fn dequantize(block: &Block, out: &mut [f32]) {
+        let d = block.d.to_f32();
+        for (i, out) in out.iter_mut().enumerate() {
+            *out = d * Self::weight(block, i) as f32;
+        }
+    }
+}
+
+impl Narrow for Q4_0 {
+    const HAS_MIN: bool = false;
+    const OFFSET: i32 = 8;
+    const UNSIGNED: bool = true;
+
+    fn weight(block: &Block, i: usize) -> i32 {
+        let nibble = if i < 16 { block.qs[i] & 15 } else { block.qs[i - 16] >> 4 };
+        i32::from(nibble) - 8
+    }
+
+    #[inline(always)]
+    fn scale(block: &Block) -> F16 {
+        block.d
+    }
+
+    #[inline(always)]
+    fn codes<S: Simd>(s: S, block: &Block) -> S::Bytes {
+        s.nibbles(&block.qs)
+    }
+}

@@ -1,0 +1,55 @@
+//! Q4_1: 32 weights in 20 bytes: `d * nibble + m`, nibbles as in Q4_0.
+
+use super::{Blocks, F16, Narrow};
+use crate::kernels::lanes::Simd;
+
+/// The format.
+pub struct Q4_1;
+
+/// `block_q4_1` of ggml.
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
+pub struct Block {
+    d: F16,
+    m: F16,
+    qs: [u8; 16],
+}
+
+const _: () = assert!(size_of::<Block>() == 20);
+
+impl Blocks for Q4_1 {
+    type Block = Block;
+    const LEN: usize = 32;
+
+    fn dequantize(block: &Block, out: &mut [f32]) {
+        let (d, m) = (block.d.to_f32(), block.m.to_f32());
+        for (i, out) in out.iter_mut().enumerate() {
+            *out = d * Self::weight(block, i) as f32 + m;
+        }
+    }
+}
+
+impl Narrow for Q4_1 {
+    const HAS_MIN: bool = true;
+    const OFFSET: i32 = 0;
+    const UNSIGNED: bool = true;
+
+    fn weight(block: &Block, i: usize) -> i32 {
+        i32::from(if i < 16 { block.qs[i] & 15 } else { block.qs[i - 16] >> 4 })
+    }
+
+    #[inline(always)]
+    fn scale(block: &Block) -> F16 {
+        block.d
+    }
+
+    #[inline(always)]
+    fn min(block: &Block) -> F16 {
+        block.m
+    }
+
+    #[inline(always)]
+    fn codes<S: Simd>(s: S, block: &Block) -> S::Bytes {
+        s.nibbles(&block.qs)
+    }
+}

@@ -1,0 +1,49 @@
+//! Q8_0: 32 weights in 34 bytes: `d * i8`.
+
+use super::{Blocks, F16, Narrow};
+use crate::kernels::lanes::Simd;
+
+/// The format.
+pub struct Q8_0;
+
+/// `block_q8_0` of ggml.
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
+pub struct Block {
+    d: F16,
+    qs: [u8; 32],
+}
+
+const _: () = assert!(size_of::<Block>() == 34);
+
+impl Blocks for Q8_0 {
+    type Block = Block;
+    const LEN: usize = 32;
+
+    fn dequantize(block: &Block, out: &mut [f32]) {
+        let d = block.d.to_f32();
+        for (out, &q) in out.iter_mut().zip(&block.qs) {
+            *out = d * f32::from(q as i8);
+        }
+    }
+}
+
+impl Narrow for Q8_0 {
+    const HAS_MIN: bool = false;
+    const OFFSET: i32 = 0;
+    const UNSIGNED: bool = false;
+
+    fn weight(block: &Block, i: usize) -> i32 {
+        i32::from(block.qs[i] as i8)
+    }
+
+    #[inline(always)]
+    fn scale(block: &Block) -> F16 {
+        block.d
+    }
+
+    #[inline(always)]
+    fn codes<S: Simd>(s: S, block: &Block) -> S::Bytes {
+        s.load_bytes(&block.qs)
+    }
+}
