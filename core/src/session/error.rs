@@ -1,0 +1,20 @@
+/// Why tokens could not be fed. The sessions are as they were before the call.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A context the model cannot have.
+    #[error("a context of {asked} tokens: the model allows 1 to {trained}")]
+    Context { asked: usize, trained: usize },
+    /// More tokens than fit.
+    #[error("{tokens} more tokens do not fit: {used} of {context} are used")]
+    ContextFull { tokens: usize, used: usize, context: usize },
+    /// A token id outside the vocabulary.
+    #[error("token {token} is not in the vocabulary of {vocab}")]
+    Token { token: u32, vocab: usize },
+    /// A session that was made for another model.
+    #[error("the session was made for another model")]
+    OtherModel,
+    /// A NaN or infinity turned up: the weights are broken, or the model overflows.
+    #[error("a value is not finite in {stage} of layer {layer}: the weights are damaged or overflow")]
+    NotFinite { stage: &'static str, layer: usize },
+}

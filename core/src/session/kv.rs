@@ -1,0 +1,202 @@
+//! The KV cache: blocks of 256 positions, allocated as positions come; each block is one chunk of attention.
+//!
+//! Layouts (`kernels::ChunkF16`, `kernels::ChunkQ8`): keys in tiles of 16 positions, so that attention's lanes are positions; values row
+//! by row. A head is padded with zeros to 16 (f16) or 32 (q8_0) dimensions. Allocated memory is zero, and the operating system gives
+//! pages only as they are written.
+
+use crate::kernels::{Backend, CHUNK, ChunkF16, ChunkQ8, TILE};
+use crate::model::Config;
+use alloc::vec;
+use alloc::vec::Vec;
+use half::f16;
+
+/// How keys and values are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum KvType {
+    /// Two bytes a value.
+    #[default]
+    F16,
+    /// 34 bytes for 32 values.
+    Q8_0,
+}
+
+#[derive(Debug)]
+pub(super) struct KvCache {
+    kv_type: KvType,
+    layers: usize,
+    heads: usize,
+    dim: usize,
+    padded: usize,
+    blocks: Vec<Block>,
+}
+
+/// 256 positions of all layers and heads. Each buffer is (layers, heads, one head's chunk).
+#[derive(Debug)]
+enum Block {
+    F16 { keys: Vec<u16>, values: Vec<u16> },
+    Q8 { keys: Vec<i8>, key_scales: Vec<u16>, values: Vec<i8>, value_scales: Vec<u16> },
+}
+
+/// One head's chunk of a block.
+pub(super) enum Chunk<'a> {
+    F16(ChunkF16<'a>),
+    Q8(ChunkQ8<'a>),
+}
+
+impl KvCache {
+    pub(super) fn new(config: &Config, kv_type: KvType) -> Self {
+        let dim = config.head_dim;
+        let padded = dim.next_multiple_of(if kv_type == KvType::F16 { 16 } else { 32 });
+        KvCache { kv_type, layers: config.layers, heads: config.kv_heads, dim, padded, blocks: Vec::new() }
+    }
+
+    /// Whether it was made for a model of these numbers.
+    pub(super) fn fits(&self, c: &Config) -> bool {
+        (self.layers, self.heads, self.dim) == (c.layers, c.kv_heads, c.head_dim)
+    }
+
+    /// Width of a head's values.
+    pub(super) fn padded(&self) -> usize {
+        self.padded
+    }
+
+    /// Allocates the blocks for positions below `len`.
+    pub(super) fn reserve(&mut self, len: usize) {
+        while self.blocks.len() * CHUNK < len {
+            self.blocks.push(self.block());
+        }
+    }
+
+    fn block(&self) -> Block {
+        let heads = self.layers * self.heads * CHUNK;
+        match self.kv_type {
+            KvType::F16 => Block::F16 { keys: vec![0; heads * self.dim], values: vec![0; heads * self.padded] },
+            KvType::Q8_0 => Block::Q8 {
+                keys: vec![0; heads * self.padded],
+                key_scales: vec![0; heads * self.padded / 32],
+                values: vec![0; heads * self.padded],
+                value_scales: vec![0; heads * self.padded / 32],
+            },
+        }
+    }
+
+    pub(super) fn block_bytes(&self) -> usize {
+        let positions = self.layers * self.heads * CHUNK;
+        match self.kv_type {
+            KvType::F16 => positions * 2 * (self.dim + self.padded),
+            KvType::Q8_0 => positions * 2 * (self.padded + self.padded / 16),
+        }
+    }
+
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.blocks.len() * self.block_bytes()
+    }
+
+    /// Chunk `chunk` of a head.
+    pub(super) fn chunk(&self, chunk: usize, layer: usize, head: usize) -> Chunk<'_> {
+        let head = layer * self.heads + head;
+        match &self.blocks[chunk] {
+            Block::F16 { keys, values } => {
+                Chunk::F16(ChunkF16 { keys: nth(keys, head, CHUNK * self.dim), values: nth(values, head, CHUNK * self.padded) })
+            }
+            Block::Q8 { keys, key_scales, values, value_scales } => {
+                let (codes, scales) = (CHUNK * self.padded, CHUNK * self.padded / 32);
+                Chunk::Q8(ChunkQ8 {
+                    keys: nth(keys, head, codes),
+                    key_scales: nth(key_scales, head, scales),
+                    values: nth(values, head, codes),
+                    value_scales: nth(value_scales, head, scales),
+                })
+            }
+        }
+    }
+
+    /// Stores one position of a layer: `k` and `v` are (heads, dim). Returns false if a value is not finite once rounded.
+    pub(super) fn store(&mut self, backend: Backend, layer: usize, position: usize, k: &[f32], v: &[f32]) -> bool {
+        let (dim, padded, p) = (self.dim, self.padded, position % CHUNK);
+        let first = layer * self.heads;
+        let heads = k.chunks_exact(dim).zip(v.chunks_exact(dim)).enumerate();
+        match &mut self.blocks[position / CHUNK] {
+            Block::F16 { keys, values } => heads.fold(true, |finite, (head, (k, v))| {
+                let keys = nth_mut(keys, first + head, CHUNK * dim);
+                let values = nth_mut(values, first + head, CHUNK * padded);
+                store_f16(backend, p, k, v, keys, &mut values[p * padded..][..dim]) && finite
+            }),
+            Block::Q8 { keys, key_scales, values, value_scales } => heads.fold(true, |finite, (head, (k, v))| {
+                let (codes, scales) = (CHUNK * padded, CHUNK * padded / 32);
+                let keys = nth_mut(keys, first + head, codes);
+                let key_scales = nth_mut(key_scales, first + head, scales);
+                let values = nth_mut(values, first + head, codes);
+                let value_scales = nth_mut(value_scales, first + head, scales);
+                let stored = store_key_q8(p, k, keys, key_scales);
+                let (row, scales) = (p * padded, p * padded / 32);
+                stored && store_value_q8(v, &mut values[row..], &mut value_scales[scales..]) && finite
+            }),
+        }
+    }
+}
+
+fn nth<T>(data: &[T], i: usize, len: usize) -> &[T] {
+    &data[i * len..][..len]
+}
+
+fn nth_mut<T>(data: &mut [T], i: usize, len: usize) -> &mut [T] {
+    &mut data[i * len..][..len]
+}
+
+/// Position `p` of a head. keys: (tiles, dim, TILE); values: this position's row.
+fn store_f16(backend: Backend, p: usize, k: &[f32], v: &[f32], keys: &mut [u16], values: &mut [u16]) -> bool {
+    let tile = &mut keys[p / TILE * k.len() * TILE..][..k.len() * TILE];
+    let finite = |bits: u16| bits & 0x7c00 != 0x7c00;
+    let mut ok = true;
+    for (k, lanes) in k.chunks(32).zip(tile.chunks_mut(32 * TILE)) {
+        let mut halves = [0; 32];
+        (backend.kernels().to_f16)(k, &mut halves[..k.len()]);
+        for (half, lanes) in halves.iter().zip(lanes.chunks_exact_mut(TILE)) {
+            lanes[p % TILE] = *half;
+            ok &= finite(*half);
+        }
+    }
+    (backend.kernels().to_f16)(v, values);
+    ok && values.iter().all(|&v| finite(v))
+}
+
+/// keys: (tiles, padded / 4, TILE, 4); scales: (tiles, padded / 32, TILE).
+fn store_key_q8(p: usize, k: &[f32], keys: &mut [i8], scales: &mut [u16]) -> bool {
+    let blocks = k.len().div_ceil(32);
+    let (tile, lane) = (p / TILE, p % TILE);
+    k.chunks(32).enumerate().fold(true, |finite, (b, x)| {
+        let block = tile * blocks + b;
+        let (scale, codes) = quantize(x);
+        scales[block * TILE + lane] = scale;
+        for (four, codes) in codes.chunks_exact(4).enumerate() {
+            keys[((block * 8 + four) * TILE + lane) * 4..][..4].copy_from_slice(codes);
+        }
+        finite && f16::from_bits(scale).is_finite()
+    })
+}
+
+/// values: this position's row of codes, and of scales.
+fn store_value_q8(v: &[f32], values: &mut [i8], scales: &mut [u16]) -> bool {
+    v.chunks(32).enumerate().fold(true, |finite, (b, x)| {
+        let (scale, codes) = quantize(x);
+        scales[b] = scale;
+        values[32 * b..][..32].copy_from_slice(&codes);
+        finite && f16::from_bits(scale).is_finite()
+    })
+}
+
+/// Up to 32 values as (f16 scale, codes), "KV cache" in `docs/numerics.md`. A scale that is not finite says that a value was not.
+fn quantize(x: &[f32]) -> (u16, [i8; 32]) {
+    // Largest |x| by its bits, in which NaN and infinity come last.
+    let amax = f32::from_bits(x.iter().fold(0, |m, x| m.max(x.to_bits() & 0x7fff_ffff)));
+    let scale = f16::from_f32(amax / 127.0);
+    let d = scale.to_f32();
+    let mut codes = [0; 32];
+    if d > 0.0 && scale.is_finite() {
+        for (code, x) in codes.iter_mut().zip(x) {
+            *code = libm::rintf(x / d).clamp(-127.0, 127.0) as i8;
+        }
+    }
+    (scale.to_bits(), codes)
+}

@@ -1,0 +1,77 @@
+//! Prefill and decode: tokens in, logits out. Never sees text.
+//!
+//! ```text
+//!   Feed (session, tokens) ─┐
+//!   Feed                    ├─► Engine::forward ──► columns ──► layers ──► logits of the positions asked for
+//!   Feed                   ─┘    one column a token, of any session; up to `columns` at once
+//! ```
+//!
+//! A [`Session`] is a KV cache and the number of tokens in it. An [`Engine`] is a model with the buffers and threads that run it; one
+//! engine steps any number of sessions, mixed in one batch or one after the other, with the same bits. Buffers are allocated when it
+//! is made; a step allocates nothing but a KV block each 256 positions.
+
+mod digest;
+mod error;
+mod forward;
+mod kv;
+mod rope;
+
+pub use digest::{DIGEST_TOKENS, digest_tokens};
+pub use error::Error;
+pub use forward::{Engine, Feed, Want};
+pub use kv::KvType;
+
+use crate::model::Model;
+use kv::KvCache;
+
+/// One conversation: the keys and values of its tokens so far.
+#[derive(Debug)]
+pub struct Session {
+    kv: KvCache,
+    len: usize,
+    context: usize,
+}
+
+impl Session {
+    /// An empty session of up to `context` tokens. Memory is taken as tokens come, a block of 256 positions at a time.
+    ///
+    /// # Errors
+    /// [`Error::Context`] if `context` is 0 or more than the model was trained for.
+    pub fn new(model: &Model, context: usize, kv_type: KvType) -> Result<Self, Error> {
+        let trained = model.config.context;
+        if context == 0 || context > trained {
+            return Err(Error::Context { asked: context, trained });
+        }
+        Ok(Session { kv: KvCache::new(&model.config, kv_type), len: 0, context })
+    }
+
+    /// Tokens in the cache.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether no token has been fed.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Most tokens it can hold.
+    pub fn context(&self) -> usize {
+        self.context
+    }
+
+    /// Forgets all tokens from position `len` on; the memory is kept.
+    pub fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len);
+    }
+
+    /// Bytes of the KV blocks held.
+    pub fn memory_bytes(&self) -> usize {
+        self.kv.memory_bytes()
+    }
+
+    /// Bytes a session of `tokens` tokens of this model takes.
+    pub fn memory_for(model: &Model, tokens: usize, kv_type: KvType) -> u64 {
+        KvCache::new(&model.config, kv_type).block_bytes() as u64 * tokens.div_ceil(crate::kernels::CHUNK) as u64
+    }
+}
