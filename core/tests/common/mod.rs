@@ -1,0 +1,105 @@
+//! What the tests share: the fixtures, the machine's backends, a team of threads.
+#![allow(dead_code, missing_docs, reason = "each test uses some of it")]
+
+use picolm_core::gguf::Gguf;
+use picolm_core::kernels::{Backend, Cpu};
+use picolm_core::model::Model;
+use picolm_core::session::{Engine, Feed, KvType, Session, Want, digest_tokens};
+use picolm_core::team::{Solo, Team};
+use picolm_core::weights::InMemory;
+use sha2::{Digest, Sha256};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A file of `core/tests`.
+pub fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(name)
+}
+
+/// The instruction sets of this machine.
+pub fn cpu() -> Cpu {
+    Cpu {
+        #[cfg(target_arch = "x86_64")]
+        avx2: (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("f16c"))
+            // SAFETY: made only if the features are there.
+            .then(|| unsafe { picolm_core::kernels::Avx2::assume() }),
+    }
+}
+
+/// The backends of this machine, the reference last.
+pub fn backends() -> Vec<Backend> {
+    Backend::all(cpu()).collect()
+}
+
+/// A team that starts its threads for each job.
+pub struct Threads(pub usize);
+
+impl Team for Threads {
+    fn size(&self) -> usize {
+        self.0
+    }
+
+    fn run(&self, job: &(dyn Fn(usize) + Sync)) {
+        std::thread::scope(|scope| {
+            for member in 0..self.0 {
+                scope.spawn(move || job(member));
+            }
+        });
+    }
+}
+
+/// Solo, or a team of threads.
+pub fn team(threads: usize) -> Arc<dyn Team> {
+    if threads == 1 { Arc::new(Solo) } else { Arc::new(Threads(threads)) }
+}
+
+pub fn load(path: &Path) -> Arc<Model> {
+    load_bytes(std::fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display())))
+}
+
+pub fn load_bytes(bytes: Vec<u8>) -> Arc<Model> {
+    let source = Arc::new(InMemory(bytes));
+    let gguf = Gguf::parse(&source.0).expect("a GGUF file");
+    Arc::new(Model::load(&gguf, source.clone()).expect("a model"))
+}
+
+/// One way of running a model.
+#[derive(Debug, Clone, Copy)]
+pub struct Run {
+    pub backend: Backend,
+    pub threads: usize,
+    pub batch: usize,
+    pub kv: KvType,
+}
+
+impl Run {
+    pub fn engine(&self, model: &Arc<Model>) -> Engine {
+        Engine::new(model.clone(), self.backend, team(self.threads), self.batch)
+    }
+}
+
+/// All logits of some tokens: (positions, vocabulary).
+pub fn logits(model: &Arc<Model>, run: Run, tokens: &[u32]) -> Vec<Vec<f32>> {
+    let mut session = Session::new(model, model.config.context, run.kv).expect("a session");
+    let mut all = Vec::new();
+    run.engine(model)
+        .forward(&mut [Feed { session: &mut session, tokens, want: Want::All }], &mut |_, position, logits| {
+            assert_eq!(position, all.len());
+            all.push(logits.to_vec());
+        })
+        .expect("finite logits");
+    all
+}
+
+/// The digest of `docs/numerics.md`, of the first `limit` tokens.
+pub fn digest(model: &Arc<Model>, run: Run, limit: usize) -> String {
+    let tokens: Vec<u32> = digest_tokens(model.config.vocab, model.config.context).take(limit).collect();
+    let mut session = Session::new(model, model.config.context, run.kv).expect("a session");
+    let mut hash = Sha256::new();
+    run.engine(model)
+        .forward(&mut [Feed { session: &mut session, tokens: &tokens, want: Want::All }], &mut |_, _, logits| {
+            logits.iter().for_each(|x| hash.update(x.to_le_bytes()));
+        })
+        .expect("finite logits");
+    hash.finalize().iter().map(|b| format!("{b:02x}")).collect()
+}

@@ -1,0 +1,126 @@
+//! Golden models: small random models of each architecture and format, with the logits of llama.cpp and the digests of the witness.
+
+mod common;
+
+use common::{Run, backends, digest, fixture, load, load_bytes, logits};
+use picolm_core::gguf::Gguf;
+use picolm_core::kernels::{Backend, Format};
+use picolm_core::model::{Arch, Model};
+use picolm_core::session::KvType;
+use serde_json::Value;
+
+/// The golden models that this build can run: every entry whose architecture and formats are in the registries.
+fn supported() -> Vec<Value> {
+    let index = std::fs::read(fixture("golden/index.json")).expect("golden/index.json");
+    let index: Vec<Value> = serde_json::from_slice(&index).expect("JSON");
+    let supported: Vec<Value> = index
+        .into_iter()
+        .filter(|entry| Arch::find(entry["arch"].as_str().expect("arch")).is_some())
+        .filter(|entry| {
+            let bytes = std::fs::read(fixture("golden").join(file(entry))).expect("a golden model");
+            let gguf = Gguf::parse(&bytes).expect("a GGUF file");
+            gguf.tensors().iter().all(|t| Format::from_id(t.ty.id).is_some())
+        })
+        .collect();
+    assert!(supported.len() >= 9, "seven formats of llama and two of qwen3");
+    supported
+}
+
+fn file(entry: &Value) -> &str {
+    entry["file"].as_str().expect("file")
+}
+
+fn floats(value: &Value) -> Vec<f32> {
+    value.as_array().expect("an array").iter().map(|v| v.as_f64().expect("a number") as f32).collect()
+}
+
+fn argmax(x: &[f32]) -> usize {
+    (0..x.len()).rev().max_by(|&a, &b| x[a].total_cmp(&x[b])).expect("logits")
+}
+
+#[test]
+fn logits_agree_with_llama_cpp() {
+    for entry in supported() {
+        let name = file(&entry);
+        let bound = if ["F32", "F16"].contains(&entry["type"].as_str().expect("type")) { 0.01 } else { 0.25 };
+        let model = load(&fixture("golden").join(name));
+        let tokens: Vec<u32> = floats(&entry["tokens"]).iter().map(|&t| t as u32).collect();
+        let run = Run { backend: backends()[0], threads: 1, batch: 16, kv: KvType::F16 };
+        let ours = logits(&model, run, &tokens);
+        let positions = floats(&entry["positions"]);
+        let mut worst = 0.0f32;
+        for (&position, theirs) in positions.iter().zip(entry["logits"].as_array().expect("logits")) {
+            for (a, b) in ours[position as usize].iter().zip(floats(theirs)) {
+                worst = worst.max((a - b).abs());
+            }
+        }
+        println!("{name}: largest difference {worst:.4}");
+        assert!(worst <= bound, "{name}: {worst} > {bound}");
+        let (margins, best) = (floats(&entry["margin"]), floats(&entry["argmax"]));
+        for (position, row) in ours.iter().enumerate() {
+            if margins[position] > 2.0 * bound {
+                assert_eq!(argmax(row), best[position] as usize, "{name}, position {position}");
+            }
+        }
+    }
+}
+
+#[test]
+fn one_digest_over_backends_threads_and_batches_and_it_is_the_witness() {
+    let witness = std::fs::read(fixture("witness/digests.json")).expect("witness/digests.json");
+    let witness: Value = serde_json::from_slice(&witness).expect("JSON");
+    for entry in supported() {
+        let name = file(&entry);
+        let model = load(&fixture("golden").join(name));
+        for (kv, key) in [(KvType::F16, "f16"), (KvType::Q8_0, "q8_0")] {
+            let expected = witness[key][name].as_str().unwrap_or_else(|| panic!("the witness has no {key} {name}"));
+            for backend in backends() {
+                for threads in [1, 2, 3] {
+                    for batch in [1, 7, 64] {
+                        let run = Run { backend, threads, batch, kv };
+                        // One token at a time on several threads starts threads for each job: the beginning must do.
+                        if batch == 1 && threads > 1 {
+                            assert_eq!(digest(&model, run, 20), digest(&model, Run { threads: 1, batch: 64, ..run }, 20));
+                        } else {
+                            assert_eq!(digest(&model, run, usize::MAX), expected, "{name} {run:?}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The golden models have contexts of 256, one chunk of attention. With 600 the chunks are merged.
+#[test]
+fn digests_over_three_chunks_are_the_witness() {
+    let witness = std::fs::read(fixture("witness/digests.json")).expect("witness/digests.json");
+    let witness: Value = serde_json::from_slice(&witness).expect("JSON");
+    for (kv, key) in [(KvType::F16, "f16_context_600"), (KvType::Q8_0, "q8_0_context_600")] {
+        let entries = witness[key].as_object().expect("digests");
+        assert!(!entries.is_empty());
+        for (name, expected) in entries {
+            let model = with_context(name, 600);
+            for backend in backends() {
+                for batch in [1, 50] {
+                    let run = Run { backend, threads: 1, batch, kv };
+                    assert_eq!(digest(&model, run, usize::MAX), expected.as_str().expect("hex"), "{name} {run:?}");
+                }
+            }
+        }
+    }
+}
+
+/// A golden model whose context length is another.
+fn with_context(name: &str, context: u32) -> std::sync::Arc<Model> {
+    let mut bytes = std::fs::read(fixture("golden").join(name)).expect("a golden model");
+    let key = b".context_length";
+    let at = bytes.windows(key.len()).position(|w| w == key).expect("the key") + key.len() + 4;
+    bytes[at..at + 4].copy_from_slice(&context.to_le_bytes());
+    load_bytes(bytes)
+}
+
+#[test]
+fn the_reference_is_always_there_and_last() {
+    assert_eq!(backends().last().map(|b| b.name()), Some(Backend::REFERENCE.name()));
+}
