@@ -7,18 +7,18 @@
 /// clamped like any other value. Source: Cephes' `expf`, without its fused or table variants.
 #[inline]
 pub fn exp(x: f32) -> f32 {
-    if x < EXP_LOWEST {
-        return 0.0;
-    }
-    let x = if x > EXP_HIGHEST { EXP_HIGHEST } else { x };
+    let in_range = if x > EXP_HIGHEST { EXP_HIGHEST } else { x };
     // Adding 1.5 * 2^23 leaves no bits for a fraction: the sum is rounded to an integer, ties to even.
-    let n = (x * LOG2_E + ROUNDER) - ROUNDER;
-    let r = (x - n * LN2_HIGH) - n * LN2_LOW;
+    let rounded = in_range * LOG2_E + ROUNDER;
+    let n = rounded - ROUNDER;
+    let r = (in_range - n * LN2_HIGH) - n * LN2_LOW;
     let mut p = EXP_POLY[0];
     for c in &EXP_POLY[1..] {
         p = p * r + c;
     }
-    ((p * (r * r) + r) + 1.0) * power_of_two(n as i32)
+    let result = ((p * (r * r) + r) + 1.0) * power_of_two(rounded);
+    // A choice at the end and not a way out at the start: loops over this function become vectors.
+    if x < EXP_LOWEST { 0.0 } else { result }
 }
 
 /// `g / (1 + e^-g)`, the activation of a gated unit (SwiGLU is `silu(gate) * up`).
@@ -57,10 +57,11 @@ pub const EXP_POLY: [f32; 6] = [
     f32::from_bits(0x3F00_0000),
 ];
 
-/// 2^n for -126 <= n <= 127, which is what `exp` can ask for.
+/// 2^n for -126 <= n <= 127, from `rounded = n + 1.5 * 2^23`: the low bits of that number are n in two's complement, and
+/// the shift brings them on top of the exponent of 1. (A conversion to an integer would be several instructions.)
 #[inline]
-fn power_of_two(n: i32) -> f32 {
-    f32::from_bits(((n + 127) as u32) << 23)
+fn power_of_two(rounded: f32) -> f32 {
+    f32::from_bits((rounded.to_bits() << 23).wrapping_add(1f32.to_bits()))
 }
 
 #[cfg(test)]
@@ -121,6 +122,13 @@ mod tests {
         // Cephes' fit is close to the Taylor series 1/2!, 1/3!, ...
         for (c, factorial) in EXP_POLY.iter().rev().zip([2.0, 6.0, 24.0, 120.0, 720.0, 5040.0]) {
             assert!((c * factorial - 1.0).abs() < 0.01, "{c}");
+        }
+    }
+
+    #[test]
+    fn powers_of_two() {
+        for n in -126..=127 {
+            assert_eq!(f64::from(power_of_two(n as f32 + ROUNDER)), libm::exp2(f64::from(n)));
         }
     }
 

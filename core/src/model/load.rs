@@ -1,6 +1,6 @@
 //! Finds every tensor by name and checks its shape and format.
 
-use super::{Config, Layer, LoadError, Model, Weight};
+use super::{Config, Layer, LoadError, Model, ModelId, Weight};
 use crate::gguf::{Gguf, Tensor};
 use crate::kernels::{Format, Operand};
 use crate::weights::{Span, WeightSource};
@@ -33,7 +33,7 @@ impl Model {
         if let Some(extra) = gguf.tensors().iter().find(|t| !tensors.used.contains(t.name)) {
             return Err(LoadError::UnexpectedTensor(extra.name.to_string()));
         }
-        Ok(Model { config, embedding, layers, output_norm, output, rope_freqs, source })
+        Ok(Model { config, embedding, layers, output_norm, output, rope_freqs, source, id: ModelId::next() })
     }
 }
 

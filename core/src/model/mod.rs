@@ -20,6 +20,7 @@ use crate::kernels::{Format, Matrix};
 use crate::weights::{Span, WeightSource};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicUsize, Ordering};
 
 /// A matrix in the file.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -59,6 +60,17 @@ pub struct Layer {
     pub down: Weight,
 }
 
+/// Tells one loaded model from another in this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ModelId(usize);
+
+impl ModelId {
+    fn next() -> Self {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        ModelId(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
 /// A loaded model. It borrows nothing, computes nothing, and is shared by sessions.
 pub struct Model {
     /// Hyperparameters.
@@ -74,12 +86,18 @@ pub struct Model {
     /// (rope_dims / 2): radians per position of each pair
     pub rope_freqs: Vec<f64>,
     source: Arc<dyn WeightSource>,
+    id: ModelId,
 }
 
 impl Model {
     /// The bytes of a weight.
     pub fn matrix(&self, w: &Weight) -> Matrix<'_> {
         Matrix { format: w.format, cols: w.cols, bytes: self.source.bytes(w.span) }
+    }
+
+    /// Which loaded model this is.
+    pub fn id(&self) -> ModelId {
+        self.id
     }
 
     /// Tells the source that a layer comes next.

@@ -134,7 +134,7 @@ impl Engine {
 
     fn check(&self, feed: &Feed<'_>) -> Result<(), Error> {
         let session = &feed.session;
-        if !session.kv.fits(&self.model.config) {
+        if session.model != self.model.id() {
             return Err(Error::OtherModel);
         }
         if feed.tokens.len() > session.context - session.len {

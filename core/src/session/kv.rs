@@ -50,11 +50,6 @@ impl KvCache {
         KvCache { kv_type, layers: config.layers, heads: config.kv_heads, dim, padded, blocks: Vec::new() }
     }
 
-    /// Whether it was made for a model of these numbers.
-    pub(super) fn fits(&self, c: &Config) -> bool {
-        (self.layers, self.heads, self.dim) == (c.layers, c.kv_heads, c.head_dim)
-    }
-
     /// Width of a head's values.
     pub(super) fn padded(&self) -> usize {
         self.padded

@@ -21,13 +21,14 @@ pub use error::Error;
 pub use forward::{Engine, Feed, Want};
 pub use kv::KvType;
 
-use crate::model::Model;
+use crate::model::{Model, ModelId};
 use kv::KvCache;
 
 /// One conversation: the keys and values of its tokens so far.
 #[derive(Debug)]
 pub struct Session {
     kv: KvCache,
+    model: ModelId,
     len: usize,
     context: usize,
 }
@@ -42,7 +43,7 @@ impl Session {
         if context == 0 || context > trained {
             return Err(Error::Context { asked: context, trained });
         }
-        Ok(Session { kv: KvCache::new(&model.config, kv_type), len: 0, context })
+        Ok(Session { kv: KvCache::new(&model.config, kv_type), model: model.id(), len: 0, context })
     }
 
     /// Tokens in the cache.

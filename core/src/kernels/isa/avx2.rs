@@ -2,7 +2,7 @@
 
 use crate::kernels::activations::{ColumnMut, Columns};
 use crate::kernels::dispatch::{Backend, Kernels};
-use crate::kernels::lanes::{self, Simd};
+use crate::kernels::lanes::{self, RowSums, Simd};
 use crate::kernels::quant::{Float, Format, Narrow, Visitor, Wide};
 use crate::kernels::{ChunkF16, ChunkQ8, Gathered, Queries};
 use crate::team::Tile;
@@ -42,6 +42,11 @@ impl Simd for Avx2 {
     type Sums = __m256i;
     type Ints = Pair<__m256i>;
     type Lanes = Pair<__m256>;
+
+    #[inline(always)]
+    fn prefetch(self, at: *const u8) {
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) };
+    }
 
     #[inline(always)]
     fn load_bytes(self, bytes: &[u8; 32]) -> __m256i {
@@ -117,24 +122,28 @@ impl Simd for Avx2 {
 
     /// Adds neighbours pairwise, so that eight rows of eight sums become one register of eight rows.
     #[inline(always)]
-    fn sum_rows<const C: usize>(self, mut row: impl FnMut(usize) -> [__m256i; C]) -> [Self::Ints; C] {
-        let mut four = |first: usize| {
-            let a = hadd(row(first), row(first + 1));
-            let b = hadd(row(first + 2), row(first + 3));
-            hadd(a, b)
-        };
-        let (a, b, c, d) = (four(0), four(4), four(8), four(12));
-        core::array::from_fn(|k| [add_halves(a[k], b[k]), add_halves(c[k], d[k])])
+    fn sum_rows<const C: usize>(self, rows: &impl RowSums<Self, C>) -> [Self::Ints; C] {
+        let mut out = [self.splat_int(0); C];
+        for half in 0..2 {
+            let a = four_rows(self, rows, 8 * half);
+            let b = four_rows(self, rows, 8 * half + 4);
+            for c in 0..C {
+                out[c][half] = add_halves(a[c], b[c]);
+            }
+        }
+        out
     }
 
     #[inline(always)]
-    fn dot_tile(self, sums: Self::Ints, codes: &[i8; 64], x: [i8; 4]) -> Self::Ints {
-        let x = unsafe { _mm256_set1_epi32(i32::from_le_bytes(x.map(|x| x as u8))) };
-        let dot = |i: usize| unsafe {
-            let codes = _mm256_loadu_si256(codes.as_ptr().add(32 * i).cast());
-            _mm256_add_epi32(sums[i], self.dot_signed(codes, x))
-        };
-        [dot(0), dot(1)]
+    fn dot_tile(self, mut sums: Self::Ints, codes: &[i8; 64], x: [i8; 4]) -> Self::Ints {
+        unsafe {
+            let x = _mm256_set1_epi32(i32::from_le_bytes([x[0] as u8, x[1] as u8, x[2] as u8, x[3] as u8]));
+            for i in 0..2 {
+                let codes = _mm256_loadu_si256(codes.as_ptr().add(32 * i).cast());
+                sums[i] = _mm256_add_epi32(sums[i], self.dot_signed(codes, x));
+            }
+        }
+        sums
     }
 
     #[inline(always)]
@@ -149,7 +158,7 @@ impl Simd for Avx2 {
 
     #[inline(always)]
     fn to_lanes(self, a: Self::Ints) -> Self::Lanes {
-        a.map(|a| unsafe { _mm256_cvtepi32_ps(a) })
+        unsafe { [_mm256_cvtepi32_ps(a[0]), _mm256_cvtepi32_ps(a[1])] }
     }
 
     #[inline(always)]
@@ -173,29 +182,21 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn gather_f16(self, f: impl Fn(usize) -> u16) -> Self::Lanes {
-        let g = |i: usize| f(i) as i16;
-        let half = |i: usize| unsafe {
-            _mm256_cvtph_ps(_mm_set_epi16(
-                g(i + 7),
-                g(i + 6),
-                g(i + 5),
-                g(i + 4),
-                g(i + 3),
-                g(i + 2),
-                g(i + 1),
-                g(i),
-            ))
-        };
-        [half(0), half(8)]
+    fn from_f16(self, b: [u16; 16]) -> Self::Lanes {
+        let b: [i16; 16] = bytemuck::cast(b);
+        unsafe {
+            let low = _mm_set_epi16(b[7], b[6], b[5], b[4], b[3], b[2], b[1], b[0]);
+            let high = _mm_set_epi16(b[15], b[14], b[13], b[12], b[11], b[10], b[9], b[8]);
+            [_mm256_cvtph_ps(low), _mm256_cvtph_ps(high)]
+        }
     }
 
     #[inline(always)]
     fn to_f16(self, a: Self::Lanes) -> [u16; 16] {
         let mut out = [0u16; 16];
-        for (i, a) in a.into_iter().enumerate() {
+        for i in 0..2 {
             unsafe {
-                let halves = _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(a);
+                let halves = _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(a[i]);
                 _mm_storeu_si128(out.as_mut_ptr().add(8 * i).cast(), halves);
             }
         }
@@ -258,10 +259,21 @@ impl Simd for Avx2 {
     }
 }
 
+/// Rows `first..first + 4`: two registers' worth of partial sums a row, in halves.
 #[inline(always)]
-fn hadd<const C: usize>(a: [__m256i; C], b: [__m256i; C]) -> [__m256i; C] {
-    // SAFETY: called only from the methods of Avx2.
-    core::array::from_fn(|k| unsafe { _mm256_hadd_epi32(a[k], b[k]) })
+fn four_rows<const C: usize>(s: Avx2, rows: &impl RowSums<Avx2, C>, first: usize) -> [__m256i; C] {
+    let a = add_neighbours(rows.row(s, first), rows.row(s, first + 1));
+    let b = add_neighbours(rows.row(s, first + 2), rows.row(s, first + 3));
+    add_neighbours(a, b)
+}
+
+#[inline(always)]
+fn add_neighbours<const C: usize>(mut a: [__m256i; C], b: [__m256i; C]) -> [__m256i; C] {
+    for c in 0..C {
+        // SAFETY: called only from the methods of Avx2.
+        a[c] = unsafe { _mm256_hadd_epi32(a[c], b[c]) };
+    }
+    a
 }
 
 /// Rows 0..4 in `a` and 4..8 in `b`, each with two half sums: the total of each row.

@@ -52,8 +52,11 @@ pub(in crate::kernels) fn attend_f16<S: Simd>(
             }
             put_scores(s, &mut scores, tile, acc, queries.scale);
         }
-        let softmax: [(f32, f32); G] = from_fn(|g| softmax(s, &mut scores[g], visible.clone()));
-        let merge: [Merge; G] = from_fn(|g| Merge::new(softmax[g], &mut state.max[first + g], &mut state.sum[first + g]));
+        let mut merge = [Merge::FIRST; G];
+        for g in 0..G {
+            let chunk = softmax(s, &mut scores[g], visible.clone());
+            merge[g] = Merge::new(chunk, &mut state.max[first + g], &mut state.sum[first + g]);
+        }
         for d in (0..padded).step_by(16) {
             let mut acc = [s.splat(0.0); G];
             for p in visible.clone() {
@@ -87,13 +90,20 @@ pub(in crate::kernels) fn attend_q8<S: Simd>(
             let q = &queries.q[(first + g) * dim..][..dim];
             score_q8(s, q, queries.scale, chunk, visible.clone(), &mut scores[g]);
         }
-        let softmax: [(f32, f32); G] = from_fn(|g| softmax(s, &mut scores[g], visible.clone()));
-        let merge: [Merge; G] = from_fn(|g| Merge::new(softmax[g], &mut state.max[first + g], &mut state.sum[first + g]));
+        let mut merge = [Merge::FIRST; G];
+        for g in 0..G {
+            let chunk = softmax(s, &mut scores[g], visible.clone());
+            merge[g] = Merge::new(chunk, &mut state.max[first + g], &mut state.sum[first + g]);
+        }
         for d in (0..padded).step_by(16) {
             let mut acc = [s.splat(0.0); G];
             for p in visible.clone() {
                 let codes: &[i8; 16] = chunk.values[p * padded + d..][..16].try_into().expect("16 codes");
-                let v = s.load(&codes.map(f32::from));
+                let mut v = [0.0; 16];
+                for i in 0..16 {
+                    v[i] = f32::from(codes[i]);
+                }
+                let v = s.load(&v);
                 let dv = half::f16::from_bits(chunk.value_scales[p * blocks + d / 32]).to_f32_const();
                 for g in 0..G {
                     acc[g] = s.add(acc[g], s.mul(s.splat(scores[g][p] * dv), v));
@@ -145,7 +155,10 @@ fn quantize_query<S: Simd>(s: S, q: &[f32]) -> (f32, [i8; 32]) {
     }
     let mut codes = [0; 32];
     for (x, codes) in x.as_chunks::<16>().0.iter().zip(codes.as_chunks_mut::<16>().0) {
-        *codes = s.round(s.div(s.load(x), s.splat(d))).map(|q| q.clamp(-127, 127) as i8);
+        let rounded = s.round(s.div(s.load(x), s.splat(d)));
+        for i in 0..16 {
+            codes[i] = rounded[i].clamp(-127, 127) as i8;
+        }
     }
     (d, codes)
 }
@@ -164,17 +177,23 @@ fn softmax<S: Simd>(s: S, scores: &mut [f32; CHUNK], visible: Range<usize>) -> (
     scores[tiles.start..visible.start].fill(f32::NEG_INFINITY);
     scores[visible.end..tiles.end].fill(f32::NEG_INFINITY);
     let scores = &mut scores[tiles].as_chunks_mut::<TILE>().0;
-    let max = scores.iter().fold(s.splat(f32::NEG_INFINITY), |m, x| s.max(m, s.load(x)));
-    let max = s.store(max).into_iter().fold(f32::NEG_INFINITY, |m, x| if x > m { x } else { m });
+    let mut lanes = s.splat(f32::NEG_INFINITY);
+    for tile in scores.iter() {
+        lanes = s.max(lanes, s.load(tile));
+    }
+    let max = s.store(lanes).into_iter().fold(f32::NEG_INFINITY, |m, x| if x > m { x } else { m });
     let mut sum = s.splat(0.0);
     for tile in scores.iter_mut() {
-        *tile = tile.map(|x| math::exp(x - max));
+        for x in tile.iter_mut() {
+            *x = math::exp(*x - max);
+        }
         sum = s.add(sum, s.load(tile));
     }
     (max, s.reduce_add(sum))
 }
 
 /// How a chunk joins the chunks before it.
+#[derive(Clone, Copy)]
 struct Merge {
     first: bool,
     old: f32,
@@ -182,12 +201,14 @@ struct Merge {
 }
 
 impl Merge {
+    const FIRST: Merge = Merge { first: true, old: 0.0, new: 1.0 };
+
     /// Updates maximum and sum, and keeps the two factors for the values.
     #[inline(always)]
     fn new((m, l): (f32, f32), max: &mut f32, sum: &mut f32) -> Merge {
         if *max == f32::NEG_INFINITY {
             (*max, *sum) = (m, l);
-            return Merge { first: true, old: 0.0, new: 1.0 };
+            return Self::FIRST;
         }
         let both = if m > *max { m } else { *max };
         let (old, new) = (math::exp(*max - both), math::exp(m - both));

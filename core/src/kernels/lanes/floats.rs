@@ -21,7 +21,10 @@ pub(in crate::kernels) fn quantize<S: Simd>(s: S, x: &[f32], block: usize, out: 
             qs.fill(0);
         } else {
             for (x, q) in x.as_chunks::<16>().0.iter().zip(qs.as_chunks_mut::<16>().0) {
-                *q = s.round(s.div(s.load(x), s.splat(d))).map(|q| q.clamp(-127, 127) as i8);
+                let rounded = s.round(s.div(s.load(x), s.splat(d)));
+                for i in 0..16 {
+                    q[i] = rounded[i].clamp(-127, 127) as i8;
+                }
             }
         }
         for (sum, qs) in sums.next().expect("sums for each block").iter_mut().zip(qs.chunks_exact(span(block))) {

@@ -5,9 +5,10 @@
 //!       for each block:  isum[row] = codes(row) · x          exact, transposed so that a lane is a row
 //!                        acc = acc + (dw * dx) * f32(isum)    one chain per (row, column), in block order
 //! ```
-//! Past the last row, the last row is computed again and dropped.
+//! Past the last row, the last row is computed again and dropped. Sixteen rows at a time are sixteen streams that a prefetcher does
+//! not follow, so each block of a group asks for its share of the next group, which lies behind it in one piece.
 
-use super::Simd;
+use super::{RowSums, Simd};
 use crate::kernels::activations::{Column, Columns};
 use crate::kernels::quant::{F16, Float, Narrow, Wide};
 use crate::team::Tile;
@@ -20,6 +21,22 @@ struct Rows<'a, B> {
     rows: usize,
 }
 
+/// Sixteen rows, and where the next sixteen begin.
+struct Group<'a, B> {
+    rows: [&'a [B]; 16],
+    next: *const u8,
+}
+
+impl<B> Group<'_, B> {
+    /// Asks for the part of the next group that stands where blocks `b` of this one stand.
+    #[inline(always)]
+    fn prefetch<S: Simd>(&self, s: S, b: usize) {
+        for line in (0..16 * size_of::<B>()).step_by(64) {
+            s.prefetch(self.next.wrapping_add(b * 16 * size_of::<B>() + line));
+        }
+    }
+}
+
 impl<'a, B: bytemuck::Pod> Rows<'a, B> {
     #[inline(always)]
     fn new(bytes: &'a [u8], rows: usize) -> Self {
@@ -29,8 +46,10 @@ impl<'a, B: bytemuck::Pod> Rows<'a, B> {
 
     /// The 16 rows from `first`, the last one repeated past the end.
     #[inline(always)]
-    fn group(&self, first: usize) -> [&'a [B]; 16] {
-        from_fn(|r| &self.blocks[(first + r).min(self.rows - 1) * self.per_row..][..self.per_row])
+    fn group(&self, first: usize) -> Group<'a, B> {
+        let rows = from_fn(|r| &self.blocks[(first + r).min(self.rows - 1) * self.per_row..][..self.per_row]);
+        let next = self.blocks.as_ptr().wrapping_add((first + 16) * self.per_row).cast();
+        Group { rows, next }
     }
 }
 
@@ -72,24 +91,33 @@ pub(in crate::kernels) fn matmul_narrow<S: Simd, F: Narrow>(s: S, weights: &[u8]
 #[inline(always)]
 fn narrow_group<S: Simd, F: Narrow, const C: usize>(
     s: S,
-    rows: &[&[F::Block]; 16],
+    group: &Group<'_, F::Block>,
     columns: &[Column<'_>; C],
 ) -> [S::Lanes; C] {
     let mut acc = [s.splat(0.0); C];
+    let rows = &group.rows;
     for b in 0..rows[0].len() {
-        let x: [S::Bytes; C] = from_fn(|c| s.load_bytes(bytes32(columns[c].qs, b)));
-        let isum = s.sum_rows(|r| {
-            let codes = F::codes(s, &rows[r][b]);
-            x.map(|x| if F::UNSIGNED { s.dot_unsigned(codes, x) } else { s.dot_signed(codes, x) })
-        });
-        let dw = s.gather_f16(|r| F::scale(&rows[r][b]).bits());
+        group.prefetch(s, b);
+        let mut x = [s.load_bytes(bytes32(columns[0].qs, b)); C];
+        for c in 1..C {
+            x[c] = s.load_bytes(bytes32(columns[c].qs, b));
+        }
+        let isum = s.sum_rows(&NarrowBlock::<S, F, C> { rows, b, x });
+        let mut bits = [0; 16];
+        for r in 0..16 {
+            bits[r] = F::scale(&rows[r][b]).bits();
+        }
+        let dw = s.from_f16(bits);
         for c in 0..C {
             let (dx, xsum) = (s.splat(columns[c].scales[b]), i32::from(columns[c].sums[b]));
             let isum = if F::OFFSET == 0 { isum[c] } else { s.sub_ints(isum[c], s.splat_int(F::OFFSET * xsum)) };
             acc[c] = s.add(acc[c], s.mul(s.mul(dw, dx), s.to_lanes(isum)));
         }
         if F::HAS_MIN {
-            let mw = s.gather_f16(|r| F::min(&rows[r][b]).bits());
+            for r in 0..16 {
+                bits[r] = F::min(&rows[r][b]).bits();
+            }
+            let mw = s.from_f16(bits);
             for c in 0..C {
                 let (dx, xsum) = (s.splat(columns[c].scales[b]), s.splat(f32::from(columns[c].sums[b])));
                 acc[c] = s.add(acc[c], s.mul(s.mul(mw, dx), xsum));
@@ -97,6 +125,26 @@ fn narrow_group<S: Simd, F: Narrow, const C: usize>(
         }
     }
     acc
+}
+
+/// Block `b` of 16 rows, and of the columns.
+struct NarrowBlock<'a, S: Simd, F: Narrow, const C: usize> {
+    rows: &'a [&'a [F::Block]; 16],
+    b: usize,
+    x: [S::Bytes; C],
+}
+
+impl<S: Simd, F: Narrow, const C: usize> RowSums<S, C> for NarrowBlock<'_, S, F, C> {
+    #[inline(always)]
+    fn row(&self, s: S, r: usize) -> [S::Sums; C] {
+        let codes = F::codes(s, &self.rows[r][self.b]);
+        let mut sums = [s.no_sums(); C];
+        for c in 0..C {
+            let x = self.x[c];
+            sums[c] = if F::UNSIGNED { s.dot_unsigned(codes, x) } else { s.dot_signed(codes, x) };
+        }
+        sums
+    }
 }
 
 /// [`matmul_narrow`] for the K formats.
@@ -115,24 +163,29 @@ pub(in crate::kernels) fn matmul_wide<S: Simd, F: Wide>(s: S, weights: &[u8], x:
 #[inline(always)]
 fn wide_group<S: Simd, F: Wide, const C: usize>(
     s: S,
-    rows: &[&[F::Block]; 16],
+    group: &Group<'_, F::Block>,
     columns: &[Column<'_>; C],
 ) -> [S::Lanes; C] {
     let mut acc = [s.splat(0.0); C];
+    let rows = &group.rows;
     for b in 0..rows[0].len() {
-        let xsums: [&[i16; 16]; C] = from_fn(|c| array(columns[c].sums, b));
-        let isum = s.sum_rows(|r| wide_sums::<S, F, C>(s, &rows[r][b], b, columns));
-        let dw = s.gather_f16(|r| F::scale(&rows[r][b]).bits());
+        group.prefetch(s, b);
+        let isum = s.sum_rows(&WideBlock::<F, C> { rows, b, columns });
+        let mut bits = [0; 16];
+        for r in 0..16 {
+            bits[r] = F::scale(&rows[r][b]).bits();
+        }
+        let dw = s.from_f16(bits);
         for c in 0..C {
             let dx = s.splat(columns[c].scales[b]);
             acc[c] = s.add(acc[c], s.mul(s.mul(dw, dx), s.to_lanes(isum[c])));
         }
         if F::HAS_MIN {
-            let msum = s.sum_rows(|r| {
-                let mins = F::sub_scales(&rows[r][b]).1;
-                xsums.map(|xsum| s.dot_words(&mins, xsum))
-            });
-            let mw = s.gather_f16(|r| F::min(&rows[r][b]).bits() ^ F16::SIGN);
+            let msum = s.sum_rows(&WideMins::<F, C> { rows, b, columns });
+            for r in 0..16 {
+                bits[r] = F::min(&rows[r][b]).bits() ^ F16::SIGN;
+            }
+            let mw = s.from_f16(bits);
             for c in 0..C {
                 let dx = s.splat(columns[c].scales[b]);
                 acc[c] = s.add(acc[c], s.mul(s.mul(mw, dx), s.to_lanes(msum[c])));
@@ -142,30 +195,57 @@ fn wide_group<S: Simd, F: Wide, const C: usize>(
     acc
 }
 
-/// The partial sums of one row's block `b`: sub-scale times (code - OFFSET) times x.
-#[inline(always)]
-fn wide_sums<S: Simd, F: Wide, const C: usize>(
-    s: S,
-    block: &F::Block,
+/// Block `b` of 16 rows times the columns: sub-scale times (code - OFFSET) times x.
+struct WideBlock<'a, F: Wide, const C: usize> {
+    rows: &'a [&'a [F::Block]; 16],
     b: usize,
-    columns: &[Column<'_>; C],
-) -> [S::Sums; C] {
-    let scales = F::sub_scales(block).0;
-    let mut sums: [S::Sums; C] = if F::OFFSET == 0 {
-        [s.no_sums(); C]
-    } else {
-        // |scale| ≤ 128 and OFFSET ≤ 32: the product fits an i16.
-        let offsets = scales.map(|scale| scale.wrapping_mul(-(F::OFFSET as i16)));
-        from_fn(|c| s.dot_words(&offsets, array(columns[c].sums, b)))
-    };
-    for j in 0..8 {
-        let codes = F::codes(s, block, j);
-        for c in 0..C {
-            let x = s.load_bytes(bytes32(columns[c].qs, 8 * b + j));
-            sums[c] = s.add_sums(sums[c], s.dot_scaled(codes, x, [scales[2 * j], scales[2 * j + 1]]));
+    columns: &'a [Column<'a>; C],
+}
+
+impl<S: Simd, F: Wide, const C: usize> RowSums<S, C> for WideBlock<'_, F, C> {
+    #[inline(always)]
+    fn row(&self, s: S, r: usize) -> [S::Sums; C] {
+        let block = &self.rows[r][self.b];
+        let scales = F::sub_scales(block).0;
+        let mut sums = [s.no_sums(); C];
+        if F::OFFSET != 0 {
+            // |scale| ≤ 128 and OFFSET ≤ 32: the product fits an i16.
+            let mut offsets = scales;
+            for offset in &mut offsets {
+                *offset *= -(F::OFFSET as i16);
+            }
+            for c in 0..C {
+                sums[c] = s.dot_words(&offsets, array(self.columns[c].sums, self.b));
+            }
         }
+        for j in 0..8 {
+            let codes = F::codes(s, block, j);
+            for c in 0..C {
+                let x = s.load_bytes(bytes32(self.columns[c].qs, 8 * self.b + j));
+                sums[c] = s.add_sums(sums[c], s.dot_scaled(codes, x, [scales[2 * j], scales[2 * j + 1]]));
+            }
+        }
+        sums
     }
-    sums
+}
+
+/// The minima of block `b` of 16 rows times the sums of the columns.
+struct WideMins<'a, F: Wide, const C: usize> {
+    rows: &'a [&'a [F::Block]; 16],
+    b: usize,
+    columns: &'a [Column<'a>; C],
+}
+
+impl<S: Simd, F: Wide, const C: usize> RowSums<S, C> for WideMins<'_, F, C> {
+    #[inline(always)]
+    fn row(&self, s: S, r: usize) -> [S::Sums; C] {
+        let mins = F::sub_scales(&self.rows[r][self.b]).1;
+        let mut sums = [s.no_sums(); C];
+        for c in 0..C {
+            sums[c] = s.dot_words(&mins, array(self.columns[c].sums, self.b));
+        }
+        sums
+    }
 }
 
 /// [`matmul_narrow`] for float weights: 16 lanes along the row, then the fixed tree.
@@ -201,15 +281,21 @@ fn float_dots<S: Simd, F: Float, const C: usize>(s: S, row: &[F::Block], columns
             acc[c] = s.add(acc[c], s.mul(w, s.load(&from_fn(|i| tail.get(i).copied().unwrap_or(0.0)))));
         }
     }
-    acc.map(|a| s.reduce_add(a))
+    let mut dots = [0.0; C];
+    for c in 0..C {
+        dots[c] = s.reduce_add(acc[c]);
+    }
+    dots
 }
 
 #[inline(always)]
 fn write<S: Simd, const C: usize>(s: S, out: &mut Tile<'_>, first: usize, column: usize, acc: [S::Lanes; C]) {
     for (c, acc) in acc.into_iter().enumerate() {
         let out = &mut out.column(column + c)[first..];
-        let n = out.len().min(16);
-        out[..n].copy_from_slice(&s.store(acc)[..n]);
+        match out.first_chunk_mut::<16>() {
+            Some(out) => *out = s.store(acc),
+            None => out.copy_from_slice(&s.store(acc)[..out.len()]),
+        }
     }
 }
 

@@ -11,6 +11,15 @@ pub(super) use attention::{attend_f16, attend_q8};
 pub(super) use floats::{quantize, rms_norm, silu_mul, to_f16};
 pub(super) use matmul::{matmul_float, matmul_narrow, matmul_wide};
 
+/// The partial sums of 16 rows, each computed when it is asked for, so that few are alive at once.
+///
+/// A trait and not a closure: a closure could not be `#[inline(always)]`, and one that is not inlined is compiled without the
+/// instruction set.
+pub trait RowSums<S: Simd, const C: usize> {
+    /// The sums of row `r`, for `C` columns.
+    fn row(&self, s: S, r: usize) -> [S::Sums; C];
+}
+
 /// An instruction set, as the operations the kernels need. A value of the type is the proof that the CPU has it.
 ///
 /// Widths are fixed and virtual: 16 f32 lanes are one AVX-512 register, two of AVX2 or four of NEON and wasm; the results are the
@@ -24,6 +33,9 @@ pub trait Simd: Copy + Send + Sync + 'static {
     type Ints: Copy;
     /// 16 x f32.
     type Lanes: Copy;
+
+    /// Asks for the cache line at `at`, which may be past the end of what is mapped.
+    fn prefetch(self, at: *const u8);
 
     fn load_bytes(self, bytes: &[u8; 32]) -> Self::Bytes;
     /// The low nibbles, then the high nibbles.
@@ -43,8 +55,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn dot_scaled(self, codes: Self::Bytes, x: Self::Bytes, scales: [i16; 2]) -> Self::Sums;
     /// Sum of products of 16 i16.
     fn dot_words(self, a: &[i16; 16], b: &[i16; 16]) -> Self::Sums;
-    /// Calls `row` for 0..16 and sums what it returns: lane r is the total of row r; for `C` columns at once.
-    fn sum_rows<const C: usize>(self, row: impl FnMut(usize) -> [Self::Sums; C]) -> [Self::Ints; C];
+    /// Lane r is the total of row r, of 16 rows; for `C` columns at once.
+    fn sum_rows<const C: usize>(self, rows: &impl RowSums<Self, C>) -> [Self::Ints; C];
 
     /// Lane l is the dot of codes `4l..4l + 4` (64 i8) and `x` (4 i8), added to `sums`.
     fn dot_tile(self, sums: Self::Ints, codes: &[i8; 64], x: [i8; 4]) -> Self::Ints;
@@ -57,8 +69,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn load_le(self, x: &[u8; 64]) -> Self::Lanes;
     fn load_f16(self, x: &[u16; 16]) -> Self::Lanes;
     fn load_f16_le(self, x: &[u8; 32]) -> Self::Lanes;
-    /// The f16 bits `f(0)..f(15)` as f32.
-    fn gather_f16(self, f: impl Fn(usize) -> u16) -> Self::Lanes;
+    /// f16 bits, gathered one by one, as f32.
+    fn from_f16(self, bits: [u16; 16]) -> Self::Lanes;
     /// Rounded to f16, to nearest even.
     fn to_f16(self, a: Self::Lanes) -> [u16; 16];
     fn store(self, a: Self::Lanes) -> [f32; 16];

@@ -1,0 +1,57 @@
+//! The token loop allocates nothing but a KV block per 256 positions: counted by the allocator.
+
+mod common;
+
+use common::{backends, fixture, team};
+use picolm_core::session::{Engine, Feed, KvType, Session, Want};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+struct Counting;
+
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: passes everything on to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise.
+        unsafe { System.dealloc(ptr, layout) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+#[test]
+fn a_token_allocates_nothing_but_a_block_per_256() {
+    // 600 positions: the golden models have 256, so the key is patched.
+    let mut bytes = std::fs::read(fixture("golden/llama-Q4_K_S.gguf")).expect("a golden model");
+    let key = b".context_length";
+    let at = bytes.windows(key.len()).position(|w| w == key).expect("the key") + key.len() + 4;
+    bytes[at..at + 4].copy_from_slice(&600u32.to_le_bytes());
+    let model = common::load_bytes(bytes);
+    for (backend, kv, buffers) in
+        backends().into_iter().flat_map(|b| [(b, KvType::F16, 2), (b, KvType::Q8_0, 4)]).collect::<Vec<_>>()
+    {
+        let mut engine = Engine::new(model.clone(), backend, team(1), 32);
+        let mut session = Session::new(&model, 600, kv).expect("a session");
+        for position in 0..600u32 {
+            let before = ALLOCATIONS.load(Ordering::Relaxed);
+            let tokens = [position % 320];
+            let mut feeds = [Feed { session: &mut session, tokens: &tokens, want: Want::Last }];
+            engine.forward(&mut feeds, &mut |_, _, _| ()).expect("logits");
+            let made = ALLOCATIONS.load(Ordering::Relaxed) - before;
+            // A new block is its buffers, and room in the list of blocks.
+            let allowed = if position % 256 == 0 { buffers + 1 } else { 0 };
+            assert!(made <= allowed, "{made} allocations at position {position} ({backend:?}, {kv:?})");
+            assert!(position % 256 != 0 || made >= buffers, "the counter counts");
+        }
+    }
+
+}

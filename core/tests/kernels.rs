@@ -1,0 +1,257 @@
+//! Every backend against the reference by `==`, every format against gguf-py and against f64, on sizes around block edges.
+
+mod common;
+
+use common::{backends, fixture};
+use picolm_core::kernels::activations::{ColumnMut, span};
+use picolm_core::kernels::{
+    Activations, Backend, CHUNK, ChunkF16, ChunkQ8, Format, Gathered, Operand, Operands, Queries, TILE, quantize_column,
+};
+use picolm_core::team::{Solo, Tile, for_parts};
+use proptest::prelude::*;
+use serde_json::Value;
+
+/// A small generator of test data (PCG-like), so that a failing case is named by its seed.
+struct Random(u64);
+
+impl Random {
+    fn bits(&mut self) -> u32 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 32) as u32
+    }
+
+    /// About -4..4, sometimes 0, sometimes a thousand times larger.
+    fn float(&mut self) -> f32 {
+        let x = (self.bits() as f32 / u32::MAX as f32 - 0.5) * 8.0;
+        match self.bits() % 16 {
+            0 => 0.0,
+            1 => x * 1000.0,
+            _ => x,
+        }
+    }
+
+    fn floats(&mut self, n: usize) -> Vec<f32> {
+        (0..n).map(|_| self.float()).collect()
+    }
+
+    fn half(&mut self) -> u16 {
+        half::f16::from_f32(self.float()).to_bits()
+    }
+
+    /// Random blocks: any codes, and floats and scales that are finite.
+    fn weights(&mut self, format: Format, n: usize) -> Vec<u8> {
+        let mut bytes: Vec<u8> = (0..format.row_bytes(n)).map(|_| self.bits() as u8).collect();
+        for block in bytes.chunks_exact_mut(format.block_bytes()) {
+            let halves: &[usize] = match format {
+                Format::F32 => {
+                    block.copy_from_slice(&self.float().to_le_bytes());
+                    &[]
+                }
+                Format::F16 | Format::Q4_0 | Format::Q8_0 => &[0],
+                Format::Q4_1 | Format::Q4_K => &[0, 2],
+                Format::Q6_K => &[208],
+            };
+            for &at in halves {
+                block[at..at + 2].copy_from_slice(&self.half().to_le_bytes());
+            }
+        }
+        bytes
+    }
+}
+
+/// `n` random columns, quantised by `backend`.
+fn columns(random: &mut Random, backend: Backend, n: usize, len: usize, operand: Operand) -> Activations {
+    let operands = Operands::default().with(operand);
+    let mut x = Activations::new(n * len, operands);
+    x.floats.copy_from_slice(&random.floats(n * len));
+    for_parts(&Solo, x.parts(n, len), |_, column| assert!(quantize_column(backend, operands, column)));
+    x
+}
+
+fn matmul(backend: Backend, format: Format, weights: &[u8], rows: usize, x: &Activations, n: usize, len: usize) -> Vec<u32> {
+    let mut out = vec![f32::NAN; n * rows];
+    (backend.kernels().matmul)(format, weights, x.columns(n, len), &mut Tile::new(&mut out, n));
+    out.iter().map(|x| x.to_bits()).collect()
+}
+
+fn check_matmul(seed: u64, format: Format, rows: usize, n: usize, blocks: usize) {
+    let len = blocks * format.block_len().max(1);
+    for backend in backends() {
+        let mut random = Random(seed);
+        let weights = random.weights(format, rows * len);
+        let x = columns(&mut random, Backend::REFERENCE, n, len, format.operand());
+        let expected = matmul(Backend::REFERENCE, format, &weights, rows, &x, n, len);
+        let found = matmul(backend, format, &weights, rows, &x, n, len);
+        assert_eq!(found, expected, "{} {} rows {rows} columns {n} length {len} seed {seed}", backend.name(), format.name());
+    }
+}
+
+#[test]
+fn products_equal_the_reference_around_every_edge() {
+    for &format in Format::ALL {
+        for rows in [1, 2, 15, 16, 17, 33] {
+            for n in 1..=9 {
+                check_matmul(rows as u64 * 100 + n as u64, format, rows, n, 3);
+            }
+        }
+        let lengths: &[usize] = if format.block_len() == 1 { &[1, 15, 16, 17, 31, 64] } else { &[1, 2, 5] };
+        lengths.iter().for_each(|&blocks| check_matmul(7, format, 19, 3, blocks));
+    }
+}
+
+proptest! {
+    #[test]
+    fn products_equal_the_reference(seed: u64, f in 0..Format::ALL.len(), rows in 1usize..40, n in 1usize..12, blocks in 1usize..9) {
+        check_matmul(seed, Format::ALL[f], rows, n, blocks);
+    }
+
+    #[test]
+    fn quantised_columns_equal_the_reference(seed: u64, blocks in 1usize..6, wide: bool, tiny: bool) {
+        let block = if wide { 256 } else { 32 };
+        let mut x = Random(seed).floats(blocks * block);
+        if tiny {
+            x.iter_mut().for_each(|x| *x *= 1e-42); // scales that are denormal or vanish
+        }
+        let run = |backend: Backend| {
+            let (mut qs, mut scales) = (vec![99i8; x.len()], vec![9.0f32; blocks]);
+            let mut sums = vec![99i16; x.len() / span(block)];
+            let column = ColumnMut { qs: &mut qs, scales: &mut scales, sums: &mut sums };
+            assert!((backend.kernels().quantize)(&x, block, column));
+            (qs, scales.iter().map(|s| s.to_bits()).collect::<Vec<_>>(), sums)
+        };
+        let expected = run(Backend::REFERENCE);
+        for backend in backends() {
+            prop_assert_eq!(run(backend), expected.clone());
+        }
+    }
+
+    #[test]
+    fn norms_gates_and_halves_equal_the_reference(seed: u64, n in 1usize..70) {
+        let mut random = Random(seed);
+        let (x, w) = (random.floats(n), random.floats(n));
+        let run = |backend: Backend| {
+            let kernels = backend.kernels();
+            let (mut norm, mut gate, mut halves) = (vec![0.0; n], vec![0.0; n], vec![0; n]);
+            (kernels.rms_norm)(&x, &w, 1e-5, &mut norm);
+            (kernels.silu_mul)(&x, &w, &mut gate);
+            (kernels.to_f16)(&x, &mut halves);
+            (norm.iter().chain(&gate).map(|x| x.to_bits()).collect::<Vec<_>>(), halves)
+        };
+        let expected = run(Backend::REFERENCE);
+        for backend in backends() {
+            prop_assert_eq!(run(backend), expected.clone());
+        }
+    }
+
+    #[test]
+    fn attention_equals_the_reference(seed: u64, heads in 1usize..7, dim in 1usize..70, q8: bool, ends in prop::collection::vec((0usize..CHUNK, 1usize..=CHUNK), 1..4)) {
+        let expected = attend(Backend::REFERENCE, seed, heads, dim, q8, &ends);
+        for backend in backends() {
+            prop_assert_eq!(attend(backend, seed, heads, dim, q8, &ends), expected.clone());
+        }
+    }
+}
+
+/// Attention over chunks of random keys and values, of which `ends` says the visible ranges; the bits of its state.
+fn attend(backend: Backend, seed: u64, heads: usize, dim: usize, q8: bool, ends: &[(usize, usize)]) -> Vec<u32> {
+    let mut random = Random(seed);
+    let padded = dim.next_multiple_of(if q8 { 32 } else { 16 });
+    let q = random.floats(heads * dim);
+    let queries = Queries { q: &q, head_dim: dim, scale: 0.125 };
+    let (mut max, mut sum, mut out) = (vec![f32::NEG_INFINITY; heads], vec![0.0; heads], vec![0.0; heads * padded]);
+    for &(start, length) in ends {
+        let visible = start..(start + length).min(CHUNK);
+        let mut state = Gathered { max: &mut max, sum: &mut sum, out: &mut out };
+        let halves = |random: &mut Random, n: usize| -> Vec<u16> { (0..n).map(|_| random.half()).collect() };
+        let codes = |random: &mut Random, n: usize| -> Vec<i8> { (0..n).map(|_| (random.bits() % 255) as i8).collect() };
+        let codes = |random: &mut Random, n: usize| -> Vec<i8> { codes(random, n).iter().map(|&c| c.max(-127)).collect() };
+        if q8 {
+            let (keys, values) = (codes(&mut random, CHUNK * padded), codes(&mut random, CHUNK * padded));
+            let key_scales = halves(&mut random, CHUNK * padded / 32);
+            let value_scales = halves(&mut random, CHUNK * padded / 32);
+            let chunk = ChunkQ8 { keys: &keys, key_scales: &key_scales, values: &values, value_scales: &value_scales };
+            (backend.kernels().attend_q8)(&queries, &chunk, visible, &mut state);
+        } else {
+            let (keys, values) = (halves(&mut random, CHUNK * dim), halves(&mut random, CHUNK * padded));
+            assert_eq!(keys.len(), CHUNK / TILE * dim * TILE);
+            (backend.kernels().attend_f16)(&queries, &ChunkF16 { keys: &keys, values: &values }, visible, &mut state);
+        }
+    }
+    max.iter().chain(&sum).chain(&out).map(|x| x.to_bits()).collect()
+}
+
+/// Each side rounds activations in its own way when compared with llama.cpp, which hides small faults; here both have the same
+/// quantised operands, so that only the float chain differs.
+#[test]
+fn dots_are_within_1e_5_of_f64() {
+    for &format in Format::ALL {
+        let (rows, n, blocks) = (16, 3, 8);
+        let len = blocks * format.block_len().max(32);
+        for backend in backends() {
+            let mut random = Random(5);
+            let weights = random.weights(format, rows * len);
+            let x = columns(&mut random, backend, n, len, format.operand());
+            let found = matmul(backend, format, &weights, rows, &x, n, len);
+            let mut w = vec![0.0; rows * len];
+            format.dequantize(&weights, &mut w);
+            for r in 0..rows {
+                for c in 0..n {
+                    let terms = w[r * len..][..len].iter().zip(operand(&x, n, len, c, format.operand()));
+                    let terms: Vec<f64> = terms.map(|(&w, x)| f64::from(w) * x).collect();
+                    let (dot, size) = (terms.iter().sum::<f64>(), terms.iter().map(|t| t.abs()).sum::<f64>());
+                    let error = (f64::from(f32::from_bits(found[c * rows + r])) - dot).abs();
+                    assert!(error <= 1e-5 * size, "{} {}: {error} of {size}", backend.name(), format.name());
+                }
+            }
+        }
+    }
+}
+
+/// Column `c` as the kernels see it: codes times scales, or the floats.
+fn operand(x: &Activations, n: usize, len: usize, c: usize, operand: Operand) -> Vec<f64> {
+    let columns = x.columns(n, len);
+    let (column, block) = match operand {
+        Operand::Float => return columns.floats(c).iter().map(|&x| x.into()).collect(),
+        Operand::Narrow => (columns.narrow(c), 32),
+        Operand::Wide => (columns.wide(c), 256),
+    };
+    column.qs.iter().enumerate().map(|(i, &q)| f64::from(q) * f64::from(column.scales[i / block])).collect()
+}
+
+/// The vectors are gguf-py's, see `vectors/make_vectors.py`.
+#[test]
+fn dequantised_blocks_are_gguf_pys_to_the_bit() {
+    let unhex = |value: &Value| -> Vec<u8> {
+        let text = value.as_str().expect("hex");
+        (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).expect("hex")).collect()
+    };
+    for &format in Format::ALL.iter().filter(|&&f| f != Format::F32) {
+        let path = fixture("vectors").join(format!("{}.json", format.name().to_lowercase()));
+        let text = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        let vectors: Value = serde_json::from_slice(&text).expect("JSON");
+        let blocks = unhex(&vectors["blocks_hex"]);
+        let expected: Vec<u32> =
+            unhex(&vectors["f32_hex"]).as_chunks::<4>().0.iter().map(|b| u32::from_le_bytes(*b)).collect();
+        let mut found = vec![0.0; expected.len()];
+        assert_eq!(blocks.len(), format.row_bytes(found.len()), "{}", format.name());
+        format.dequantize(&blocks, &mut found);
+        let found: Vec<u32> = found.iter().map(|x| x.to_bits()).collect();
+        assert_eq!(found, expected, "{}", format.name());
+    }
+}
+
+#[test]
+fn a_value_that_is_not_finite_is_refused() {
+    for backend in backends() {
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            for operand in [Operand::Float, Operand::Narrow, Operand::Wide] {
+                let operands = Operands::default().with(operand);
+                let mut x = Activations::new(256, operands);
+                x.floats[100] = bad;
+                for_parts(&Solo, x.parts(1, 256), |_, column| {
+                    assert!(!quantize_column(backend, operands, column), "{} {bad} {operand:?}", backend.name());
+                });
+            }
+        }
+    }
+}
