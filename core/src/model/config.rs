@@ -60,12 +60,12 @@ impl Config {
         let embedding = keys.count("embedding_length", limit::WIDTH)?;
         let heads = keys.count("attention.head_count", limit::HEADS)?;
         let kv_heads = keys.optional_count("attention.head_count_kv", limit::HEADS)?.unwrap_or(heads);
-        if heads % kv_heads != 0 {
+        if !heads.is_multiple_of(kv_heads) {
             return Err(keys.bad("attention.head_count_kv", kv_heads, format!("must divide the {heads} query heads")));
         }
         let head_dim = keys.head_dim(embedding, heads)?;
         let rope_dims = keys.optional_count("rope.dimension_count", head_dim)?.unwrap_or(head_dim);
-        if rope_dims % 2 != 0 {
+        if !rope_dims.is_multiple_of(2) {
             return Err(keys.bad("rope.dimension_count", rope_dims, "must be even".to_string()));
         }
         if let Some(experts @ 1..) = gguf.u32(&keys.name("expert_count"))? {
@@ -129,7 +129,7 @@ impl Keys<'_, '_> {
         let value = self.optional_count("attention.value_length", MAX_HEAD_DIM)?;
         let head_dim = match key {
             Some(n) => n,
-            None if embedding % heads == 0 => embedding / heads,
+            None if embedding.is_multiple_of(heads) => embedding / heads,
             None => return Err(self.bad("attention.head_count", heads, format!("must divide the embedding, {embedding}"))),
         };
         match value {

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 /// Why a GGUF file is not a model picolm can run.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs, reason = "the messages name the fields")]
 pub enum LoadError {
     /// The file itself, or a key or tensor that is missing or of the wrong type.
     #[error(transparent)]

@@ -1,6 +1,7 @@
 /// Why tokens could not be fed. The sessions are as they were before the call.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs, reason = "the messages name the fields")]
 pub enum Error {
     /// A context the model cannot have.
     #[error("a context of {asked} tokens: the model allows 1 to {trained}")]

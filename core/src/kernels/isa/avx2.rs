@@ -182,7 +182,7 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn from_f16(self, b: [u16; 16]) -> Self::Lanes {
+    fn lanes_of_f16(self, b: [u16; 16]) -> Self::Lanes {
         let b: [i16; 16] = bytemuck::cast(b);
         unsafe {
             let low = _mm_set_epi16(b[7], b[6], b[5], b[4], b[3], b[2], b[1], b[0]);

@@ -107,7 +107,7 @@ fn narrow_group<S: Simd, F: Narrow, const C: usize>(
         for r in 0..16 {
             bits[r] = F::scale(&rows[r][b]).bits();
         }
-        let dw = s.from_f16(bits);
+        let dw = s.lanes_of_f16(bits);
         for c in 0..C {
             let (dx, xsum) = (s.splat(columns[c].scales[b]), i32::from(columns[c].sums[b]));
             let isum = if F::OFFSET == 0 { isum[c] } else { s.sub_ints(isum[c], s.splat_int(F::OFFSET * xsum)) };
@@ -117,7 +117,7 @@ fn narrow_group<S: Simd, F: Narrow, const C: usize>(
             for r in 0..16 {
                 bits[r] = F::min(&rows[r][b]).bits();
             }
-            let mw = s.from_f16(bits);
+            let mw = s.lanes_of_f16(bits);
             for c in 0..C {
                 let (dx, xsum) = (s.splat(columns[c].scales[b]), s.splat(f32::from(columns[c].sums[b])));
                 acc[c] = s.add(acc[c], s.mul(s.mul(mw, dx), xsum));
@@ -175,7 +175,7 @@ fn wide_group<S: Simd, F: Wide, const C: usize>(
         for r in 0..16 {
             bits[r] = F::scale(&rows[r][b]).bits();
         }
-        let dw = s.from_f16(bits);
+        let dw = s.lanes_of_f16(bits);
         for c in 0..C {
             let dx = s.splat(columns[c].scales[b]);
             acc[c] = s.add(acc[c], s.mul(s.mul(dw, dx), s.to_lanes(isum[c])));
@@ -185,7 +185,7 @@ fn wide_group<S: Simd, F: Wide, const C: usize>(
             for r in 0..16 {
                 bits[r] = F::min(&rows[r][b]).bits() ^ F16::SIGN;
             }
-            let mw = s.from_f16(bits);
+            let mw = s.lanes_of_f16(bits);
             for c in 0..C {
                 let dx = s.splat(columns[c].scales[b]);
                 acc[c] = s.add(acc[c], s.mul(s.mul(mw, dx), s.to_lanes(msum[c])));

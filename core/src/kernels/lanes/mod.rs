@@ -70,7 +70,7 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn load_f16(self, x: &[u16; 16]) -> Self::Lanes;
     fn load_f16_le(self, x: &[u8; 32]) -> Self::Lanes;
     /// f16 bits, gathered one by one, as f32.
-    fn from_f16(self, bits: [u16; 16]) -> Self::Lanes;
+    fn lanes_of_f16(self, bits: [u16; 16]) -> Self::Lanes;
     /// Rounded to f16, to nearest even.
     fn to_f16(self, a: Self::Lanes) -> [u16; 16];
     fn store(self, a: Self::Lanes) -> [f32; 16];

@@ -55,7 +55,7 @@ pub struct Operands(u8);
 impl Operands {
     /// The set with one more.
     pub const fn with(self, operand: Operand) -> Self {
-        Operands(self.0 | 1 << operand as u8)
+        Operands(self.0 | (1 << operand as u8))
     }
 
     /// Both sets.
@@ -65,7 +65,7 @@ impl Operands {
 
     /// Whether it is in the set.
     pub const fn contains(self, operand: Operand) -> bool {
-        self.0 & 1 << operand as u8 != 0
+        self.0 & (1 << operand as u8) != 0
     }
 }
 

@@ -89,6 +89,6 @@ impl Wide for Q4K {
     #[inline(always)]
     fn codes<S: Simd>(s: S, block: &Block, j: usize) -> S::Bytes {
         let bytes = s.load_bytes(&block.qs[j / 2]);
-        if j % 2 == 0 { s.and(bytes, 15) } else { s.shr::<4>(bytes) }
+        if j.is_multiple_of(2) { s.and(bytes, 15) } else { s.shr::<4>(bytes) }
     }
 }

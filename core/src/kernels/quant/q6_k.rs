@@ -23,8 +23,8 @@ const _: () = assert!(size_of::<Block>() == 210);
 
 fn code(block: &Block, i: usize) -> u8 {
     let (half, k, l) = (i / 128, i % 128 / 32, i % 32);
-    let low = block.ql[half][k % 2][l] >> (if k < 2 { 0 } else { 4 }) & 15;
-    let high = block.qh[half][l] >> (2 * k) & 3;
+    let low = (block.ql[half][k % 2][l] >> (if k < 2 { 0 } else { 4 })) & 15;
+    let high = (block.qh[half][l] >> (2 * k)) & 3;
     low | (high << 4)
 }
 
