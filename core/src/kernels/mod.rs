@@ -11,6 +11,7 @@
 //! by enumerating [`Backend::all`] and [`Format::ALL`].
 
 pub mod activations;
+mod cast;
 mod dispatch;
 mod isa;
 mod lanes;

@@ -10,48 +10,10 @@
 
 use super::{RowSums, Simd};
 use crate::kernels::activations::{Column, Columns};
+use crate::kernels::cast::{Blocks, GROUP, Group, Rows};
 use crate::kernels::quant::{F16, Float, Narrow, Wide};
 use crate::team::Tile;
 use core::array::from_fn;
-
-/// Rows of a matrix as blocks: (rows, blocks in a row).
-struct Rows<'a, B> {
-    blocks: &'a [B],
-    per_row: usize,
-    rows: usize,
-}
-
-/// Sixteen rows, and where the next sixteen begin.
-struct Group<'a, B> {
-    rows: [&'a [B]; 16],
-    next: *const u8,
-}
-
-impl<B> Group<'_, B> {
-    /// Asks for the part of the next group that stands where blocks `b` of this one stand.
-    #[inline(always)]
-    fn prefetch<S: Simd>(&self, s: S, b: usize) {
-        for line in (0..16 * size_of::<B>()).step_by(64) {
-            s.prefetch(self.next.wrapping_add(b * 16 * size_of::<B>() + line));
-        }
-    }
-}
-
-impl<'a, B: bytemuck::Pod> Rows<'a, B> {
-    #[inline(always)]
-    fn new(bytes: &'a [u8], rows: usize) -> Self {
-        let blocks: &[B] = bytemuck::cast_slice(bytes);
-        Rows { blocks, per_row: blocks.len() / rows, rows }
-    }
-
-    /// The 16 rows from `first`, the last one repeated past the end.
-    #[inline(always)]
-    fn group(&self, first: usize) -> Group<'a, B> {
-        let rows = from_fn(|r| &self.blocks[(first + r).min(self.rows - 1) * self.per_row..][..self.per_row]);
-        let next = self.blocks.as_ptr().wrapping_add((first + 16) * self.per_row).cast();
-        Group { rows, next }
-    }
-}
 
 /// Calls `$kernel::<C>(first column)` for groups of 4 columns, then for what is left.
 macro_rules! column_groups {
@@ -79,7 +41,7 @@ macro_rules! column_groups {
 #[inline(always)]
 pub(in crate::kernels) fn matmul_narrow<S: Simd, F: Narrow>(s: S, weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>) {
     let rows = Rows::<F::Block>::new(weights, out.rows());
-    for first in (0..rows.rows).step_by(16) {
+    for first in (0..rows.len()).step_by(GROUP) {
         let group = rows.group(first);
         column_groups!(x.n, |c, C| {
             let columns: [Column<'_>; C] = from_fn(|k| x.narrow(c + k));
@@ -95,31 +57,36 @@ fn narrow_group<S: Simd, F: Narrow, const C: usize>(
     columns: &[Column<'_>; C],
 ) -> [S::Lanes; C] {
     let mut acc = [s.splat(0.0); C];
-    let rows = &group.rows;
-    for b in 0..rows[0].len() {
-        group.prefetch(s, b);
-        let mut x = [s.load_bytes(bytes32(columns[0].qs, b)); C];
+    let n = group.len();
+    // Cut to the length of the loop, which spares checking each index.
+    let qs: [&[[u8; 32]]; C] = from_fn(|c| &codes32(columns[c].qs)[..n]);
+    let scales: [&[f32]; C] = from_fn(|c| &columns[c].scales[..n]);
+    let sums: [&[i16]; C] = from_fn(|c| &columns[c].sums[..n]);
+    for b in 0..n {
+        prefetch(s, group, b);
+        let blocks = group.blocks(b);
+        let mut x = [s.load_bytes(&qs[0][b]); C];
         for c in 1..C {
-            x[c] = s.load_bytes(bytes32(columns[c].qs, b));
+            x[c] = s.load_bytes(&qs[c][b]);
         }
-        let isum = s.sum_rows(&NarrowBlock::<S, F, C> { rows, b, x });
+        let isum = s.sum_rows(&NarrowBlock::<S, F, C> { blocks, x });
         let mut bits = [0; 16];
         for r in 0..16 {
-            bits[r] = F::scale(&rows[r][b]).bits();
+            bits[r] = F::scale(blocks.row(r)).bits();
         }
         let dw = s.lanes_of_f16(bits);
         for c in 0..C {
-            let (dx, xsum) = (s.splat(columns[c].scales[b]), i32::from(columns[c].sums[b]));
+            let (dx, xsum) = (s.splat(scales[c][b]), i32::from(sums[c][b]));
             let isum = if F::OFFSET == 0 { isum[c] } else { s.sub_ints(isum[c], s.splat_int(F::OFFSET * xsum)) };
             acc[c] = s.add(acc[c], s.mul(s.mul(dw, dx), s.to_lanes(isum)));
         }
         if F::HAS_MIN {
             for r in 0..16 {
-                bits[r] = F::min(&rows[r][b]).bits();
+                bits[r] = F::min(blocks.row(r)).bits();
             }
             let mw = s.lanes_of_f16(bits);
             for c in 0..C {
-                let (dx, xsum) = (s.splat(columns[c].scales[b]), s.splat(f32::from(columns[c].sums[b])));
+                let (dx, xsum) = (s.splat(scales[c][b]), s.splat(f32::from(sums[c][b])));
                 acc[c] = s.add(acc[c], s.mul(s.mul(mw, dx), xsum));
             }
         }
@@ -129,15 +96,14 @@ fn narrow_group<S: Simd, F: Narrow, const C: usize>(
 
 /// Block `b` of 16 rows, and of the columns.
 struct NarrowBlock<'a, S: Simd, F: Narrow, const C: usize> {
-    rows: &'a [&'a [F::Block]; 16],
-    b: usize,
+    blocks: Blocks<'a, F::Block>,
     x: [S::Bytes; C],
 }
 
 impl<S: Simd, F: Narrow, const C: usize> RowSums<S, C> for NarrowBlock<'_, S, F, C> {
     #[inline(always)]
     fn row(&self, s: S, r: usize) -> [S::Sums; C] {
-        let codes = F::codes(s, &self.rows[r][self.b]);
+        let codes = F::codes(s, self.blocks.row(r));
         let mut sums = [s.no_sums(); C];
         for c in 0..C {
             let x = self.x[c];
@@ -151,7 +117,7 @@ impl<S: Simd, F: Narrow, const C: usize> RowSums<S, C> for NarrowBlock<'_, S, F,
 #[inline(always)]
 pub(in crate::kernels) fn matmul_wide<S: Simd, F: Wide>(s: S, weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>) {
     let rows = Rows::<F::Block>::new(weights, out.rows());
-    for first in (0..rows.rows).step_by(16) {
+    for first in (0..rows.len()).step_by(GROUP) {
         let group = rows.group(first);
         column_groups!(x.n, |c, C| {
             let columns: [Column<'_>; C] = from_fn(|k| x.wide(c + k));
@@ -167,27 +133,32 @@ fn wide_group<S: Simd, F: Wide, const C: usize>(
     columns: &[Column<'_>; C],
 ) -> [S::Lanes; C] {
     let mut acc = [s.splat(0.0); C];
-    let rows = &group.rows;
-    for b in 0..rows[0].len() {
-        group.prefetch(s, b);
-        let isum = s.sum_rows(&WideBlock::<F, C> { rows, b, columns });
+    let n = group.len();
+    let qs: [&[[[u8; 32]; 8]]; C] = from_fn(|c| &codes32(columns[c].qs).as_chunks().0[..n]);
+    let scales: [&[f32]; C] = from_fn(|c| &columns[c].scales[..n]);
+    let sums: [&[[i16; 16]]; C] = from_fn(|c| &columns[c].sums.as_chunks().0[..n]);
+    for b in 0..n {
+        prefetch(s, group, b);
+        let blocks = group.blocks(b);
+        let block = WideBlock::<F, C> { blocks, qs: from_fn(|c| &qs[c][b]), sums: from_fn(|c| &sums[c][b]) };
+        let isum = s.sum_rows(&block);
         let mut bits = [0; 16];
         for r in 0..16 {
-            bits[r] = F::scale(&rows[r][b]).bits();
+            bits[r] = F::scale(blocks.row(r)).bits();
         }
         let dw = s.lanes_of_f16(bits);
         for c in 0..C {
-            let dx = s.splat(columns[c].scales[b]);
+            let dx = s.splat(scales[c][b]);
             acc[c] = s.add(acc[c], s.mul(s.mul(dw, dx), s.to_lanes(isum[c])));
         }
         if F::HAS_MIN {
-            let msum = s.sum_rows(&WideMins::<F, C> { rows, b, columns });
+            let msum = s.sum_rows(&WideMins(&block));
             for r in 0..16 {
-                bits[r] = F::min(&rows[r][b]).bits() ^ F16::SIGN;
+                bits[r] = F::min(blocks.row(r)).bits() ^ F16::SIGN;
             }
             let mw = s.lanes_of_f16(bits);
             for c in 0..C {
-                let dx = s.splat(columns[c].scales[b]);
+                let dx = s.splat(scales[c][b]);
                 acc[c] = s.add(acc[c], s.mul(s.mul(mw, dx), s.to_lanes(msum[c])));
             }
         }
@@ -197,15 +168,15 @@ fn wide_group<S: Simd, F: Wide, const C: usize>(
 
 /// Block `b` of 16 rows times the columns: sub-scale times (code - OFFSET) times x.
 struct WideBlock<'a, F: Wide, const C: usize> {
-    rows: &'a [&'a [F::Block]; 16],
-    b: usize,
-    columns: &'a [Column<'a>; C],
+    blocks: Blocks<'a, F::Block>,
+    qs: [&'a [[u8; 32]; 8]; C],
+    sums: [&'a [i16; 16]; C],
 }
 
 impl<S: Simd, F: Wide, const C: usize> RowSums<S, C> for WideBlock<'_, F, C> {
     #[inline(always)]
     fn row(&self, s: S, r: usize) -> [S::Sums; C] {
-        let block = &self.rows[r][self.b];
+        let block = self.blocks.row(r);
         let scales = F::sub_scales(block).0;
         let mut sums = [s.no_sums(); C];
         if F::OFFSET != 0 {
@@ -215,13 +186,13 @@ impl<S: Simd, F: Wide, const C: usize> RowSums<S, C> for WideBlock<'_, F, C> {
                 *offset *= -(F::OFFSET as i16);
             }
             for c in 0..C {
-                sums[c] = s.dot_words(&offsets, array(self.columns[c].sums, self.b));
+                sums[c] = s.dot_words(&offsets, self.sums[c]);
             }
         }
         for j in 0..8 {
             let codes = F::codes(s, block, j);
             for c in 0..C {
-                let x = s.load_bytes(bytes32(self.columns[c].qs, 8 * self.b + j));
+                let x = s.load_bytes(&self.qs[c][j]);
                 sums[c] = s.add_sums(sums[c], s.dot_scaled(codes, x, [scales[2 * j], scales[2 * j + 1]]));
             }
         }
@@ -229,20 +200,16 @@ impl<S: Simd, F: Wide, const C: usize> RowSums<S, C> for WideBlock<'_, F, C> {
     }
 }
 
-/// The minima of block `b` of 16 rows times the sums of the columns.
-struct WideMins<'a, F: Wide, const C: usize> {
-    rows: &'a [&'a [F::Block]; 16],
-    b: usize,
-    columns: &'a [Column<'a>; C],
-}
+/// The minima of the same block times the sums of the columns.
+struct WideMins<'a, F: Wide, const C: usize>(&'a WideBlock<'a, F, C>);
 
 impl<S: Simd, F: Wide, const C: usize> RowSums<S, C> for WideMins<'_, F, C> {
     #[inline(always)]
     fn row(&self, s: S, r: usize) -> [S::Sums; C] {
-        let mins = F::sub_scales(&self.rows[r][self.b]).1;
+        let mins = F::sub_scales(self.0.blocks.row(r)).1;
         let mut sums = [s.no_sums(); C];
         for c in 0..C {
-            sums[c] = s.dot_words(&mins, array(self.columns[c].sums, self.b));
+            sums[c] = s.dot_words(&mins, self.0.sums[c]);
         }
         sums
     }
@@ -252,8 +219,8 @@ impl<S: Simd, F: Wide, const C: usize> RowSums<S, C> for WideMins<'_, F, C> {
 #[inline(always)]
 pub(in crate::kernels) fn matmul_float<S: Simd, F: Float>(s: S, weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>) {
     let rows = Rows::<F::Block>::new(weights, out.rows());
-    for r in 0..rows.rows {
-        let row = &rows.blocks[r * rows.per_row..][..rows.per_row];
+    for r in 0..rows.len() {
+        let row = rows.row(r);
         column_groups!(x.n, |c, C| {
             let columns: [&[f32]; C] = from_fn(|k| x.floats(c + k));
             for (k, dot) in float_dots::<S, F, C>(s, row, &columns).into_iter().enumerate() {
@@ -299,10 +266,18 @@ fn write<S: Simd, const C: usize>(s: S, out: &mut Tile<'_>, first: usize, column
     }
 }
 
-/// Block `b` of 32 codes.
+/// Asks for the next group's share of what comes after blocks `b`.
 #[inline(always)]
-fn bytes32(qs: &[i8], b: usize) -> &[u8; 32] {
-    bytemuck::cast_ref::<[i8; 32], [u8; 32]>(array(qs, b))
+fn prefetch<S: Simd, B: bytemuck::Pod>(s: S, group: &Group<'_, B>, b: usize) {
+    for line in (0..GROUP * size_of::<B>()).step_by(64) {
+        s.prefetch(group.next(b).wrapping_add(line));
+    }
+}
+
+/// Codes in blocks of 32.
+#[inline(always)]
+fn codes32(qs: &[i8]) -> &[[u8; 32]] {
+    bytemuck::cast_slice::<i8, u8>(qs).as_chunks().0
 }
 
 /// Elements `N * i..N * (i + 1)`.
