@@ -1,0 +1,288 @@
+//! The parser and the typed look-ups.
+
+use super::cursor::Cursor;
+use super::{Array, Error, GgmlType, Tensor, Value, ValueType};
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::ToString;
+use alloc::vec::Vec;
+
+const MAX_KEY: u64 = 65535;
+const MAX_TENSOR_NAME: u64 = 255;
+const DEFAULT_ALIGNMENT: u64 = 32;
+/// An (empty) name's length, a type, a value of one byte.
+const MIN_PAIR_BYTES: u64 = 8 + 4 + 1;
+/// An (empty) name's length, a number of dimensions, a type, an offset.
+const MIN_TENSOR_BYTES: u64 = 8 + 4 + 4 + 8;
+
+/// A parsed header: metadata and tensor directory, borrowed from the file's bytes.
+#[derive(Debug)]
+pub struct Gguf<'a> {
+    version: u32,
+    metadata: BTreeMap<&'a str, Value<'a>>,
+    tensors: Vec<Tensor<'a>>,
+    /// name → index into `tensors`
+    by_name: BTreeMap<&'a str, usize>,
+    header_len: u64,
+    file_len: u64,
+}
+
+impl<'a> Gguf<'a> {
+    /// Parses a whole file.
+    ///
+    /// # Errors
+    /// Anything that is not GGUF v2/v3, is cut short, or whose tensors do not lie in the file as they should: see
+    /// [`Error`].
+    pub fn parse(file: &'a [u8]) -> Result<Self, Error> {
+        Self::parse_header(file, file.len() as u64)
+    }
+
+    /// Parses the header alone: `bytes` is the beginning of a file of `file_len` bytes.
+    ///
+    /// # Errors
+    /// Those of [`Gguf::parse`]. [`Error::Truncated`] whose `needed` is at most `file_len` means that `bytes` is too
+    /// short: try again with `needed` bytes or more.
+    pub fn parse_header(bytes: &'a [u8], file_len: u64) -> Result<Self, Error> {
+        let mut cursor = Cursor::new(bytes, file_len);
+        let version = read_version(&mut cursor)?;
+        let n_tensors = cursor.count("a tensor count", MIN_TENSOR_BYTES)?;
+        let n_pairs = cursor.count("a key count", MIN_PAIR_BYTES)?;
+        let metadata = read_metadata(&mut cursor, n_pairs)?;
+        let tensors = read_tensors(&mut cursor, n_tensors)?;
+        let mut gguf =
+            Gguf { version, metadata, tensors, by_name: BTreeMap::new(), header_len: cursor.offset(), file_len };
+        gguf.place_tensors()?;
+        Ok(gguf)
+    }
+
+    /// GGUF version, 2 or 3.
+    pub fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// Bytes of the header: magic to the last tensor entry.
+    pub fn header_len(&self) -> u64 {
+        self.header_len
+    }
+
+    /// Bytes of the whole file.
+    pub fn file_len(&self) -> u64 {
+        self.file_len
+    }
+
+    /// All metadata, in key order.
+    pub fn metadata(&self) -> impl Iterator<Item = (&'a str, &Value<'a>)> {
+        self.metadata.iter().map(|(k, v)| (*k, v))
+    }
+
+    /// All tensors, in file order of the directory.
+    pub fn tensors(&self) -> &[Tensor<'a>] {
+        &self.tensors
+    }
+
+    /// A tensor by name.
+    pub fn tensor(&self, name: &str) -> Option<&Tensor<'a>> {
+        self.by_name.get(name).map(|&i| &self.tensors[i])
+    }
+
+    /// A tensor by name, or [`Error::MissingTensor`].
+    pub fn require_tensor(&self, name: &str) -> Result<&Tensor<'a>, Error> {
+        self.tensor(name).ok_or_else(|| Error::MissingTensor(name.to_string()))
+    }
+
+    /// A value by key.
+    pub fn get(&self, key: &str) -> Option<&Value<'a>> {
+        self.metadata.get(key)
+    }
+
+    /// A string, `None` if the key is absent, an error if it holds something else.
+    pub fn str(&self, key: &str) -> Result<Option<&'a str>, Error> {
+        self.typed(key, "a string", |v| v.as_str())
+    }
+
+    /// A boolean.
+    pub fn bool(&self, key: &str) -> Result<Option<bool>, Error> {
+        self.typed(key, "a boolean", |v| if let Value::Bool(b) = *v { Some(b) } else { None })
+    }
+
+    /// A float, stored as f32 or f64.
+    pub fn f32(&self, key: &str) -> Result<Option<f32>, Error> {
+        self.typed(key, "a float", |v| match *v {
+            Value::F32(x) => Some(x),
+            Value::F64(x) => Some(x as f32),
+            _ => None,
+        })
+    }
+
+    /// An integer of any stored width that fits a u32.
+    pub fn u32(&self, key: &str) -> Result<Option<u32>, Error> {
+        let Some(value) = self.typed(key, "an integer", |v| v.as_int())? else { return Ok(None) };
+        match u32::try_from(value) {
+            Ok(v) => Ok(Some(v)),
+            Err(_) => Err(Error::Range { key: key.to_string(), value: value.to_string(), expected: "0 to 4294967295" }),
+        }
+    }
+
+    /// An array of any element type.
+    pub fn array(&self, key: &str) -> Result<Option<Array<'a>>, Error> {
+        self.typed(key, "an array", |v| v.as_array())
+    }
+
+    /// [`Gguf::str`], required.
+    pub fn require_str(&self, key: &str) -> Result<&'a str, Error> {
+        self.str(key)?.ok_or_else(|| Error::MissingKey(key.to_string()))
+    }
+
+    /// [`Gguf::u32`], required.
+    pub fn require_u32(&self, key: &str) -> Result<u32, Error> {
+        self.u32(key)?.ok_or_else(|| Error::MissingKey(key.to_string()))
+    }
+
+    /// [`Gguf::f32`], required.
+    pub fn require_f32(&self, key: &str) -> Result<f32, Error> {
+        self.f32(key)?.ok_or_else(|| Error::MissingKey(key.to_string()))
+    }
+
+    /// [`Gguf::array`], required, of one element type.
+    pub fn require_array(&self, key: &str, element: ValueType) -> Result<Array<'a>, Error> {
+        let array = self.array(key)?.ok_or_else(|| Error::MissingKey(key.to_string()))?;
+        if array.element() == element {
+            return Ok(array);
+        }
+        Err(Error::WrongElement { key: key.to_string(), expected: element, found: array.element() })
+    }
+
+    fn typed<T>(
+        &self,
+        key: &str,
+        expected: &'static str,
+        read: impl Fn(&Value<'a>) -> Option<T>,
+    ) -> Result<Option<T>, Error> {
+        let Some(value) = self.get(key) else { return Ok(None) };
+        let found = value.value_type();
+        read(value).map(Some).ok_or_else(|| Error::WrongType { key: key.to_string(), expected, found })
+    }
+
+    /// Turns offsets relative to the data section into file offsets and checks alignment, bounds, overlap and names.
+    fn place_tensors(&mut self) -> Result<(), Error> {
+        let alignment = self.alignment()?;
+        let data = self.header_len.checked_next_multiple_of(alignment).unwrap_or(u64::MAX);
+        for tensor in &mut self.tensors {
+            let place = |start: u64, why: &str| Error::Place {
+                name: tensor.name.to_string(),
+                start,
+                end: start.saturating_add(tensor.len),
+                why: why.to_string(),
+            };
+            if !tensor.offset.is_multiple_of(alignment) {
+                return Err(place(tensor.offset, &format!("its offset is not a multiple of {alignment}")));
+            }
+            let start = data.checked_add(tensor.offset).ok_or_else(|| place(u64::MAX, "its offset overflows"))?;
+            if start.checked_add(tensor.len).is_none_or(|end| end > self.file_len) {
+                return Err(place(start, &format!("it ends past the file's {} bytes", self.file_len)));
+            }
+            tensor.offset = start;
+        }
+        for (i, tensor) in self.tensors.iter().enumerate() {
+            if self.by_name.insert(tensor.name, i).is_some() {
+                return Err(Error::Duplicate { what: "tensor", name: tensor.name.to_string() });
+            }
+        }
+        self.check_overlap()
+    }
+
+    fn check_overlap(&self) -> Result<(), Error> {
+        let mut order: Vec<&Tensor<'a>> = self.tensors.iter().collect();
+        order.sort_unstable_by_key(|t| t.offset);
+        for pair in order.windows(2) {
+            if pair[0].offset + pair[0].len > pair[1].offset {
+                return Err(Error::Place {
+                    name: pair[1].name.to_string(),
+                    start: pair[1].offset,
+                    end: pair[1].offset + pair[1].len,
+                    why: format!("it overlaps tensor {:?}", pair[0].name),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn alignment(&self) -> Result<u64, Error> {
+        let key = "general.alignment";
+        match self.u32(key)? {
+            None => Ok(DEFAULT_ALIGNMENT),
+            Some(n) if n.is_power_of_two() && n >= 8 => Ok(n.into()),
+            Some(n) => {
+                Err(Error::Range { key: key.to_string(), value: n.to_string(), expected: "a power of two, at least 8" })
+            }
+        }
+    }
+}
+
+fn read_version(cursor: &mut Cursor<'_>) -> Result<u32, Error> {
+    if cursor.array::<4>("the magic number")? != *b"GGUF" {
+        return Err(Error::NotGguf);
+    }
+    match cursor.u32("the version")? {
+        version @ (2 | 3) => Ok(version),
+        other => Err(Error::Version(other)),
+    }
+}
+
+fn read_metadata<'a>(cursor: &mut Cursor<'a>, n: u64) -> Result<BTreeMap<&'a str, Value<'a>>, Error> {
+    let mut metadata = BTreeMap::new();
+    for _ in 0..n {
+        let offset = cursor.offset();
+        let key = cursor.str("a metadata key")?;
+        check_name("a metadata key", key, MAX_KEY, offset)?;
+        let value = Value::read(cursor, key)?;
+        if metadata.insert(key, value).is_some() {
+            return Err(Error::Duplicate { what: "key", name: key.to_string() });
+        }
+    }
+    Ok(metadata)
+}
+
+/// Reads the directory; `offset` of each tensor is still relative to the data section.
+fn read_tensors<'a>(cursor: &mut Cursor<'a>, n: u64) -> Result<Vec<Tensor<'a>>, Error> {
+    let mut tensors = Vec::new();
+    for _ in 0..n {
+        let at = cursor.offset();
+        let name = cursor.str("a tensor name")?;
+        check_name("a tensor name", name, MAX_TENSOR_NAME, at)?;
+        let shape_error = |why: &str| Error::Shape { name: name.to_string(), why: why.to_string() };
+        let n_dims = cursor.u32(name)? as usize;
+        if !(1..=4).contains(&n_dims) {
+            return Err(shape_error(&format!("{n_dims} dimensions (allowed: 1 to 4)")));
+        }
+        let mut dims = [1u64; 4];
+        for d in &mut dims[..n_dims] {
+            *d = cursor.u64(name)?;
+        }
+        let id = cursor.u32(name)?;
+        let ty = GgmlType::from_id(id).ok_or_else(|| Error::TensorType { name: name.to_string(), id })?;
+        let offset = cursor.u64(name)?;
+        let len = byte_len(dims, ty).map_err(|why| shape_error(&format!("shape {:?}: {why}", &dims[..n_dims])))?;
+        tensors.push(Tensor { name, ty, dims, n_dims, offset, len });
+    }
+    Ok(tensors)
+}
+
+fn byte_len(dims: [u64; 4], ty: GgmlType) -> Result<u64, &'static str> {
+    if dims.contains(&0) {
+        return Err("a dimension is zero");
+    }
+    if !dims[0].is_multiple_of(ty.block) {
+        return Err("its first dimension is not a whole number of blocks");
+    }
+    let weights = dims.iter().try_fold(1u64, |n, &d| n.checked_mul(d));
+    weights.and_then(|n| (n / ty.block).checked_mul(ty.bytes)).ok_or("its size overflows")
+}
+
+fn check_name(what: &'static str, name: &str, max: u64, offset: u64) -> Result<(), Error> {
+    let len = name.len() as u64;
+    if len == 0 || len > max {
+        return Err(Error::NameLength { what, len, max, offset });
+    }
+    Ok(())
+}

@@ -1,0 +1,15 @@
+//! The bodies of the fuzz targets, as functions: libFuzzer calls them with new inputs (`fuzz_targets/`), `bin/replay.rs`
+//! with those of a folder.
+
+mod gguf;
+mod tokenizer;
+pub mod vocab;
+
+pub use gguf::gguf;
+pub use tokenizer::tokenizer;
+
+/// Takes any bytes.
+pub type Target = fn(&[u8]);
+
+/// Every target by name.
+pub const TARGETS: &[(&str, Target)] = &[("gguf", gguf), ("tokenizer", tokenizer)];
