@@ -114,6 +114,18 @@ fn digests_over_three_chunks_are_the_witness() {
     }
 }
 
+/// A linear factor and one factor per pair, as scaled Llamas have them (`witness/make_rope_model.py`).
+#[test]
+fn scaled_rope_is_the_witness() {
+    let witness = std::fs::read(fixture("witness/digests.json")).expect("witness/digests.json");
+    let witness: Value = serde_json::from_slice(&witness).expect("JSON");
+    let model = load(&fixture("golden/rope-factors.gguf"));
+    for backend in backends() {
+        let run = Run { backend, threads: 1, batch: 64, kv: KvType::F16 };
+        assert_eq!(digest(&model, run, usize::MAX), witness["f16"]["rope-factors.gguf"].as_str().expect("hex"));
+    }
+}
+
 /// A golden model whose context length is another.
 fn with_context(name: &str, context: u32) -> std::sync::Arc<Model> {
     let mut bytes = std::fs::read(fixture("golden").join(name)).expect("a golden model");

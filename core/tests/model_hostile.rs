@@ -531,6 +531,17 @@ mod not_finite {
         }
     }
 
+    #[test]
+    fn rope_factors_that_are_not_positive() {
+        for (index, value) in [(0, 0.0f32), (3, -1.0)] {
+            let mut small = Small::new("llama");
+            small.norm("rope_freqs.weight", HEAD_DIM / 2);
+            let tensor = "rope_freqs.weight".to_string();
+            let error = LoadError::RopeFactor { tensor: tensor.clone(), index, value };
+            small.patch(&tensor, 4 * index, &value.to_le_bytes()).refused(error);
+        }
+    }
+
     /// A scale that is NaN or infinite in each matrix: the forward pass says in which part of which layer it turned up,
     /// on every backend and for both caches.
     #[test]

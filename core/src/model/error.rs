@@ -24,6 +24,9 @@ pub enum LoadError {
     /// A NaN or infinity in a norm or table.
     #[error("tensor {tensor:?}: value {index} is not finite")]
     NotFinite { tensor: String, index: usize },
+    /// A RoPE factor that is zero or negative.
+    #[error("tensor {tensor:?}: factor {index} is {value}, not a positive number")]
+    RopeFactor { tensor: String, index: usize, value: f32 },
     /// A tensor that the architecture does not have: running without it would give wrong answers.
     #[error("tensor {0:?} is not part of this architecture as picolm knows it")]
     UnexpectedTensor(String),

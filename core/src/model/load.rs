@@ -68,9 +68,9 @@ fn rope_freqs(tensors: &mut Tensors<'_, '_>, c: &Config) -> Result<Vec<f64>, Loa
         .collect();
     let name = "rope_freqs.weight";
     if tensors.gguf.tensor(name).is_some() {
-        for (i, (freq, factor)) in freqs.iter_mut().zip(tensors.vector(name, pairs)?).enumerate() {
+        for (index, (freq, factor)) in freqs.iter_mut().zip(tensors.vector(name, pairs)?).enumerate() {
             if factor <= 0.0 {
-                return Err(LoadError::NotFinite { tensor: name.to_string(), index: i });
+                return Err(LoadError::RopeFactor { tensor: name.to_string(), index, value: factor });
             }
             *freq /= f64::from(factor);
         }
