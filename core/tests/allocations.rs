@@ -53,5 +53,4 @@ fn a_token_allocates_nothing_but_a_block_per_256() {
             assert!(position % 256 != 0 || made >= buffers, "the counter counts");
         }
     }
-
 }

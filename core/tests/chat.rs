@@ -34,8 +34,8 @@ const CASES: &[(&str, &str)] = &[
         "{\"a\":[1.0,1e+20,1e-05,null,true],\"b\":1}",
     ),
     (
-        "{{ 'é\\u{7}\"/' | tojson }} {{ 'é🦙' | tojson(ensure_ascii=true) }}",
-        "\"é\\u{7}\\\"/\" \"\\u00e9\\ud83e\\udd99\"",
+        "{{ 'é\\u0007\"/' | tojson }} {{ 'é🦙' | tojson(ensure_ascii=true) }}",
+        "\"é\\u0007\\\"/\" \"\\u00e9\\ud83e\\udd99\"",
     ),
     (
         "{{ [1, 'a', \"it's\", none, true, 2.5, {'k': (1, 2)}, (3,)] }} {{ none }} {{ false }} {{ 'x' ~ true ~ 1.0 }}",

@@ -69,6 +69,8 @@ fn logits_agree_with_llama_cpp() {
 fn one_digest_over_backends_threads_and_batches_and_it_is_the_witness() {
     let witness = std::fs::read(fixture("witness/digests.json")).expect("witness/digests.json");
     let witness: Value = serde_json::from_slice(&witness).expect("JSON");
+    // Where there is only the reference, this is likely an emulator, in which threads are dear.
+    let beginning = if backends().len() == 1 { 3 } else { 20 };
     for entry in supported() {
         let name = file(&entry);
         let model = load(&fixture("golden").join(name));
@@ -83,7 +85,11 @@ fn one_digest_over_backends_threads_and_batches_and_it_is_the_witness() {
                         let slow = backend.name() == Backend::REFERENCE.name() && (threads, batch) != (1, 64);
                         if slow || (batch == 1 && threads > 1) {
                             let whole = Run { backend, threads: 1, batch: 64, kv };
-                            assert_eq!(digest(&model, run, 20), digest(&model, whole, 20), "{name} {run:?}");
+                            assert_eq!(
+                                digest(&model, run, beginning),
+                                digest(&model, whole, beginning),
+                                "{name} {run:?}"
+                            );
                         } else {
                             assert_eq!(digest(&model, run, usize::MAX), expected, "{name} {run:?}");
                         }

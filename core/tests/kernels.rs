@@ -68,7 +68,15 @@ fn columns(random: &mut Random, backend: Backend, n: usize, len: usize, operand:
     x
 }
 
-fn matmul(backend: Backend, format: Format, weights: &[u8], rows: usize, x: &Activations, n: usize, len: usize) -> Vec<u32> {
+fn matmul(
+    backend: Backend,
+    format: Format,
+    weights: &[u8],
+    rows: usize,
+    x: &Activations,
+    n: usize,
+    len: usize,
+) -> Vec<u32> {
     let mut out = vec![f32::NAN; n * rows];
     (backend.kernels().matmul)(format, weights, x.columns(n, len), &mut Tile::new(&mut out, n));
     out.iter().map(|x| x.to_bits()).collect()
@@ -82,7 +90,13 @@ fn check_matmul(seed: u64, format: Format, rows: usize, n: usize, blocks: usize)
         let x = columns(&mut random, Backend::REFERENCE, n, len, format.operand());
         let expected = matmul(Backend::REFERENCE, format, &weights, rows, &x, n, len);
         let found = matmul(backend, format, &weights, rows, &x, n, len);
-        assert_eq!(found, expected, "{} {} rows {rows} columns {n} length {len} seed {seed}", backend.name(), format.name());
+        assert_eq!(
+            found,
+            expected,
+            "{} {} rows {rows} columns {n} length {len} seed {seed}",
+            backend.name(),
+            format.name()
+        );
     }
 }
 
@@ -163,8 +177,10 @@ fn attend(backend: Backend, seed: u64, heads: usize, dim: usize, q8: bool, ends:
         let visible = start..(start + length).min(CHUNK);
         let mut state = Gathered { max: &mut max, sum: &mut sum, out: &mut out };
         let halves = |random: &mut Random, n: usize| -> Vec<u16> { (0..n).map(|_| random.half()).collect() };
-        let codes = |random: &mut Random, n: usize| -> Vec<i8> { (0..n).map(|_| (random.bits() % 255) as i8).collect() };
-        let codes = |random: &mut Random, n: usize| -> Vec<i8> { codes(random, n).iter().map(|&c| c.max(-127)).collect() };
+        let codes =
+            |random: &mut Random, n: usize| -> Vec<i8> { (0..n).map(|_| (random.bits() % 255) as i8).collect() };
+        let codes =
+            |random: &mut Random, n: usize| -> Vec<i8> { codes(random, n).iter().map(|&c| c.max(-127)).collect() };
         if q8 {
             let (keys, values) = (codes(&mut random, CHUNK * padded), codes(&mut random, CHUNK * padded));
             let key_scales = halves(&mut random, CHUNK * padded / 32);

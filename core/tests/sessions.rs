@@ -125,7 +125,8 @@ fn errors_leave_the_sessions_as_they_were() {
 /// The model with a NaN for the scale of one block of a feed-forward matrix.
 fn damaged_model() -> Arc<Model> {
     let mut bytes = std::fs::read(fixture("golden/llama-Q4_K_S.gguf")).expect("a golden model");
-    let at = Gguf::parse(&bytes).expect("GGUF").require_tensor("blk.1.ffn_up.weight").expect("a tensor").offset as usize;
+    let at =
+        Gguf::parse(&bytes).expect("GGUF").require_tensor("blk.1.ffn_up.weight").expect("a tensor").offset as usize;
     bytes[at..at + 2].copy_from_slice(&half::f16::NAN.to_le_bytes());
     load_bytes(bytes)
 }

@@ -41,9 +41,10 @@ impl Team for Threads {
 
     fn run(&self, job: &(dyn Fn(usize) + Sync)) {
         std::thread::scope(|scope| {
-            for member in 0..self.0 {
+            for member in 1..self.0 {
                 scope.spawn(move || job(member));
             }
+            job(0);
         });
     }
 }

@@ -5,7 +5,9 @@ use picolm_core::gguf::{Encode as GgufValue, Gguf, Writer};
 use picolm_core::text::{Tokenizer, TokenizerError};
 
 /// Keys and values of a vocabulary, in order; later entries of a name replace earlier ones.
-pub struct Keys(Vec<(String, Box<dyn Fn(Writer, &str) -> Writer>)>);
+pub struct Keys(Vec<(String, Write)>);
+
+type Write = Box<dyn Fn(Writer, &str) -> Writer>;
 
 impl Keys {
     /// Byte-level: 256 bytes in order of the alphabet (id = place), then `ab`, `abc`, `<s>` (258), `</s>` (259).

@@ -1,0 +1,31 @@
+//! Text to tokens and back.
+//!
+//! ```text
+//!   messages ──ChatTemplate──► prompt ──Tokenizer::encode──► token ids ──► session
+//!   session ──► token id ──Tokenizer::token_bytes──► bytes ──Utf8Stream──► text
+//! ```
+//!
+//! A [`Tokenizer`] is read from a GGUF file and owns what it needs. `encode` first finds special tokens written out in
+//! the text (`special`, `vocab`), then hands the text between them to one of two models: `bpe_score` (SentencePiece's
+//! BPE, merges ordered by token scores) or `bpe_bytes` (byte-level BPE: words cut by `pretokenize`, merges ordered by a
+//! list). Both run the one loop in `merge`. Nothing in a file can make that loop slower than O(n log n).
+
+mod bpe_bytes;
+mod bpe_score;
+#[cfg(feature = "std")]
+mod chat;
+mod error;
+mod merge;
+mod pretokenize;
+mod special;
+mod spelling;
+mod stream;
+mod tokenizer;
+mod unicode;
+mod vocab;
+
+#[cfg(feature = "std")]
+pub use chat::{ChatError, ChatTemplate, DateTime, Message, RenderOptions};
+pub use error::TokenizerError;
+pub use stream::Utf8Stream;
+pub use tokenizer::{Encode, Tokenizer};

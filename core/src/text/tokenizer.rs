@@ -1,0 +1,230 @@
+//! [`Tokenizer`]: text to token ids and back.
+
+use super::bpe_bytes::ByteBpe;
+use super::bpe_score::ScoreBpe;
+use super::merge::Merger;
+use super::spelling::Spelling;
+use super::vocab::{Kind, Vocab};
+use super::{TokenizerError, special};
+use crate::gguf::Gguf;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+/// A vocabulary and the rules for writing text with it. Owns compact data and borrows nothing from the file.
+#[derive(Debug)]
+pub struct Tokenizer {
+    vocab: Vocab,
+    model: Model,
+    bos: Option<u32>,
+    eos: Option<u32>,
+    eot: Option<u32>,
+    unknown: Option<u32>,
+    add_bos: bool,
+    add_eos: bool,
+    /// tokens that end generation, sorted
+    ends: Vec<u32>,
+}
+
+#[derive(Debug)]
+enum Model {
+    Score(ScoreBpe),
+    Bytes(ByteBpe),
+}
+
+/// What [`Tokenizer::encode`] does besides the text itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Encode {
+    /// Begin with BOS if the model's file asks for it and the text does not begin with it already.
+    pub bos: bool,
+    /// End with EOS if the model's file asks for it and the text does not end with it already.
+    pub eos: bool,
+    /// Recognise control tokens written out in the text. Otherwise they are text like any other, so that what a user
+    /// types can never act as one.
+    pub special: bool,
+}
+
+impl Encode {
+    /// The text and nothing else.
+    pub const TEXT: Encode = Encode { bos: false, eos: false, special: false };
+    /// A prompt to be continued: raw, or rendered by a chat template. BOS is never doubled.
+    pub const PROMPT: Encode = Encode { bos: true, eos: false, special: true };
+}
+
+impl Tokenizer {
+    /// Reads the tokenizer of a model file, or of a file that holds only a vocabulary.
+    ///
+    /// # Errors
+    /// An unknown tokenizer or pre-tokeniser, a missing key, and any inconsistency: see [`TokenizerError`].
+    pub fn from_gguf(gguf: &Gguf<'_>) -> Result<Tokenizer, TokenizerError> {
+        let spelling = match gguf.require_str("tokenizer.ggml.model")? {
+            "llama" => Spelling::Spaces,
+            "gpt2" => Spelling::Bytes,
+            other => return Err(TokenizerError::Model { model: other.to_string(), known: "llama, gpt2" }),
+        };
+        let vocab = Vocab::read(gguf, spelling)?;
+        let id = |key| special_id(gguf, key, vocab.len());
+        let (bos, eos) = (id("tokenizer.ggml.bos_token_id")?, id("tokenizer.ggml.eos_token_id")?);
+        let (eot, eom) = (id("tokenizer.ggml.eot_token_id")?, id("tokenizer.ggml.eom_token_id")?);
+        let unknown = id("tokenizer.ggml.unknown_token_id")?;
+        let (model, add_bos) = match spelling {
+            Spelling::Spaces => (Model::Score(ScoreBpe::read(gguf, &vocab, unknown)?), true),
+            Spelling::Bytes => {
+                let model = ByteBpe::read(gguf, &vocab)?;
+                let add_bos = model.rule.add_bos;
+                (Model::Bytes(model), add_bos)
+            }
+        };
+        let add_bos = add(gguf, "tokenizer.ggml.add_bos_token", add_bos, "tokenizer.ggml.bos_token_id", bos)?;
+        let add_eos = add(gguf, "tokenizer.ggml.add_eos_token", false, "tokenizer.ggml.eos_token_id", eos)?;
+        let ends = special::all_ends(|text| vocab.find_special(text), [eos, eot, eom]);
+        let eot = eot.or_else(|| special::end_of_turn(|text| vocab.find_special(text)));
+        Ok(Tokenizer { vocab, model, bos, eos, eot, unknown, add_bos, add_eos, ends })
+    }
+
+    /// The tokens of a text. Takes time in proportion to its length, up to a logarithm.
+    pub fn encode(&self, text: &str, how: Encode) -> Vec<u32> {
+        let mut out = Vec::new();
+        let mut merger = Merger::default();
+        let (mut rest, mut first) = (text, true);
+        if how.bos && self.add_bos {
+            out.extend(self.bos);
+        }
+        let start = out.len();
+        loop {
+            let special = self.vocab.next_special(rest, how.special);
+            let (plain, _) = rest.split_at(special.map_or(rest.len(), |(at, _)| at));
+            if !plain.is_empty() {
+                self.encode_plain(plain, first, &mut merger, &mut out);
+            }
+            let Some((at, id)) = special else { break };
+            out.push(id);
+            rest = &rest[at + self.vocab.bytes(id).len()..];
+            first = true;
+        }
+        if start > 0 && out.get(start) == out.first() {
+            out.remove(0);
+        }
+        if how.eos && self.add_eos && out.last() != self.eos.as_ref() {
+            out.extend(self.eos);
+        }
+        out
+    }
+
+    /// The text of tokens; bytes that are not UTF-8 become U+FFFD. Control tokens are written out if `special`, else left
+    /// out. The inverse of [`encode`](Self::encode): a space that it put before the text is taken away again.
+    pub fn decode(&self, ids: &[u32], special: bool) -> String {
+        String::from_utf8_lossy(&self.decode_bytes(ids, special)).into_owned()
+    }
+
+    /// [`decode`](Self::decode), as bytes.
+    pub fn decode_bytes(&self, ids: &[u32], special: bool) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut at_start = matches!(&self.model, Model::Score(model) if model.space_prefix);
+        for &id in ids {
+            let control = self.is_special(id);
+            if control && !special {
+                continue;
+            }
+            let bytes = self.vocab.bytes(id);
+            let prefixed = at_start && !control;
+            out.extend_from_slice(if prefixed { bytes.strip_prefix(b" ").unwrap_or(bytes) } else { bytes });
+            at_start &= control;
+        }
+        out
+    }
+
+    /// The bytes a token stands for; those of one token need not be whole characters
+    /// ([`Utf8Stream`](super::Utf8Stream) puts them together). Control tokens are written out. Empty for an id outside
+    /// the vocabulary.
+    pub fn token_bytes(&self, id: u32) -> &[u8] {
+        self.vocab.bytes(id)
+    }
+
+    /// The token that stands for exactly this text, as decoded: `" the"`, not `"Ġthe"` or `"▁the"`.
+    pub fn id_of(&self, text: &str) -> Option<u32> {
+        self.vocab.find_special(text).or_else(|| self.vocab.find(text.as_bytes()))
+    }
+
+    /// Number of tokens.
+    pub fn n_vocab(&self) -> usize {
+        self.vocab.len()
+    }
+
+    /// Beginning of sequence.
+    pub fn bos(&self) -> Option<u32> {
+        self.bos
+    }
+
+    /// End of sequence.
+    pub fn eos(&self) -> Option<u32> {
+        self.eos
+    }
+
+    /// End of turn, if the vocabulary has a token for it.
+    pub fn eot(&self) -> Option<u32> {
+        self.eot
+    }
+
+    /// Stands for what cannot be written.
+    pub fn unknown(&self) -> Option<u32> {
+        self.unknown
+    }
+
+    /// Whether prompts begin with BOS.
+    pub fn add_bos(&self) -> bool {
+        self.add_bos
+    }
+
+    /// Whether texts end with EOS.
+    pub fn add_eos(&self) -> bool {
+        self.add_eos
+    }
+
+    /// Whether generation stops at this token: EOS, end of turn, end of message, or a token known to be one by its name.
+    pub fn is_end_of_generation(&self, id: u32) -> bool {
+        self.ends.binary_search(&id).is_ok()
+    }
+
+    /// Whether this is a control or unknown token: structure, not text.
+    pub fn is_special(&self, id: u32) -> bool {
+        matches!(self.vocab.kind(id), Some(Kind::Control | Kind::Unknown))
+    }
+
+    /// Heap bytes held.
+    pub fn memory_bytes(&self) -> usize {
+        let model = match &self.model {
+            Model::Score(model) => model.memory_bytes(),
+            Model::Bytes(model) => model.memory_bytes(),
+        };
+        self.vocab.memory_bytes() + model + 4 * self.ends.capacity()
+    }
+
+    fn encode_plain(&self, text: &str, first: bool, merger: &mut Merger, out: &mut Vec<u32>) {
+        match &self.model {
+            Model::Score(model) => model.encode(&self.vocab, text, first, merger, out),
+            Model::Bytes(model) => model.encode(&self.vocab, text, merger, out),
+        }
+    }
+}
+
+fn special_id(gguf: &Gguf<'_>, key: &'static str, vocab: usize) -> Result<Option<u32>, TokenizerError> {
+    match gguf.u32(key)? {
+        Some(id) if id as usize >= vocab => Err(TokenizerError::SpecialId { key, id, vocab }),
+        id => Ok(id),
+    }
+}
+
+/// Reads a flag such as `add_bos_token`, which needs an id if true.
+fn add(
+    gguf: &Gguf<'_>,
+    flag: &'static str,
+    default: bool,
+    key: &'static str,
+    id: Option<u32>,
+) -> Result<bool, TokenizerError> {
+    let stated = gguf.bool(flag)?;
+    match stated.unwrap_or(default) {
+        true if id.is_none() => Err(TokenizerError::MissingId { key, flag, by_default: stated.is_none() }),
+        add => Ok(add),
+    }
+}

@@ -1,0 +1,298 @@
+//! Chat templates are programs from strangers. Each of these must end in an error, in bounded memory and on a small stack.
+#![cfg(feature = "std")]
+
+mod vocabulary;
+
+use picolm_core::text::{ChatError, ChatTemplate, Message, RenderOptions};
+use serde_json::json;
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
+use vocabulary::Keys;
+
+/// What a browser gives a WebAssembly module.
+const STACK_BYTES: usize = 1 << 20;
+/// The most any rendering may hold at once.
+const HEAP_BYTES: usize = 256 << 20;
+
+/// The system's allocator, counting.
+struct Counting;
+static HELD: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: every call is handed on to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let held = HELD.fetch_add(layout.size(), Relaxed) + layout.size();
+        PEAK.fetch_max(held, Relaxed);
+        // SAFETY: the caller keeps the contract of `alloc`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        HELD.fetch_sub(layout.size(), Relaxed);
+        // SAFETY: `at` came from `alloc` above with this layout.
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Renders on a small stack, one at a time, and checks what it took.
+fn render(template: &str) -> Result<String, ChatError> {
+    render_with(template, RenderOptions::default())
+}
+
+fn render_with(template: &str, options: RenderOptions) -> Result<String, ChatError> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let template = template.to_string();
+    let before = HELD.load(Relaxed);
+    PEAK.store(before, Relaxed);
+    let run = move || {
+        let tokenizer = Keys::bytes().read().unwrap();
+        let messages = [Message::new("user", "Hi"), Message::new("assistant", "Hello")];
+        ChatTemplate::new(&template, &tokenizer)?.render(&messages, &options)
+    };
+    let result = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(run).unwrap().join().unwrap();
+    let used = PEAK.load(Relaxed) - before;
+    assert!(used < HEAP_BYTES, "{used} bytes");
+    result
+}
+
+#[track_caller]
+fn limited(template: &str, expected: &str) {
+    match render(template) {
+        Err(ChatError::Limit { what, .. }) => assert_eq!(what, expected, "{template:.200}"),
+        other => panic!("{template:.200}: {:.200}", format!("{other:?}")),
+    }
+}
+
+#[track_caller]
+fn fails(template: &str) {
+    match render(template) {
+        Err(ChatError::Render { .. }) => {}
+        other => panic!("{template:.200}: {:.200}", format!("{other:?}")),
+    }
+}
+
+#[test]
+fn python_cannot_be_reached() {
+    for template in [
+        "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+        "{{ messages.__class__.__init__.__globals__['os'].popen('id').read() }}",
+        "{{ cycler.__init__.__globals__.os.popen('id').read() }}",
+        "{{ self.__init__.__globals__.__builtins__.open('/etc/passwd').read() }}",
+        "{% for x in ().__class__.__base__.__subclasses__() %}{{ x }}{% endfor %}",
+        "{{ lipsum.__globals__['os'].system('id') }}",
+        "{{ raise_exception.__globals__.x }}",
+        "{{ (messages | attr('__class__')).__mro__ }}",
+    ] {
+        fails(template);
+    }
+}
+
+#[test]
+fn files_cannot_be_reached() {
+    for tag in ["include '/etc/passwd'", "import '/etc/passwd' as x", "extends '/etc/passwd'", "include ['a', 'b']"] {
+        fails(&format!("{{% {tag} %}}"));
+    }
+}
+
+#[test]
+fn ranges_without_end() {
+    for range in ["10**9", "10**18", "0, 10**9", "-10**9, 10**9, 3", "10**9, 0, -1"] {
+        limited(&format!("{{% for i in range({range}) %}}{{% endfor %}}"), "the length of a range");
+    }
+}
+
+#[test]
+fn nested_loops_share_one_budget() {
+    let open = "{% for i in range(1000) %}".repeat(5);
+    let close = "{% endfor %}".repeat(5);
+    limited(&format!("{open}{close}"), "steps");
+    limited(&format!("{open}x{close}"), "steps");
+    limited(&format!("{open}{{{{ i }}}}{close}"), "steps");
+    limited(
+        "{% macro f() %}{% for i in range(1000) %}{% endfor %}{% endmacro %}{% for i in range(9999) %}{{ f() }}{% endfor %}",
+        "steps",
+    );
+}
+
+#[test]
+fn one_output_cap_for_all() {
+    let text = "x".repeat(100_000);
+    limited(&format!("{{% for i in range(99999) %}}{text}{{% endfor %}}"), "steps");
+    limited(&format!("{{% set y %}}{{% for i in range(99999) %}}{text}{{% endfor %}}{{% endset %}}"), "steps");
+    limited(&format!("{{% for i in range(500) %}}{text}{{% endfor %}}"), "output");
+    limited("{% set x = 'x' * 100000 %}{% for i in range(99999) %}{{ x }}{% endfor %}", "bytes made");
+    limited("{% set x = 'x' * 1000000 %}{{ x }}{{ x }}{{ x }}{{ x }}{{ x }}{{ x }}", "output");
+}
+
+#[test]
+fn recursion_without_end() {
+    limited("{% macro f(n) %}{{ f(n + 1) }}{% endmacro %}{{ f(0) }}", "recursion");
+    limited("{% macro f() %}{{ g() }}{% endmacro %}{% macro g() %}{{ f() }}{% endmacro %}{{ f() }}", "recursion");
+    limited("{% macro f() %}{{ caller }}{% call f() %}x{% endcall %}{% endmacro %}{{ f() }}", "recursion");
+    limited(
+        "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(15) }}{{ f(15) }}{{ f(15) }}{{ f(15) }}{{ f(15) }}",
+        "steps",
+    );
+    let recursive = "{% for x in l recursive %}{{ loop(l) }}{% endfor %}";
+    limited(&format!("{{% set l = [1] %}}{recursive}"), "recursion");
+    limited("{% set l = [1] %}{% for x in l recursive %}a{{ loop(l) ~ '' }}{% endfor %}", "recursion");
+}
+
+#[test]
+fn one_operation_that_makes_too_much() {
+    for bomb in [
+        "'a' * 10**9",
+        "10**9 * 'a'",
+        "'a' * 10**8",
+        "('a' * 10000) * 10000",
+        "'a' * n",
+        "[1] * 10**9",
+        "([1] * 10**6) | list",
+        "(1, 2) * 10**8",
+        "x.replace('', x)",
+        "x | replace('', x)",
+        "x.join(range(100000))",
+        "range(100000) | join(x)",
+        "([x] * 100000) | join",
+        "x.join([x] * 100000)",
+        "('\n' * 100000) | indent(10**9)",
+        "('\n' * 100000) | indent(width=10**9)",
+        "[1, 2] | tojson(indent=10**9)",
+        "([x] * 100000) | tojson",
+        "([x] * 100000) | string",
+        "([x] * 100000) ~ ''",
+        "[x] * 100000",
+    ] {
+        let set = "{% set n = 10**9 %}{% set x = 'x' * 100000 %}";
+        match render(&format!("{set}{{{{ {bomb} }}}}")) {
+            Err(ChatError::Limit { what: "bytes made" | "bytes read", .. }) => {}
+            other => panic!("{bomb}: {:.200}", format!("{other:?}")),
+        }
+    }
+}
+
+#[test]
+fn many_operations_that_double() {
+    for (start, double) in [
+        ("'x'", "ns.x + ns.x"),
+        ("'x'", "ns.x ~ ns.x"),
+        ("'x'", "ns.x * 2"),
+        ("'x'", "ns.x.replace('x', 'xx')"),
+        ("'x'", "[ns.x, ns.x] | join"),
+        ("'x'", "f(ns.x)"),
+        ("'<'", "ns.x | tojson | tojson"),
+        ("[1]", "ns.x + ns.x"),
+        ("[1]", "[ns.x, ns.x]"),
+        ("[1]", "(ns.x, ns.x)"),
+        ("[1]", "{'a': ns.x, 'b': ns.x}"),
+        ("[1]", "dict(a=ns.x, b=ns.x)"),
+    ] {
+        let f = "{% macro f(x) %}{{ x }}{{ x }}{% endmacro %}";
+        let set = format!("{{% set ns = namespace(x={start}) %}}");
+        let all = format!("{f}{set}{{% for i in range(64) %}}{{% set ns.x = {double} %}}{{% endfor %}}{{{{ ns.x }}}}");
+        match render(&all) {
+            Err(ChatError::Limit { what: "bytes made" | "bytes read", .. }) => {}
+            other => panic!("{double}: {:.200}", format!("{other:?}")),
+        }
+    }
+}
+
+#[test]
+fn captured_blocks_that_double() {
+    let double = "{% set x %}{{ x }}{{ x }}{% endset %}".repeat(60);
+    limited(&format!("{{% set x = 'x' %}}{double}{{{{ x }}}}"), "bytes made");
+}
+
+#[test]
+fn values_nested_without_end() {
+    for (start, deeper) in [("[]", "[ns.x]"), ("[]", "(ns.x,)"), ("{}", "{'a': ns.x}"), ("[]", "dict(a=ns.x)")] {
+        let set = format!("{{% set ns = namespace(x={start}) %}}");
+        limited(&format!("{set}{{% for i in range(99999) %}}{{% set ns.x = {deeper} %}}{{% endfor %}}"), "nesting");
+    }
+    for use_ in ["{{ ns }}", "{{ ns | tojson }}", "{{ ns == ns }}", "{{ ns ~ '' }}", "{{ [ns] | unique | list }}"] {
+        limited(&format!("{{% set ns = namespace() %}}{{% set ns.a = ns %}}{use_}"), "nesting");
+    }
+    let deep = (0..150).fold(json!(1), |inner, _| json!([inner]));
+    let options = RenderOptions { tools: Some(deep), ..RenderOptions::default() };
+    let error = render_with("{{ tools | tojson }}", options).unwrap_err();
+    assert!(matches!(error, ChatError::Limit { what: "nesting", .. }), "{error}");
+}
+
+#[test]
+fn many_cheap_reads_of_much_text() {
+    for read in ["x == y", "x in y", "x < y", "x | length", "x.strip()", "x[1:]", "x is eq y", "x | upper | length"] {
+        let set = "{% set x = 'x' * 1000000 %}{% set y = 'x' * 1000000 %}";
+        match render(&format!("{set}{{% for i in range(99999) %}}{{% if {read} %}}{{% endif %}}{{% endfor %}}")) {
+            Err(ChatError::Limit { what: "bytes made" | "bytes read", .. }) => {}
+            other => panic!("{read}: {:.200}", format!("{other:?}")),
+        }
+    }
+}
+
+#[test]
+fn source_that_would_exhaust_the_compilers_stack() {
+    let deep = 100_000;
+    for template in [
+        format!("{{{{ {}1 }}}}", "not ".repeat(20_000)),
+        format!("{{{{ {}1 }}}}", "-".repeat(deep)),
+        format!("{{{{ {}1{} }}}}", "(".repeat(50_000), ")".repeat(50_000)),
+        format!("{{{{ {}{} }}}}", "[".repeat(50_000), "]".repeat(50_000)),
+        format!("{{{{ 1{} }}}}", "+1".repeat(50_000)),
+        format!("{{{{ 'a'{} }}}}", "~'a'".repeat(25_000)),
+        format!("{{{{ a{} }}}}", ".a".repeat(50_000)),
+        format!("{{{{ a{} }}}}", "|a".repeat(50_000)),
+        format!("{{{{ 1{} }}}}", " if 1 else 1".repeat(9_000)),
+        format!("{{% if a %}}{}{{% endif %}}", "{% elif a %}".repeat(9_000)),
+        format!("{{% if a %}}{}", "{% if a %}".repeat(9_000)),
+        format!("{}{{% endif %}}", "{% if a %}".repeat(140)),
+        " ".repeat(200_000),
+    ] {
+        match render(&template) {
+            Err(ChatError::Size { .. } | ChatError::Syntax { .. }) => {}
+            other => panic!("{template:.60}: {:.200}", format!("{other:?}")),
+        }
+    }
+    // What is allowed must still fit the stack.
+    for template in [
+        format!("{{{{ {}1 }}}}", "not ".repeat(990)),
+        format!("{{{{ 1{} }}}}", "+1".repeat(495)),
+        format!("{{{{ 'a'{} }}}}", "~messages".repeat(495)),
+        format!("{{{{ (messages{}) is true }}}}", ".a".repeat(2)),
+        format!("{{% if a %}}{}{{% endif %}}", "{% elif a %}".repeat(200)),
+        format!("{}{}", "{% if a %}".repeat(140), "{% endif %}".repeat(140)),
+    ] {
+        let _ = render(&template);
+    }
+}
+
+#[test]
+fn nonsense_is_an_error() {
+    for template in ["{{", "{% if %}", "{% nope %}", "{{ 1 + }}", "{% endfor %}", "{{ 'a }}", "{% for x in %}", "{{ }}"]
+    {
+        assert!(matches!(render(template), Err(ChatError::Syntax { .. })), "{template}");
+    }
+    for template in [
+        "{{ nope() }}",
+        "{{ 1 | nope }}",
+        "{{ 1 is nope }}",
+        "{{ 'x'.nope() }}",
+        "{{ messages() }}",
+        "{{ nope.a }}",
+        "{{ 1 // 0 }}",
+        "{{ 1 + 'a' }}",
+        "{{ 10 ** 999 }}",
+        "{{ nope | tojson }}",
+        "{{ '%99999999d' | format(1) }}",
+        "{{ '{:99999999}'.format(1) }}",
+        "{% for x in 5 %}{% endfor %}",
+        "{% set messages.x = 1 %}",
+    ] {
+        fails(template);
+    }
+}
