@@ -128,7 +128,7 @@ impl Tokenizer {
             let bytes = self.vocab.bytes(id);
             let prefixed = at_start && !control;
             out.extend_from_slice(if prefixed { bytes.strip_prefix(b" ").unwrap_or(bytes) } else { bytes });
-            at_start &= control;
+            at_start &= control || bytes.is_empty();
         }
         out
     }

@@ -1,0 +1,172 @@
+//! A conversation, kept in the KV cache: of each turn only what is new is fed.
+//!
+//! ```text
+//!   messages ──template──► the whole conversation as text
+//!                            = what the cache holds + what is new ──encode──► fed ──► answer
+//! ```
+//! A template may write the past in another way than it was (some leave out old reasoning, some trim). Then the conversation is encoded
+//! anew, and fed from the first token that differs.
+
+use crate::cli::Generate;
+use crate::generate::{End, Generator, Reply, utf8};
+use crate::model_file::ModelFile;
+use crate::say;
+use anyhow::{Context, Result};
+use picolm_core::text::{ChatTemplate, DateTime, Encode, Message, RenderOptions};
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
+
+/// What follows text that is in the cache already.
+const CONTINUED: Encode = Encode { bos: false, ..Encode::PROMPT };
+
+/// `picolm MODEL --chat`: one question with `-p`, else one a line of standard input.
+pub(crate) fn run(file: &ModelFile, generator: &mut Generator, args: &Generate) -> Result<()> {
+    let template = ChatTemplate::from_gguf(&file.gguf()?, &generator.tokenizer)?;
+    let template =
+        template.context("this model has no chat template: leave out --chat, and write the prompt in its own form")?;
+    let mut chat = Chat::new(generator, template, args.system.as_deref());
+    match &args.prompt {
+        Some(question) => {
+            let prompt = chat.prepare(question)?;
+            chat.answer(prompt, &AtomicBool::new(false))
+        }
+        None => chat.talk(),
+    }
+}
+
+struct Chat<'a> {
+    generator: &'a mut Generator,
+    template: ChatTemplate,
+    options: RenderOptions,
+    system: Option<Message>,
+    messages: Vec<Message>,
+    /// The text of the tokens in the session and of `unfed`; empty if nobody knows.
+    written: String,
+    /// The end of the last answer, which nothing has been computed from yet.
+    unfed: Option<u32>,
+}
+
+/// A conversation that ends in a question.
+struct Prompt {
+    text: String,
+    /// The tokens of it that are not in the session.
+    tokens: Vec<u32>,
+}
+
+/// Whether an answer is being written.
+static ANSWERING: AtomicBool = AtomicBool::new(false);
+/// Whether it should stop.
+static INTERRUPT: AtomicBool = AtomicBool::new(false);
+
+fn on_ctrl_c() {
+    if ANSWERING.load(Ordering::Relaxed) {
+        INTERRUPT.store(true, Ordering::Relaxed);
+    } else {
+        say("\n(/quit or the end of input leaves, /reset forgets the conversation)");
+    }
+}
+
+impl<'a> Chat<'a> {
+    fn new(generator: &'a mut Generator, template: ChatTemplate, system: Option<&str>) -> Self {
+        // One time for the whole conversation: a date in the prompt must not change under the cache.
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok();
+        let now = now.map(|time| DateTime::from_unix(time.as_secs() as i64));
+        let options = RenderOptions { add_generation_prompt: true, now, ..RenderOptions::default() };
+        let system = system.map(|text| Message::new("system", text));
+        let messages = system.iter().cloned().collect();
+        Chat { generator, template, options, system, messages, written: String::new(), unfed: None }
+    }
+
+    /// A question a line, to the end of input.
+    fn talk(&mut self) -> Result<()> {
+        ctrlc::set_handler(on_ctrl_c).context("cannot listen to Ctrl-C")?;
+        let (mut input, by_hand) = (io::stdin().lock(), io::stdin().is_terminal());
+        loop {
+            if by_hand {
+                let _ = write!(io::stderr(), "> ");
+            }
+            let mut line = Vec::new();
+            if input.read_until(b'\n', &mut line).context("cannot read standard input")? == 0 {
+                return Ok(());
+            }
+            let line = utf8(line, "this line");
+            match line.as_deref().map(str::trim) {
+                Ok("") => {}
+                Ok("/quit") => return Ok(()),
+                Ok("/reset") => self.reset(),
+                Ok(question) => match self.prepare(question) {
+                    Ok(prompt) => self.answer(prompt, &INTERRUPT)?,
+                    Err(error) => say(&format!("picolm: {error:#} (/reset forgets the conversation)")),
+                },
+                Err(error) => say(&format!("picolm: {error}")),
+            }
+        }
+    }
+
+    /// Forgets all but the system message. What is in the cache is used as far as it fits.
+    fn reset(&mut self) {
+        self.messages = self.system.iter().cloned().collect();
+        self.written.clear();
+        self.unfed = None;
+    }
+
+    /// Adds a question and makes room for it in the session.
+    ///
+    /// # Errors
+    /// The template refuses it, or it does not fit; the conversation is then as it was.
+    fn prepare(&mut self, question: &str) -> Result<Prompt> {
+        self.messages.push(Message::new("user", question));
+        let prompt = self.try_prepare();
+        if prompt.is_err() {
+            self.messages.pop();
+        }
+        prompt
+    }
+
+    fn try_prepare(&mut self) -> Result<Prompt> {
+        let text = self.template.render(&self.messages, &self.options)?;
+        let (tokenizer, fed) = (&self.generator.tokenizer, &self.generator.fed);
+        let new = text.strip_prefix(&self.written).filter(|_| !self.written.is_empty());
+        let (kept, tokens) = match new {
+            Some(new) => (fed.len(), self.unfed.into_iter().chain(tokenizer.encode(new, CONTINUED)).collect()),
+            None => {
+                let tokens = tokenizer.encode(&text, Encode::PROMPT);
+                let same = fed.iter().zip(&tokens).take_while(|(a, b)| a == b).count();
+                // The last token is fed in any case: its logits are wanted.
+                let kept = same.min(tokens.len().saturating_sub(1));
+                (kept, tokens[kept..].to_vec())
+            }
+        };
+        self.generator.check_room(kept, tokens.len())?;
+        self.generator.truncate(kept);
+        Ok(Prompt { text, tokens })
+    }
+
+    /// Writes the answer, and keeps it in the conversation.
+    fn answer(&mut self, prompt: Prompt, interrupt: &AtomicBool) -> Result<()> {
+        let mut reply = Reply::new();
+        interrupt.store(false, Ordering::Relaxed);
+        ANSWERING.store(true, Ordering::Relaxed);
+        let before = self.generator.fed.len();
+        let answer = self.generator.answer(&prompt.tokens, interrupt, &mut |text| reply.write(text));
+        ANSWERING.store(false, Ordering::Relaxed);
+        let answer = answer?;
+        reply.finish()?;
+        self.generator.say_how_it_ended(answer.end);
+
+        if answer.end == End::Interrupted && answer.tokens.is_empty() {
+            // In the middle of the question, which is then as if it had not been asked.
+            self.messages.pop();
+            self.written.clear();
+            self.unfed = None;
+            return Ok(());
+        }
+        let all_fed = self.generator.fed.len() - before == prompt.tokens.len() + answer.tokens.len();
+        self.unfed = answer.tokens.last().copied().filter(|_| !all_fed);
+        // A stop string is in the cache, and not in the text.
+        self.written = if answer.end == End::Stop { String::new() } else { prompt.text + &answer.text };
+        self.messages.push(Message::new("assistant", answer.text));
+        Ok(())
+    }
+}

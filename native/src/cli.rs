@@ -1,0 +1,255 @@
+//! The command line: PicoLM's, with long names and subcommands beside it.
+
+use crate::cpu;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use picolm_core::sampler::Params;
+use picolm_core::session::KvType;
+use std::path::PathBuf;
+
+/// Runs GGUF language models. The reply goes to stdout, everything else to stderr.
+#[derive(Debug, Parser)]
+#[command(name = "picolm", version, arg_required_else_help = true, args_conflicts_with_subcommands = true)]
+#[command(allow_negative_numbers = true, args_override_self = true, override_usage = USAGE)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    #[command(flatten)]
+    pub(crate) generate: Generate,
+}
+
+const USAGE: &str = "picolm <MODEL> [OPTIONS]            continue a prompt (standard input without -p)
+       picolm <MODEL> --chat [OPTIONS]     talk
+       picolm <COMMAND> <MODEL> [OPTIONS]";
+
+/// A prompt or a conversation.
+#[derive(Debug, Args)]
+pub(crate) struct Generate {
+    /// Model file (GGUF)
+    #[arg(value_name = "MODEL", required = true)]
+    pub(crate) model: Option<PathBuf>,
+    /// The prompt; without it, standard input to its end. With --chat: one question
+    #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub(crate) prompt: Option<String>,
+    /// Most tokens of an answer
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 256)]
+    pub(crate) max_tokens: usize,
+    /// Most tokens of prompt and answer together [default: the model's, at most 4096]
+    #[arg(short, long, value_name = "N")]
+    pub(crate) context: Option<usize>,
+    #[command(flatten)]
+    pub(crate) machine: Machine,
+    /// Hold a conversation, written with the model's chat template
+    #[arg(long)]
+    pub(crate) chat: bool,
+    /// What the model is told before the conversation
+    #[arg(long, value_name = "TEXT", requires = "chat", allow_hyphen_values = true)]
+    pub(crate) system: Option<String>,
+    #[command(flatten)]
+    pub(crate) sampling: Sampling,
+    /// End the answer in front of this text (repeatable)
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub(crate) stop: Vec<String>,
+    /// Answer with JSON (not there yet)
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Keep the KV cache in a file (not there yet)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cache: Option<PathBuf>,
+}
+
+/// How tokens are chosen.
+#[derive(Debug, Args)]
+pub(crate) struct Sampling {
+    /// 0 always takes the best token; higher is more varied
+    #[arg(short, long, value_name = "T", default_value_t = 0.8)]
+    temperature: f32,
+    /// Keep the most probable tokens up to this sum of probabilities
+    #[arg(short = 'k', long, value_name = "P", default_value_t = 0.9)]
+    top_p: f32,
+    /// Keep the N most probable tokens; 0 keeps all
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    top_k: u32,
+    /// Keep the tokens this probable relative to the best
+    #[arg(long, value_name = "P", default_value_t = 0.0)]
+    min_p: f32,
+    /// Same seed, same answer
+    #[arg(short, long, value_name = "N", default_value_t = 42)]
+    seed: u64,
+    /// Divides the logits of recent tokens; 1 is off
+    #[arg(long, value_name = "X", default_value_t = 1.0)]
+    repeat_penalty: f32,
+    /// Taken off for each recent use of a token; 0 is off
+    #[arg(long, value_name = "X", default_value_t = 0.0)]
+    frequency_penalty: f32,
+    /// Taken off once for a token used recently; 0 is off
+    #[arg(long, value_name = "X", default_value_t = 0.0)]
+    presence_penalty: f32,
+}
+
+/// How to run.
+#[derive(Debug, Args)]
+pub(crate) struct Machine {
+    /// Threads
+    #[arg(short = 'j', long, value_name = "N", default_value_t = cpu::default_threads() as u16, value_parser = THREADS())]
+    threads: u16,
+    /// Type of the KV cache
+    #[arg(long, value_name = "TYPE", value_enum, default_value_t)]
+    pub(crate) kv: Kv,
+    /// Kernels to use: one of `picolm backends` [default: the best]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) backend: Option<String>,
+}
+
+/// 1 to 512 threads.
+const THREADS: fn() -> clap::builder::RangedI64ValueParser<u16> = || clap::value_parser!(u16).range(1..=512);
+
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+pub(crate) enum Kv {
+    /// Two bytes a value
+    #[default]
+    F16,
+    /// About half of that, and a little less exact
+    #[value(name = "q8_0")]
+    Q8_0,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// What a file holds, what memory it takes, and whether it runs
+    Inspect {
+        model: PathBuf,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// The token ids of standard input
+    Tokenize {
+        model: PathBuf,
+        /// Do not begin with BOS even if the model wants it
+        #[arg(long)]
+        no_bos: bool,
+        /// Recognise special tokens in the text, as in a prompt
+        #[arg(long)]
+        special: bool,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// The logits after some tokens
+    Logits {
+        model: PathBuf,
+        /// The tokens
+        #[arg(long, value_name = "ID,...", value_delimiter = ',', required = true)]
+        ids: Vec<u32>,
+        /// The positions wanted, from 0 [default: all]
+        #[arg(long, value_name = "POSITION,...", value_delimiter = ',')]
+        at: Vec<usize>,
+        #[command(flatten)]
+        machine: Machine,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// How well a model predicts a text: the mean of -ln p(token)
+    Perplexity {
+        model: PathBuf,
+        /// The text (UTF-8)
+        text: PathBuf,
+        #[command(flatten)]
+        machine: Machine,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Tokens per second of prompt and answer: medians after a warm-up
+    Bench(Bench),
+    /// SHA-256 of all logits of a fixed text: the same on every machine
+    Digest(Digest),
+    /// The kernels this machine can run, best first
+    Backends {
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Bench {
+    pub(crate) model: PathBuf,
+    /// Tokens of the prompt
+    #[arg(short, long, value_name = "N", default_value_t = 256)]
+    pub(crate) prompt: usize,
+    /// Tokens generated after it
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 64)]
+    pub(crate) max_tokens: usize,
+    /// Numbers of threads to measure
+    #[arg(short = 'j', long, value_name = "N,...", value_delimiter = ',', default_value = "1,2", value_parser = THREADS())]
+    pub(crate) threads: Vec<u16>,
+    /// Measured runs
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) runs: u32,
+    /// Tokens taken through the layers at once
+    #[arg(long, value_name = "N", default_value_t = crate::model_file::BATCH, value_parser = batch)]
+    pub(crate) batch: usize,
+    /// Type of the KV cache
+    #[arg(long, value_name = "TYPE", value_enum, default_value_t)]
+    pub(crate) kv: Kv,
+    /// Kernels to use: one of `picolm backends` [default: the best]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) backend: Option<String>,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Digest {
+    pub(crate) model: PathBuf,
+    #[command(flatten)]
+    pub(crate) machine: Machine,
+    /// Tokens taken through the layers at once
+    #[arg(long, value_name = "N", default_value_t = crate::model_file::BATCH, value_parser = batch)]
+    pub(crate) batch: usize,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Output {
+    /// Print one JSON value
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+impl Machine {
+    pub(crate) fn threads(&self) -> usize {
+        self.threads.into()
+    }
+}
+
+impl From<Kv> for KvType {
+    fn from(kv: Kv) -> Self {
+        match kv {
+            Kv::F16 => KvType::F16,
+            Kv::Q8_0 => KvType::Q8_0,
+        }
+    }
+}
+
+impl Sampling {
+    pub(crate) fn params(&self) -> Params {
+        Params {
+            temperature: self.temperature,
+            top_k: self.top_k,
+            top_p: self.top_p,
+            min_p: self.min_p,
+            repetition_penalty: self.repeat_penalty,
+            frequency_penalty: self.frequency_penalty,
+            presence_penalty: self.presence_penalty,
+            seed: self.seed,
+            ..Params::default()
+        }
+    }
+}
+
+/// A number of columns: buffers grow with it.
+fn batch(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(n @ 1..=4096) => Ok(n),
+        _ => Err("it must be 1 to 4096".to_string()),
+    }
+}

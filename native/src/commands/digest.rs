@@ -1,0 +1,29 @@
+//! `picolm digest`: one hash of what this machine computes ("The digest" in docs/numerics.md).
+
+use crate::cli::Digest;
+use crate::model_file::{self, ModelFile};
+use anyhow::Result;
+use picolm_core::session::{Feed, KvType, Session, Want, digest_tokens};
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+
+pub(super) fn run(args: &Digest) -> Result<()> {
+    let model = ModelFile::open(&args.model)?.model()?;
+    let (threads, kv) = (args.machine.threads(), KvType::from(args.machine.kv));
+    let mut engine = model_file::engine(&model, args.machine.backend.as_deref(), threads, args.batch)?;
+    let tokens: Vec<u32> = digest_tokens(model.config.vocab, model.config.context).collect();
+    let mut session = Session::new(&model, tokens.len(), kv)?;
+    let mut hash = Sha256::new();
+    let feed = Feed { session: &mut session, tokens: &tokens, want: Want::All };
+    engine.forward(&mut [feed], &mut |_, _, logits| logits.iter().for_each(|x| hash.update(x.to_le_bytes())))?;
+    let digest: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+
+    let (backend, batch) = (engine.backend().name(), args.batch);
+    let kv = if kv == KvType::F16 { "f16" } else { "q8_0" };
+    let json = json!({
+        "digest": digest, "backend": backend, "threads": threads, "batch": batch, "kv": kv, "tokens": tokens.len()
+    });
+    args.output.print(&json, || {
+        format!("{digest} {backend}, threads {threads}, batch {batch}, KV {kv}, {} tokens", tokens.len())
+    })
+}

@@ -1,0 +1,124 @@
+//! `picolm inspect`: what a file holds, what memory it would take, and whether it runs.
+
+use crate::cli::Output;
+use crate::model_file::{self, BATCH, ModelFile};
+use crate::stats::size;
+use anyhow::Result;
+use picolm_core::gguf::{Gguf, Tensor, Value};
+use picolm_core::model::Model;
+use picolm_core::session::{KvType, Session};
+use serde::Serialize;
+use serde_json::{Map, json};
+use std::path::Path;
+
+/// Memory of a model that runs, in bytes.
+#[derive(Serialize)]
+struct Plan {
+    /// Mapped from the file, and in nobody's own memory.
+    weights_mapped: u64,
+    /// Of 1024 tokens.
+    kv_f16_per_1k: u64,
+    kv_q8_0_per_1k: u64,
+    buffers: usize,
+    tokenizer: usize,
+    model: usize,
+}
+
+pub(super) fn run(path: &Path, output: Output) -> Result<()> {
+    let file = ModelFile::open(path)?;
+    let gguf = file.gguf()?;
+    let plan = plan(&file);
+    let json = json!({
+        "file_bytes": file.len(),
+        "gguf_version": gguf.version(),
+        "metadata": gguf.metadata().map(|(k, v)| (k.to_string(), value_json(v))).collect::<Map<_, _>>(),
+        "tensors": gguf.tensors().iter().map(tensor_json).collect::<Vec<_>>(),
+        "memory": plan.as_ref().ok(),
+        "runs": plan.is_ok(),
+        "reason": plan.as_ref().err().map(|error| error.root_cause().to_string()),
+    });
+    output.print(&json, || people(&gguf, &plan))
+}
+
+/// The memory plan, or why the model does not run.
+fn plan(file: &ModelFile) -> Result<Plan> {
+    let model = file.model()?;
+    let tokenizer = file.tokenizer()?;
+    let kv = |kv_type| Session::memory_for(&model, 1024, kv_type);
+    Ok(Plan {
+        weights_mapped: weights(&model),
+        kv_f16_per_1k: kv(KvType::F16),
+        kv_q8_0_per_1k: kv(KvType::Q8_0),
+        buffers: model_file::engine(&model, None, 1, BATCH)?.memory_bytes(),
+        tokenizer: tokenizer.memory_bytes(),
+        model: model.memory_bytes(),
+    })
+}
+
+fn weights(model: &Model) -> u64 {
+    // The embedding is counted as the output where they are one.
+    let apart = model.embedding.span != model.output.span;
+    model.weight_bytes() + if apart { model.embedding.span.len as u64 } else { 0 }
+}
+
+/// Names are escaped: a file must not be able to write to the terminal as it likes.
+fn people(gguf: &Gguf<'_>, plan: &Result<Plan>) -> String {
+    let mut lines = vec![format!("GGUF version {}, {}", gguf.version(), size(gguf.file_len())), String::new()];
+    lines.extend(gguf.metadata().map(|(key, value)| format!("{} = {}", key.escape_debug(), value_text(value))));
+    lines.push(format!("\n{} tensors", gguf.tensors().len()));
+    let tensor =
+        |t: &Tensor<'_>| format!("{:8} {:>10}  {} {:?}", t.ty.name, size(t.len), t.name.escape_debug(), dims(t));
+    lines.extend(gguf.tensors().iter().map(tensor));
+    lines.push(String::new());
+    match plan {
+        Ok(plan) => lines.push(format!(
+            "It runs. Memory: {} of weights mapped; of its own: KV cache {} per 1024 tokens (q8_0: {}), buffers {}, tokenizer {}, model {}",
+            size(plan.weights_mapped),
+            size(plan.kv_f16_per_1k),
+            size(plan.kv_q8_0_per_1k),
+            size(plan.buffers as u64),
+            size(plan.tokenizer as u64),
+            size(plan.model as u64),
+        )),
+        Err(error) => lines.push(format!("It does not run: {}", error.root_cause())),
+    }
+    lines.join("\n")
+}
+
+fn dims<'a>(tensor: &'a Tensor<'_>) -> &'a [u64] {
+    &tensor.dims[..tensor.n_dims]
+}
+
+fn tensor_json(tensor: &Tensor<'_>) -> serde_json::Value {
+    json!({
+        "name": tensor.name, "type": tensor.ty.name, "shape": dims(tensor), "offset": tensor.offset, "bytes": tensor.len
+    })
+}
+
+/// Arrays by their type and length: vocabularies have 10^5 entries.
+fn value_json(value: &Value<'_>) -> serde_json::Value {
+    match *value {
+        Value::Bool(v) => json!(v),
+        Value::F32(v) => json!(v),
+        Value::F64(v) => json!(v),
+        Value::String(v) => json!(v),
+        Value::U64(v) => json!(v),
+        Value::Array(v) => json!({ "array": v.element().to_string(), "len": v.len() }),
+        // What is left are integers that fit.
+        _ => json!(value.as_int().and_then(|v| i64::try_from(v).ok())),
+    }
+}
+
+/// On one line, and not too long.
+fn value_text(value: &Value<'_>) -> String {
+    const LONGEST: usize = 100;
+    let text = match value {
+        Value::Array(array) => return format!("[{} of {}]", array.len(), array.element()),
+        Value::String(text) => format!("{text:?}"),
+        other => value_json(other).to_string(),
+    };
+    match text.char_indices().nth(LONGEST) {
+        Some((cut, _)) => format!("{}…", &text[..cut]),
+        None => text,
+    }
+}

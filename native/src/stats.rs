@@ -1,0 +1,47 @@
+//! Times and memory, for people.
+
+use std::time::Duration;
+
+/// What a generation took.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Stats {
+    pub(crate) prompt: Rate,
+    pub(crate) answer: Rate,
+}
+
+/// Tokens, and the time they took.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Rate {
+    pub(crate) tokens: usize,
+    pub(crate) time: Duration,
+}
+
+impl Rate {
+    pub(crate) fn add(&mut self, tokens: usize, time: Duration) {
+        self.tokens += tokens;
+        self.time += time;
+    }
+
+    /// Tokens per second; 0 if nothing was measured.
+    pub(crate) fn per_second(&self) -> f64 {
+        if self.time.is_zero() { 0.0 } else { self.tokens as f64 / self.time.as_secs_f64() }
+    }
+}
+
+/// `12.3 MB`; megabytes are 10^6 bytes, as in the sizes of model files.
+pub(crate) fn size(bytes: u64) -> String {
+    let bytes = bytes as f64;
+    match bytes {
+        0.0..1e5 => format!("{:.1} KB", bytes / 1e3),
+        0.0..1e10 => format!("{:.1} MB", bytes / 1e6),
+        _ => format!("{:.1} GB", bytes / 1e9),
+    }
+}
+
+/// Memory of this process that is backed by no file, in bytes: all it adds to the machine's load. Linux tells it.
+pub(crate) fn anonymous_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(1024 * kib)
+}

@@ -1,0 +1,80 @@
+//! Running the binary.
+#![allow(dead_code, missing_docs, reason = "each test uses some of it")]
+
+use serde_json::Value;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+/// A file of the core's tests.
+pub fn fixture(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../core/tests").join(name);
+    assert!(path.is_file(), "{} is missing", path.display());
+    path.display().to_string()
+}
+
+pub fn golden(name: &str) -> String {
+    fixture(&format!("golden/{name}"))
+}
+
+pub fn json_file(name: &str) -> Value {
+    serde_json::from_slice(&std::fs::read(fixture(name)).expect("a fixture")).expect("JSON")
+}
+
+/// A new file of this test run.
+pub fn scratch(name: &str, bytes: &[u8]) -> String {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::write(&path, bytes).expect("a scratch file");
+    path.display().to_string()
+}
+
+pub fn spawn(args: &[&str]) -> Child {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_picolm"));
+    command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.spawn().expect("the binary")
+}
+
+/// Runs it with these bytes on standard input.
+pub fn picolm_with(args: &[&str], stdin: &[u8]) -> Output {
+    let mut child = spawn(args);
+    // It may end without reading.
+    let _ = child.stdin.take().expect("standard input").write_all(stdin);
+    child.wait_with_output().expect("the binary")
+}
+
+pub fn picolm(args: &[&str]) -> Output {
+    picolm_with(args, b"")
+}
+
+pub fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).expect("stderr is UTF-8")
+}
+
+/// Standard output of a run that must succeed.
+#[track_caller]
+pub fn succeeds_with(args: &[&str], stdin: &[u8]) -> String {
+    let output = picolm_with(args, stdin);
+    assert!(output.status.success(), "{args:?}: {}", stderr(&output));
+    String::from_utf8(output.stdout).expect("stdout is UTF-8")
+}
+
+#[track_caller]
+pub fn succeeds(args: &[&str]) -> String {
+    succeeds_with(args, b"")
+}
+
+/// The one JSON value that a run prints.
+#[track_caller]
+pub fn json_of(args: &[&str], stdin: &[u8]) -> Value {
+    let text = succeeds_with(&[args, &["--json"]].concat(), stdin);
+    serde_json::from_str(&text).unwrap_or_else(|e| panic!("{args:?}: {e}: {text:?}"))
+}
+
+pub fn floats(value: &Value) -> Vec<f64> {
+    value.as_array().expect("an array").iter().map(|v| v.as_f64().expect("a number")).collect()
+}
+
+/// `1,2,3`
+pub fn list(numbers: &Value) -> String {
+    numbers.as_array().expect("an array").iter().map(Value::to_string).collect::<Vec<_>>().join(",")
+}
