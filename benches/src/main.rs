@@ -5,7 +5,8 @@
 //! ```
 //! One thread, a matrix of 1536 x 1536 that stays in the L2 cache, medians of seven runs. Random bytes stand in for codes; scales are 1.
 
-use picolm_core::kernels::{Activations, Backend, Cpu, Format, Operands, quantize_column};
+use picolm::cpu;
+use picolm_core::kernels::{Activations, Backend, Format, Operands, quantize_column};
 use picolm_core::team::{Solo, Tile, for_parts};
 use std::hint::black_box;
 use std::time::Instant;
@@ -17,7 +18,7 @@ fn main() {
     let only = std::env::args().nth(1);
     println!("{:8} {:10} {:>7} {:>8} {:>7}", "format", "backend", "columns", "GOP/s", "GB/s");
     for &format in Format::ALL.iter().filter(|f| only.as_deref().is_none_or(|o| o.eq_ignore_ascii_case(f.name()))) {
-        for backend in Backend::all(cpu()) {
+        for backend in Backend::all(cpu::detect()) {
             for columns in [1, 4, 64] {
                 let seconds = time(format, backend, columns);
                 let gops = 2.0 * (ROWS * COLS * columns) as f64 / seconds / 1e9;
@@ -59,14 +60,4 @@ fn weights(format: Format) -> Vec<u8> {
             (state >> 24) as u8 & 0xbf
         })
         .collect()
-}
-
-/// What this machine has.
-fn cpu() -> Cpu {
-    Cpu {
-        #[cfg(target_arch = "x86_64")]
-        avx2: (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("f16c"))
-            // SAFETY: made only if the features are there.
-            .then(|| unsafe { picolm_core::kernels::Avx2::assume() }),
-    }
 }

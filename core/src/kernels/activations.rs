@@ -48,12 +48,7 @@ pub const fn span(block: usize) -> usize {
 impl Quantized {
     fn new(block: usize, values: usize) -> Self {
         let values = values.next_multiple_of(block);
-        Quantized {
-            block,
-            qs: vec![0; values],
-            scales: vec![0.0; values / block],
-            sums: vec![0; values / span(block)],
-        }
+        Quantized { block, qs: vec![0; values], scales: vec![0.0; values / block], sums: vec![0; values / span(block)] }
     }
 
     fn parts(&mut self, n: usize, len: usize) -> QuantizedParts<'_> {
@@ -130,7 +125,8 @@ type QuantizedParts<'a> = (Strips<'a, i8>, Strips<'a, f32>, Strips<'a, i16>);
 /// Quantises one column in the ways that `operands` asks for. Returns false if a value is not finite.
 pub fn quantize_column(backend: Backend, operands: Operands, column: <ColumnParts<'_> as Parts>::Part) -> bool {
     let (floats, narrow, wide) = column;
-    let quantize = |block, (qs, scales, sums)| (backend.kernels().quantize)(floats, block, ColumnMut { qs, scales, sums });
+    let quantize =
+        |block, (qs, scales, sums)| (backend.kernels().quantize)(floats, block, ColumnMut { qs, scales, sums });
     (!operands.contains(Operand::Float) || floats.iter().all(|x| x.is_finite()))
         && (!operands.contains(Operand::Narrow) || quantize(32, narrow))
         && (!operands.contains(Operand::Wide) || quantize(256, wide))

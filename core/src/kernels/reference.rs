@@ -176,8 +176,7 @@ fn attend_q8(q: &Queries<'_>, chunk: &ChunkQ8<'_>, visible: Range<usize>, state:
             for (b, x) in query.chunks(32).enumerate() {
                 let dq = x.iter().fold(0.0, |m: f32, x| if x.abs() > m { x.abs() } else { m }) / 127.0;
                 let key = |d: usize| chunk.keys[((tile * blocks + b) * 8 + d / 4) * 4 * TILE + 4 * lane + d % 4];
-                let isum: i32 =
-                    x.iter().enumerate().map(|(d, x)| i32::from(code(*x, dq)) * i32::from(key(d))).sum();
+                let isum: i32 = x.iter().enumerate().map(|(d, x)| i32::from(code(*x, dq)) * i32::from(key(d))).sum();
                 let dk = from_f16(chunk.key_scales[(tile * blocks + b) * TILE + lane]);
                 acc += (dk * dq) * isum as f32;
             }

@@ -1,7 +1,7 @@
 //! Hyperparameters: parsed and checked once, so that nothing downstream has to.
 
-use super::arch::{Arch, REGISTRY};
 use super::LoadError;
+use super::arch::{Arch, REGISTRY};
 use crate::gguf::Gguf;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -130,7 +130,9 @@ impl Keys<'_, '_> {
         let head_dim = match key {
             Some(n) => n,
             None if embedding.is_multiple_of(heads) => embedding / heads,
-            None => return Err(self.bad("attention.head_count", heads, format!("must divide the embedding, {embedding}"))),
+            None => {
+                return Err(self.bad("attention.head_count", heads, format!("must divide the embedding, {embedding}")));
+            }
         };
         match value {
             Some(n) if n != head_dim => {

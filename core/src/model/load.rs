@@ -63,9 +63,8 @@ fn layer(tensors: &mut Tensors<'_, '_>, c: &Config, i: usize) -> Result<Layer, L
 /// `base^(-2i / n)` in f64, divided by the linear scale and, where the file has them (Llama 3), by the factors of each pair.
 fn rope_freqs(tensors: &mut Tensors<'_, '_>, c: &Config) -> Result<Vec<f64>, LoadError> {
     let (n, pairs) = (c.rope_dims as f64, c.rope_dims / 2);
-    let mut freqs: Vec<f64> = (0..pairs)
-        .map(|i| libm::pow(f64::from(c.rope_base), -2.0 * i as f64 / n) / f64::from(c.rope_scale))
-        .collect();
+    let mut freqs: Vec<f64> =
+        (0..pairs).map(|i| libm::pow(f64::from(c.rope_base), -2.0 * i as f64 / n) / f64::from(c.rope_scale)).collect();
     let name = "rope_freqs.weight";
     if tensors.gguf.tensor(name).is_some() {
         for (index, (freq, factor)) in freqs.iter_mut().zip(tensors.vector(name, pairs)?).enumerate() {

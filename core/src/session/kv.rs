@@ -91,9 +91,10 @@ impl KvCache {
     pub(super) fn chunk(&self, chunk: usize, layer: usize, head: usize) -> Chunk<'_> {
         let head = layer * self.heads + head;
         match &self.blocks[chunk] {
-            Block::F16 { keys, values } => {
-                Chunk::F16(ChunkF16 { keys: nth(keys, head, CHUNK * self.dim), values: nth(values, head, CHUNK * self.padded) })
-            }
+            Block::F16 { keys, values } => Chunk::F16(ChunkF16 {
+                keys: nth(keys, head, CHUNK * self.dim),
+                values: nth(values, head, CHUNK * self.padded),
+            }),
             Block::Q8 { keys, key_scales, values, value_scales } => {
                 let (codes, scales) = (CHUNK * self.padded, CHUNK * self.padded / 32);
                 Chunk::Q8(ChunkQ8 {

@@ -115,9 +115,7 @@ impl Simd for Avx2 {
 
     #[inline(always)]
     fn dot_words(self, a: &[i16; 16], b: &[i16; 16]) -> __m256i {
-        unsafe {
-            _mm256_madd_epi16(_mm256_loadu_si256(a.as_ptr().cast()), _mm256_loadu_si256(b.as_ptr().cast()))
-        }
+        unsafe { _mm256_madd_epi16(_mm256_loadu_si256(a.as_ptr().cast()), _mm256_loadu_si256(b.as_ptr().cast())) }
     }
 
     /// Adds neighbours pairwise, so that eight rows of eight sums become one register of eight rows.

@@ -85,12 +85,7 @@ impl FloatEnv {
     }
 }
 
-#[cfg(not(any(
-    target_arch = "x86_64",
-    target_arch = "aarch64",
-    target_arch = "riscv64",
-    target_arch = "riscv32"
-)))]
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64", target_arch = "riscv32")))]
 impl FloatEnv {
     /// WebAssembly has no control register: always to nearest even, always with denormals.
     pub fn enter() -> Self {

@@ -18,10 +18,26 @@ macro_rules! head_groups {
         let mut $first = 0;
         while $first < heads {
             match heads - $first {
-                1 => { const $width: usize = 1; $body; $first += 1 }
-                2 => { const $width: usize = 2; $body; $first += 2 }
-                3 => { const $width: usize = 3; $body; $first += 3 }
-                _ => { const $width: usize = 4; $body; $first += 4 }
+                1 => {
+                    const $width: usize = 1;
+                    $body;
+                    $first += 1
+                }
+                2 => {
+                    const $width: usize = 2;
+                    $body;
+                    $first += 2
+                }
+                3 => {
+                    const $width: usize = 3;
+                    $body;
+                    $first += 3
+                }
+                _ => {
+                    const $width: usize = 4;
+                    $body;
+                    $first += 4
+                }
             }
         }
     }};

@@ -1,0 +1,324 @@
+//! The layer rules of docs/architecture.md, held against the sources.
+//!
+//! GGUF bytes → model → session → sampler → text: data flows one way, `kernels` knows no model, `session` no text, the
+//! core no host, and unsafe has few addresses. The sources are read as tokens, so comments and strings cannot mislead
+//! and macros cannot hide. Tests (`#[cfg(test)]`) may use what they like, but not unsafe elsewhere.
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow};
+use proc_macro2::{Delimiter, TokenStream, TokenTree};
+
+/// Each top-level module of the core and the others it may use.
+const MAY_USE: &[(&str, &[&str])] = &[
+    ("gguf", &[]),
+    ("team", &["kernels"]), // pool threads set the floating-point environment
+    ("kernels", &["team"]),
+    ("weights", &["gguf"]),
+    ("model", &["gguf", "kernels", "team", "weights"]),
+    ("session", &["kernels", "model", "team", "weights"]),
+    ("sampler", &["kernels"]),
+    ("text", &["gguf"]),
+];
+
+/// What only a host has.
+const HOST_ONLY: &[&str] = &["env", "fs", "io", "net", "os", "process", "thread", "time"];
+const HOST_MACROS: &[&str] = &["dbg", "eprint", "eprintln", "print", "println"];
+
+/// The files and folders where unsafe may stand.
+const UNSAFE: &[&str] = &[
+    "core/src/kernels/isa/",
+    "core/src/kernels/cast.rs",
+    "core/src/team.rs",
+    "native/src/cpu.rs",
+    "native/src/mmap.rs",
+    "native/src/pool.rs",
+];
+
+/// The folders that are read. Integration tests are not: they need unsafe to count allocations, say.
+const CRATES: &[&str] = &["core/src", "native/src", "xtask/src", "benches", "fuzz"];
+
+/// Every breach, as `file:line: what`, for the repository at `root`.
+pub(crate) fn check(root: &Path) -> Result<Vec<String>> {
+    let mut files = Vec::new();
+    for folder in CRATES {
+        rust_files(&root.join(folder), &mut files)?;
+    }
+    files.sort();
+    let mut sources = Vec::new();
+    for file in files {
+        let name = file.strip_prefix(root)?.to_string_lossy().replace('\\', "/");
+        sources.push((name, fs::read_to_string(&file)?));
+    }
+    check_sources(&sources)
+}
+
+fn rust_files(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+    for entry in fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
+        let path = entry?.path();
+        if path.is_dir() && !path.ends_with("target") {
+            rust_files(&path, files)?;
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// The same for (path in the repository, text) pairs.
+fn check_sources(sources: &[(String, String)]) -> Result<Vec<String>> {
+    let mut parsed = Vec::new();
+    for (name, text) in sources {
+        let tokens = text.parse::<TokenStream>().map_err(|error| anyhow!("{name}: {error}"))?;
+        parsed.push((name.as_str(), tokens));
+    }
+    let modules: HashSet<&str> = sources.iter().filter_map(|(name, _)| top_module(name)).collect();
+    let mut test_modules = HashSet::new();
+    for (name, tokens) in &parsed {
+        without_tests(tokens.clone(), &mut |test| _ = test_modules.insert(format!("{}{test}", children_of(name))));
+    }
+    let is_test = |name: &str| test_modules.iter().any(|module| name.starts_with(module.as_str()));
+
+    let mut faults = Vec::new();
+    for module in &modules {
+        if !MAY_USE.iter().any(|(name, _)| name == module) {
+            faults
+                .push(format!("core/src/{module}: a new top-level module; say what it may use in xtask/src/layers.rs"));
+        }
+    }
+    for (name, tokens) in parsed {
+        if !UNSAFE.iter().any(|place| name.starts_with(place)) {
+            find_unsafe(tokens.clone(), &mut |line| faults.push(format!("{name}:{line}: unsafe outside its places")));
+        }
+        if name.starts_with("core/src/") && name != "core/src/lib.rs" && !is_test(name) {
+            let mut file = CoreFile { name, modules: &modules, faults: &mut faults };
+            file.scan(without_tests(tokens, &mut |_| ()));
+        }
+    }
+    faults.sort();
+    Ok(faults)
+}
+
+/// `core/src/model/arch/llama.rs` belongs to `model`, `core/src/team.rs` to `team`.
+fn top_module(file: &str) -> Option<&str> {
+    let first = file.strip_prefix("core/src/")?.split('/').next()?;
+    Some(first.strip_suffix(".rs").unwrap_or(first)).filter(|name| *name != "lib")
+}
+
+/// The path prefix of the modules a file declares: `a/b.rs`, `a/b/mod.rs` -> `a/b/`.
+fn children_of(file: &str) -> String {
+    let stem = file.strip_suffix(".rs").unwrap_or(file);
+    let stem = ["/mod", "/lib", "/main"].iter().find_map(|end| stem.strip_suffix(end)).unwrap_or(stem);
+    format!("{stem}/")
+}
+
+/// Drops what stands behind `#[cfg(test)]`, up to its body or semicolon, and reports modules in files of their own.
+fn without_tests(tokens: TokenStream, test_module: &mut dyn FnMut(&str)) -> Vec<TokenTree> {
+    let mut kept = Vec::new();
+    let mut tokens = tokens.into_iter().peekable();
+    while let Some(token) = tokens.next() {
+        let cfg_test = is_punct(&token, '#')
+            && tokens.peek().is_some_and(|next| next.to_string().replace(' ', "") == "[cfg(test)]");
+        if !cfg_test {
+            kept.push(token);
+            continue;
+        }
+        let mut last = String::new();
+        for skipped in tokens.by_ref() {
+            match skipped {
+                TokenTree::Group(body) if body.delimiter() == Delimiter::Brace => break,
+                TokenTree::Punct(end) if end.as_char() == ';' => {
+                    test_module(&last);
+                    break;
+                }
+                other => last = other.to_string(),
+            }
+        }
+    }
+    kept
+}
+
+fn find_unsafe(tokens: TokenStream, found: &mut dyn FnMut(usize)) {
+    for token in tokens {
+        match token {
+            TokenTree::Group(group) => find_unsafe(group.stream(), found),
+            TokenTree::Ident(word) if word == "unsafe" => found(word.span().start().line),
+            _ => {}
+        }
+    }
+}
+
+/// One file of the core, being read.
+struct CoreFile<'a> {
+    name: &'a str,
+    modules: &'a HashSet<&'a str>,
+    faults: &'a mut Vec<String>,
+}
+
+impl CoreFile<'_> {
+    fn scan(&mut self, tokens: Vec<TokenTree>) {
+        // How many `super`s lead from this file to the root of the crate.
+        let depth = children_of(self.name).matches('/').count() - 2;
+        let mut supers = 0;
+        for i in 0..tokens.len() {
+            let word = match &tokens[i] {
+                TokenTree::Group(group) => {
+                    self.scan(without_tests(group.stream(), &mut |_| ()));
+                    continue;
+                }
+                TokenTree::Ident(word) => word.to_string(),
+                _ => continue,
+            };
+            if HOST_MACROS.contains(&word.as_str()) && tokens.get(i + 1).is_some_and(|next| is_punct(next, '!')) {
+                self.fault(&tokens[i], &format!("{word}! in the core, which has no host"));
+            }
+            if !is_path_separator(&tokens[i + 1..]) {
+                supers = 0;
+                continue;
+            }
+            supers = if word == "super" { supers + 1 } else { 0 };
+            let Some(next) = tokens.get(i + 3) else { continue };
+            match word.as_str() {
+                "crate" => self.each_first(next, &mut |file, at, name| file.use_of(at, name, true)),
+                "super" if supers >= depth => self.each_first(next, &mut |file, at, name| file.use_of(at, name, false)),
+                "std" => self.each_first(next, &mut |file, at, name| {
+                    if HOST_ONLY.contains(&name) {
+                        file.fault(at, &format!("std::{name} in the core, which has no host"));
+                    }
+                }),
+                _ => {}
+            }
+        }
+    }
+
+    /// The first names of what follows `crate::`: one, or several in braces.
+    fn each_first(&mut self, next: &TokenTree, found: &mut dyn FnMut(&mut Self, &TokenTree, &str)) {
+        match next {
+            TokenTree::Group(group) if group.delimiter() == Delimiter::Brace => {
+                let mut at_start = true;
+                for token in group.stream() {
+                    if at_start {
+                        found(self, &token, &token.to_string());
+                    }
+                    at_start = is_punct(&token, ',');
+                }
+            }
+            TokenTree::Ident(name) => found(self, next, &name.to_string()),
+            _ => {}
+        }
+    }
+
+    /// A use of `crate::name`. Behind `super`, which may stop at a module inside the file, unknown names are let be.
+    fn use_of(&mut self, at: &TokenTree, name: &str, certain: bool) {
+        let own = top_module(self.name).unwrap_or_default();
+        let allowed = MAY_USE.iter().find(|(module, _)| *module == own).map_or(&[][..], |(_, allowed)| allowed);
+        if name == own || allowed.contains(&name) {
+            return;
+        }
+        if self.modules.contains(name) {
+            self.fault(at, &format!("{own} must not use {name}"));
+        } else if certain {
+            self.fault(at, &format!("crate::{name} hides its module: name it in full"));
+        }
+    }
+
+    fn fault(&mut self, at: &TokenTree, what: &str) {
+        self.faults.push(format!("{}:{}: {what}", self.name, at.span().start().line));
+    }
+}
+
+fn is_punct(token: &TokenTree, c: char) -> bool {
+    matches!(token, TokenTree::Punct(punct) if punct.as_char() == c)
+}
+
+fn is_path_separator(tokens: &[TokenTree]) -> bool {
+    tokens.len() >= 2 && is_punct(&tokens[0], ':') && is_punct(&tokens[1], ':')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn faults(sources: &[(&str, &str)]) -> Vec<String> {
+        // All modules exist, so that names are known.
+        let mut all: Vec<_> =
+            MAY_USE.iter().map(|(name, _)| (format!("core/src/{name}/mod.rs"), String::new())).collect();
+        all.extend(sources.iter().map(|(name, text)| (name.to_string(), text.to_string())));
+        check_sources(&all).unwrap()
+    }
+
+    #[test]
+    fn paths_upward_are_found_in_every_spelling() {
+        for text in [
+            "use crate::session::Session;",
+            "use crate::{gguf, session};",
+            "fn f() { let x = crate::session::new(); }",
+            "macro_rules! m { () => { $crate::session::new() } }",
+            "use super::super::super::session::Session;",
+            "use super::super::super::{gguf, session as s};",
+        ] {
+            assert_eq!(
+                faults(&[("core/src/model/arch/llama.rs", text)]),
+                ["core/src/model/arch/llama.rs:1: model must not use session"]
+            );
+        }
+        assert_eq!(
+            faults(&[("core/src/team.rs", "\nuse super::text::X;")]),
+            ["core/src/team.rs:2: team must not use text"]
+        );
+    }
+
+    #[test]
+    fn what_is_allowed_passes() {
+        let text = "// crate::session\n/// [`crate::session`]\nuse crate::{gguf::Gguf, kernels, model::arch}; \
+                    use super::session; const S: &str = \"crate::session unsafe std::fs\"; use std::collections::HashMap;";
+        assert_eq!(faults(&[("core/src/model/arch/llama.rs", text)]), [""; 0]);
+    }
+
+    #[test]
+    fn names_without_a_module_are_not_let_through() {
+        let found = faults(&[("core/src/kernels/x.rs", "use crate::Session;"), ("core/src/new.rs", "")]);
+        assert_eq!(
+            found,
+            [
+                "core/src/kernels/x.rs:1: crate::Session hides its module: name it in full",
+                "core/src/new: a new top-level module; say what it may use in xtask/src/layers.rs"
+            ]
+        );
+    }
+
+    #[test]
+    fn the_core_has_no_host() {
+        let found = faults(&[(
+            "core/src/text/x.rs",
+            "use std::{fmt, time::Instant};\nfn f() { println!(\"{}\", std::env::args()) }",
+        )]);
+        assert_eq!(
+            found,
+            [
+                "core/src/text/x.rs:1: std::time in the core, which has no host",
+                "core/src/text/x.rs:2: println! in the core, which has no host",
+                "core/src/text/x.rs:2: std::env in the core, which has no host"
+            ]
+        );
+    }
+
+    #[test]
+    fn tests_may_use_what_they_like_but_not_unsafe() {
+        let text = "#[cfg(test)]\nmod tests { use crate::session; use std::fs; fn f() { unsafe {} } }\n\
+                    #[cfg(test)] use crate::session;\n#[cfg(test)] mod checks;\nuse crate::text;";
+        assert_eq!(
+            faults(&[("core/src/model/x.rs", text), ("core/src/model/x/checks.rs", "use crate::session;")]),
+            ["core/src/model/x.rs:2: unsafe outside its places", "core/src/model/x.rs:5: model must not use text"]
+        );
+    }
+
+    #[test]
+    fn unsafe_has_its_places() {
+        let text = "pub unsafe fn f() {}";
+        assert_eq!(faults(&[("core/src/kernels/isa/avx2.rs", text), ("native/src/mmap.rs", text)]), [""; 0]);
+        assert_eq!(faults(&[("native/src/main.rs", text)]), ["native/src/main.rs:1: unsafe outside its places"]);
+    }
+}

@@ -1,0 +1,81 @@
+//! `cargo xtask …`: everything a person or CI does with this repository, in one program.
+//!
+//! ```text
+//!   chat          ── fetch (the model, once) ──► picolm --chat
+//!   test          ── steps ──► toolchain (other targets), fuzz, witness ──► "N passed, N failed"
+//!   check-layers  ── layers (who may use whom, where unsafe may stand)
+//! ```
+
+mod fetch;
+mod fuzz;
+mod layers;
+mod process;
+mod test;
+mod toolchain;
+mod witness;
+
+use std::io::{IsTerminal, stdin};
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+const HELP: &str = "\
+cargo xtask chat [-- ARGS]           fetch a small model once, build picolm and chat with it; ARGS go to picolm
+cargo xtask test [--full] [STEP...]  run everything CI runs, or only the steps whose names contain a STEP;
+                                     --full adds sanitizers, long property tests, longer fuzzing and its coverage
+cargo xtask check-layers             check who uses whom inside the core, and where unsafe stands
+
+PICOLM_MODEL=file.gguf takes that model and fetches none.";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let (command, rest) = args.split_first().map_or(("help", &args[..]), |(first, rest)| (first.as_str(), rest));
+    let result = match command {
+        "chat" => chat(rest),
+        "test" => test::run(rest),
+        "check-layers" => check_layers(rest),
+        "help" | "--help" | "-h" => {
+            println!("{HELP}");
+            Ok(())
+        }
+        other => Err(anyhow::anyhow!("unknown command {other:?}\n\n{HELP}")),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The release binary with the default model; without arguments, one sample question where nobody can type.
+fn chat(args: &[String]) -> Result<()> {
+    let args = args.strip_prefix(&["--".to_string()]).unwrap_or(args);
+    let model = fetch::model()?;
+    process::run(process::cargo("build").args(["--release", "--package", "picolm"]))?;
+    let mut picolm = process::cargo("run");
+    picolm.args(["--release", "--quiet", "--package", "picolm", "--"]).arg(model).arg("--chat").args(args);
+    if args.is_empty() && !stdin().is_terminal() {
+        picolm.args(["-p", "What is the capital of France?", "--temperature", "0"]);
+    }
+    match picolm.status()?.success() {
+        true => Ok(()),
+        false => bail!("picolm failed; its message stands above"),
+    }
+}
+
+fn check_layers(args: &[String]) -> Result<()> {
+    if let Some(arg) = args.first() {
+        bail!("check-layers takes no {arg:?}");
+    }
+    let faults = layers::check(&process::root())?;
+    for fault in &faults {
+        println!("{fault}");
+    }
+    match faults.len() {
+        0 => println!("the layers hold"),
+        n => bail!("{n} breaches of the layer rules; the table stands in xtask/src/layers.rs"),
+    }
+    Ok(())
+}

@@ -1,0 +1,235 @@
+//! Compilers for other targets, and programs from the system's packages.
+//!
+//! A target comes from rustup, which has its standard library ready. Where rustup is absent or cannot fetch it, Debian's
+//! packages step in: a second Rust (`rustc-web`) with the sources of the standard library, which cargo then builds.
+
+use std::env;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Once;
+
+use anyhow::{Context, Result, bail};
+
+use crate::process::{build_dir, cargo, root, run, succeeds};
+
+/// A target we build for, in the words of both providers.
+pub(crate) struct Target {
+    pub(crate) rustup: &'static str,
+    pub(crate) debian: &'static str,
+    /// The parts of the standard library that Debian's cargo has to build.
+    std: &'static str,
+    linker: Linker,
+}
+
+enum Linker {
+    /// Libraries and bare metal: LLVM's, as far as one is needed.
+    Lld,
+    /// A static Linux program, run under this user-mode emulator; linked by this cross gcc if it comes from Debian.
+    Static { gcc: &'static str, package: &'static str, qemu: &'static str },
+}
+
+pub(crate) const WASM: Target = Target {
+    rustup: "wasm32-unknown-unknown",
+    debian: "wasm32-unknown-unknown",
+    std: "std,panic_abort",
+    linker: Linker::Lld,
+};
+
+/// No operating system: proof that the core needs no std. 32 bits and no 64-bit atomics, like the smallest boards.
+pub(crate) const BARE: Target = Target {
+    rustup: "riscv32imac-unknown-none-elf",
+    debian: "riscv32imac-unknown-none-elf",
+    std: "core,alloc",
+    linker: Linker::Lld,
+};
+
+pub(crate) const AARCH64: Target = Target {
+    rustup: "aarch64-unknown-linux-musl",
+    debian: "aarch64-unknown-linux-gnu",
+    std: "std,panic_unwind,test",
+    linker: Linker::Static {
+        gcc: "aarch64-linux-gnu-gcc",
+        package: "gcc-aarch64-linux-gnu",
+        qemu: "qemu-aarch64-static",
+    },
+};
+
+pub(crate) const RISCV64: Target = Target {
+    rustup: "riscv64gc-unknown-linux-musl",
+    debian: "riscv64gc-unknown-linux-gnu",
+    std: "std,panic_unwind,test",
+    linker: Linker::Static {
+        gcc: "riscv64-linux-gnu-gcc",
+        package: "gcc-riscv64-linux-gnu",
+        qemu: "qemu-riscv64-static",
+    },
+};
+
+impl Target {
+    /// A cargo command for this target, everything it needs installed. `rustflags` are added to the target's own.
+    pub(crate) fn cargo(&self, subcommand: &str, rustflags: &str) -> Result<Command> {
+        let qemu = match self.linker {
+            Linker::Static { qemu, .. } => {
+                program(qemu, &["qemu-user-static"])?;
+                Some(qemu)
+            }
+            Linker::Lld => None,
+        };
+        let (mut command, triple) = if rustup_has(self.rustup) {
+            (self.by_rustup(subcommand, rustflags), self.rustup)
+        } else {
+            (self.by_debian(subcommand, rustflags)?, self.debian)
+        };
+        command.args(["--target", triple]);
+        if let Some(qemu) = qemu {
+            command.env(variable(triple, "RUNNER"), qemu);
+        }
+        Ok(command)
+    }
+
+    fn by_rustup(&self, subcommand: &str, rustflags: &str) -> Command {
+        let mut command = cargo(subcommand);
+        command.env("RUSTFLAGS", rustflags);
+        if matches!(self.linker, Linker::Static { .. }) {
+            // musl's start files come with the target, so that LLVM's linker is enough.
+            command.env(variable(self.rustup, "LINKER"), "rust-lld");
+        }
+        command
+    }
+
+    fn by_debian(&self, subcommand: &str, rustflags: &str) -> Result<Command> {
+        program("/usr/bin/rustc", &["rustc-web", "cargo-web", "rust-web-src"])?;
+        packages(&["cargo-web", "rust-web-src", "lld-19"])?;
+        let mut flags = rustflags.to_string();
+        let linker = match self.linker {
+            Linker::Lld if self.debian.starts_with("wasm") => "wasm-ld-19",
+            Linker::Lld => "ld.lld-19",
+            Linker::Static { gcc, package, .. } => {
+                packages(&[package])?;
+                flags += " -Ctarget-feature=+crt-static";
+                gcc
+            }
+        };
+        let mut command = Command::new("/usr/bin/cargo");
+        // What the cargo around us (rustup's) says about itself would mislead this one.
+        for name in ["CARGO", "CARGO_BUILD_TARGET", "CARGO_ENCODED_RUSTFLAGS", "RUSTC_WRAPPER", "RUSTUP_TOOLCHAIN"] {
+            command.env_remove(name);
+        }
+        let path = env::var_os("PATH").unwrap_or_default();
+        let path = env::join_paths([Path::new("/usr/bin").to_path_buf()].into_iter().chain(env::split_paths(&path)))?;
+        command
+            .current_dir(root())
+            .env("PATH", path)
+            .env("RUSTC", "/usr/bin/rustc")
+            .env("RUSTC_BOOTSTRAP", "1")
+            .env("RUSTFLAGS", flags.trim())
+            .env(variable(self.debian, "LINKER"), linker)
+            .args([subcommand, &format!("-Zbuild-std={}", self.std), "--target-dir"])
+            .arg(build_dir("debian"));
+        Ok(command)
+    }
+}
+
+/// The host's own target triple.
+pub(crate) fn host() -> Result<String> {
+    rustc_says("host: ")
+}
+
+/// The first number of the compiler's LLVM version.
+pub(crate) fn llvm_major() -> Result<String> {
+    Ok(rustc_says("LLVM version: ")?.split('.').next().unwrap_or_default().to_string())
+}
+
+/// A tool of the compiler's own LLVM (`llvm-cov`): rustup's component, else Debian's package of the same version.
+pub(crate) fn llvm_tool(name: &str) -> Result<Command> {
+    let sysroot = crate::process::output(rustc().args(["--print", "target-libdir"]))?;
+    let of_rustup = Path::new(sysroot.trim()).with_file_name("bin").join(name);
+    if env::var_os("RUSTUP_TOOLCHAIN").is_some() && !of_rustup.exists() {
+        succeeds(rustup().args(["component", "add", "llvm-tools"]));
+    }
+    if of_rustup.exists() {
+        return Ok(Command::new(of_rustup));
+    }
+    let major = llvm_major()?;
+    let versioned = format!("{name}-{major}");
+    program(&versioned, &[&format!("llvm-{major}")])?;
+    Ok(Command::new(versioned))
+}
+
+/// Makes sure that a program is there, by installing packages where this is Debian or Ubuntu.
+pub(crate) fn program(name: &str, from: &[&str]) -> Result<()> {
+    if succeeds(Command::new(name).arg("--version")) {
+        return Ok(());
+    }
+    packages(from)?;
+    match succeeds(Command::new(name).arg("--version")) {
+        true => Ok(()),
+        false => bail!("{name} does not run though {} is installed", from.join(", ")),
+    }
+}
+
+/// Makes sure that packages of Debian or Ubuntu are installed.
+fn packages(names: &[&str]) -> Result<()> {
+    static UPDATE: Once = Once::new();
+    let missing: Vec<&str> = names.iter().copied().filter(|name| !installed(name)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let list = missing.join(" ");
+    if !succeeds(Command::new("apt-get").arg("--version")) {
+        bail!("{list} (Debian's name) is not installed and there is no apt-get: install it by hand");
+    }
+    let mut update = apt()?;
+    UPDATE.call_once(|| _ = run(update.args(["update", "-qq"]))); // if it fails, the lists there may still do
+    run(apt()?.args(["install", "-qq", "-y", "--no-install-recommends"]).args(&missing))
+        .with_context(|| format!("cannot install {list}: as root, run apt-get update && apt-get install {list}"))
+}
+
+fn installed(package: &str) -> bool {
+    let mut query = Command::new("dpkg-query");
+    crate::process::output(
+        query.args(["-W", "-f", "${db:Status-Status}\n", package]).stderr(std::process::Stdio::null()),
+    )
+    .is_ok_and(|status| status.trim() == "installed")
+}
+
+/// apt-get as root: directly, or by a sudo that asks nothing.
+fn apt() -> Result<Command> {
+    let is_root = crate::process::output(Command::new("id").arg("-u"))?.trim() == "0";
+    let mut command = Command::new(if is_root { "apt-get" } else { "sudo" });
+    if !is_root {
+        command.args(["-n", "apt-get"]);
+    }
+    command.args(["-o", "DPkg::Lock::Timeout=300"]).env("DEBIAN_FRONTEND", "noninteractive");
+    Ok(command)
+}
+
+/// Whether our cargo is rustup's and has the target, or gets it now.
+fn rustup_has(target: &str) -> bool {
+    if env::var_os("RUSTUP_TOOLCHAIN").is_none() || env::var_os("PICOLM_NO_RUSTUP").is_some() {
+        return false;
+    }
+    let installed = crate::process::output(rustup().args(["target", "list", "--installed"])).unwrap_or_default();
+    installed.lines().any(|line| line == target) || succeeds(rustup().args(["target", "add", target]))
+}
+
+fn rustup() -> Command {
+    let mut command = Command::new("rustup");
+    command.env("RUSTUP_MAX_RETRIES", "1");
+    command
+}
+
+fn rustc() -> Command {
+    Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))
+}
+
+fn rustc_says(key: &str) -> Result<String> {
+    let version = crate::process::output(rustc().arg("-vV"))?;
+    let line = version.lines().find_map(|line| line.strip_prefix(key));
+    Ok(line.with_context(|| format!("rustc -vV does not say {key:?}"))?.to_string())
+}
+
+/// Cargo's environment variable for a setting of one target.
+fn variable(triple: &str, setting: &str) -> String {
+    format!("CARGO_TARGET_{}_{setting}", triple.to_uppercase().replace('-', "_"))
+}
