@@ -1,5 +1,7 @@
 //! Where the bytes of tensors come from.
 
+use alloc::vec::Vec;
+
 /// A place in the model file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Span {
@@ -21,6 +23,28 @@ pub trait WeightSource: Send + Sync {
     }
     /// Layer `layer` is read next.
     fn upcoming(&self, _layer: usize) {}
+}
+
+/// The files of a split model, one behind the other.
+#[derive(Debug)]
+pub struct Joined<B>(pub Vec<B>);
+
+impl<B: AsRef<[u8]> + Send + Sync> WeightSource for Joined<B> {
+    fn bytes(&self, span: Span) -> &[u8] {
+        let mut start = span.offset as usize;
+        for part in &self.0 {
+            let part = part.as_ref();
+            if start < part.len() {
+                return &part[start..][..span.len];
+            }
+            start -= part.len();
+        }
+        unreachable!("spans lie within the files: Model::load checks their length")
+    }
+
+    fn len(&self) -> u64 {
+        self.0.iter().map(|part| part.as_ref().len() as u64).sum()
+    }
 }
 
 /// The whole file in memory: anything that is bytes, such as a mapping or a `Vec<u8>`.

@@ -5,7 +5,7 @@ mod common;
 use common::{backends, fixture};
 use picolm_core::kernels::activations::{ColumnMut, span};
 use picolm_core::kernels::{
-    Activations, Backend, CHUNK, ChunkF16, ChunkQ8, Format, Gathered, Operand, Operands, Queries, TILE, quantize_column,
+    Activation, Activations, Backend, CHUNK, ChunkF16, ChunkQ8, Format, Gathered, Operand, Operands, Queries, TILE, quantize_column,
 };
 use picolm_core::team::{Solo, Tile, for_parts};
 use proptest::prelude::*;
@@ -140,16 +140,23 @@ proptest! {
     }
 
     #[test]
-    fn norms_gates_and_halves_equal_the_reference(seed: u64, n in 1usize..70) {
+    fn norms_activations_and_halves_equal_the_reference(seed: u64, n in 1usize..70) {
         let mut random = Random(seed);
         let (x, w) = (random.floats(n), random.floats(n));
         let run = |backend: Backend| {
             let kernels = backend.kernels();
-            let (mut norm, mut gate, mut halves) = (vec![0.0; n], vec![0.0; n], vec![0; n]);
-            (kernels.rms_norm)(&x, &w, 1e-5, &mut norm);
-            (kernels.silu_mul)(&x, &w, &mut gate);
+            let (mut floats, mut halves) = (vec![0.0; 7 * n], vec![0; n]);
+            let [norm, layer_norm, silu, gelu, silu_up, gelu_up, capped] = floats.chunks_exact_mut(n).collect::<Vec<_>>().try_into().expect("7");
+            (kernels.rms_norm)(&x, &w, 1e-5, norm);
+            (kernels.layer_norm)(&x, &w, &x, 1e-5, layer_norm);
+            (kernels.activate)(Activation::Silu, &x, None, silu);
+            (kernels.activate)(Activation::Gelu, &x, None, gelu);
+            (kernels.activate)(Activation::Silu, &x, Some(&w), silu_up);
+            (kernels.activate)(Activation::Gelu, &x, Some(&w), gelu_up);
+            capped.copy_from_slice(&x);
+            (kernels.soft_cap)(capped, 30.0);
             (kernels.to_f16)(&x, &mut halves);
-            (norm.iter().chain(&gate).map(|x| x.to_bits()).collect::<Vec<_>>(), halves)
+            (floats.iter().map(|x| x.to_bits()).collect::<Vec<_>>(), halves)
         };
         let expected = run(Backend::REFERENCE);
         for backend in backends() {
@@ -158,20 +165,29 @@ proptest! {
     }
 
     #[test]
-    fn attention_equals_the_reference(seed: u64, heads in 1usize..7, dim in 1usize..70, q8: bool, ends in prop::collection::vec((0usize..CHUNK, 1usize..=CHUNK), 1..4)) {
-        let expected = attend(Backend::REFERENCE, seed, heads, dim, q8, &ends);
+    fn attention_equals_the_reference(seed: u64, heads in 1usize..7, dim in 1usize..70, q8: bool, capped: bool, ends in prop::collection::vec((0usize..CHUNK, 1usize..=CHUNK), 1..4)) {
+        let cap = capped.then_some(5.0);
+        let expected = attend(Backend::REFERENCE, seed, heads, dim, q8, cap, &ends);
         for backend in backends() {
-            prop_assert_eq!(attend(backend, seed, heads, dim, q8, &ends), expected.clone());
+            prop_assert_eq!(attend(backend, seed, heads, dim, q8, cap, &ends), expected.clone());
         }
     }
 }
 
 /// Attention over chunks of random keys and values, of which `ends` says the visible ranges; the bits of its state.
-fn attend(backend: Backend, seed: u64, heads: usize, dim: usize, q8: bool, ends: &[(usize, usize)]) -> Vec<u32> {
+fn attend(
+    backend: Backend,
+    seed: u64,
+    heads: usize,
+    dim: usize,
+    q8: bool,
+    cap: Option<f32>,
+    ends: &[(usize, usize)],
+) -> Vec<u32> {
     let mut random = Random(seed);
     let padded = dim.next_multiple_of(if q8 { 32 } else { 16 });
     let q = random.floats(heads * dim);
-    let queries = Queries { q: &q, head_dim: dim, scale: 0.125 };
+    let queries = Queries { q: &q, head_dim: dim, scale: 0.125, cap };
     let (mut max, mut sum, mut out) = (vec![f32::NEG_INFINITY; heads], vec![0.0; heads], vec![0.0; heads * padded]);
     for &(start, length) in ends {
         let visible = start..(start + length).min(CHUNK);

@@ -38,13 +38,18 @@ fn tokens(seed: u32, n: u32) -> Vec<u32> {
 
 #[test]
 fn a_mixed_batch_gives_each_session_what_it_gets_alone() {
-    let model = model();
+    for name in ["llama-Q4_K_S", "qwen3moe-Q8_0", "gemma3-F16", "phi2-Q8_0"] {
+        mixed_batches(&load(&fixture(&format!("golden/{name}.gguf"))));
+    }
+}
+
+fn mixed_batches(model: &Arc<Model>) {
     let prompts = [tokens(1, 40), tokens(5, 3), tokens(9, 65), tokens(2, 1)];
     let alone: Vec<Vec<u32>> =
-        prompts.iter().map(|prompt| last(&mut engine(&model, 64), &mut session(&model), prompt)).collect();
+        prompts.iter().map(|prompt| last(&mut engine(model, 64), &mut session(model), prompt)).collect();
     for columns in [1, 5, 64, 200] {
-        let mut engine = engine(&model, columns);
-        let mut sessions: Vec<Session> = prompts.iter().map(|_| session(&model)).collect();
+        let mut engine = engine(model, columns);
+        let mut sessions: Vec<Session> = prompts.iter().map(|_| session(model)).collect();
         // Half of each prompt first, each session in its own call; then the rest of all of them together.
         for (session, prompt) in sessions.iter_mut().zip(&prompts) {
             last(&mut engine, session, &prompt[..prompt.len() / 2]);

@@ -1,9 +1,11 @@
 //! The binary on small models: results, and that it says what is wrong.
 
 mod common;
+#[path = "../../core/tests/common/split.rs"]
+mod parts;
 
 use common::*;
-use picolm_core::gguf::{Gguf, Writer};
+use picolm_core::gguf::{GgmlType, Gguf, Writer};
 use serde_json::Value;
 
 const MODEL: &str = "llama-Q8_0.gguf";
@@ -136,13 +138,20 @@ fn inspect_tells_metadata_tensors_and_memory() {
     assert_eq!(found["memory"]["kv_f16_per_1k"], 1024 * 2 * 2 * 128 * 2);
     assert_eq!(found["memory"]["kv_q8_0_per_1k"], 1024 * 2 * 2 * 128 / 32 * 34);
     assert_eq!((&found["runs"], &found["reason"]), (&true.into(), &Value::Null));
+    let about = &found["model"];
+    assert_eq!((&about["family"], &about["context"], &about["format"]), (&"Llama".into(), &256.into(), &"Q8_0".into()));
+    // Embedding and output; two layers of q, k, v, o, gate, up, down and two norms; a norm.
+    let layer = 256 * (256 + 128 + 128 + 256 + 3 * 256) + 2 * 256;
+    assert_eq!(about["parameters"], 2 * 320 * 256 + 2 * layer + 256);
+    let text = succeeds(&["inspect", &golden(MODEL)]);
+    assert!(text.contains("golden llama: Llama, 951.6 K parameters, mostly Q8_0, 1.0 MB, context of 256 tokens"), "{text}");
 }
 
 #[test]
 fn inspect_says_what_does_not_run_and_why() {
     for (file, reason) in [
-        (golden("gemma2-F16.gguf"), "gemma2"),
-        (golden("llama-Q2_K.gguf"), "Q2_K"),
+        (scratch("bert.gguf", &Writer::new().with("general.architecture", "bert").finish()), "\"bert\" is not supported (supported: llama,"),
+        (scratch("split.gguf", &parts::split(&std::fs::read(golden(MODEL)).expect("a model"), &[3])[0]), "part 1 of 2"),
         (fixture("tokenizers/ggml-vocab-llama-spm.gguf"), "missing"),
     ] {
         let found = json_of(&["inspect", &file], b"");
@@ -150,6 +159,34 @@ fn inspect_says_what_does_not_run_and_why() {
         assert!(found["reason"].as_str().expect("a reason").contains(reason), "{}", found["reason"]);
         assert!(succeeds(&["inspect", &file]).lines().any(|l| l.starts_with("It does not run") && l.contains(reason)));
     }
+}
+
+#[test]
+fn a_split_model_runs_from_any_of_its_parts() {
+    let parts = parts::split(&std::fs::read(golden(MODEL)).expect("a model"), &[2, 9]);
+    let name = |i: usize| format!("whole-0000{i}-of-00003.gguf");
+    let paths: Vec<String> = parts.iter().enumerate().map(|(i, part)| scratch(&name(i + 1), part)).collect();
+    let digest = |path: &str| json_of(&["digest", path], b"")["digest"].take();
+    for path in &paths {
+        assert_eq!(digest(path), digest(&golden(MODEL)));
+    }
+    std::fs::remove_file(&paths[1]).expect("a file");
+    fails(&["digest", &paths[2]], &format!("one of 3 parts, and {} is missing", paths[1]));
+}
+
+/// The model with one matrix in a format that is known but has no kernels.
+fn in_iq3() -> Vec<u8> {
+    let file = std::fs::read(golden(MODEL)).expect("a model");
+    let gguf = Gguf::parse(&file).expect("a GGUF file");
+    let writer = gguf.metadata().fold(Writer::new(), |to, (key, value)| to.value(key, value));
+    let all = gguf.tensors().iter().fold(writer, |to, t| match t.name {
+        "blk.0.ffn_up.weight" => {
+            let iq3 = GgmlType::from_name("IQ3_S").expect("a ggml type");
+            to.tensor(t.name, iq3, &t.dims[..2], vec![0; (t.dims[0] / iq3.block * iq3.bytes * t.dims[1]) as usize])
+        }
+        name => to.tensor(name, t.ty, &t.dims[..t.n_dims], &file[t.offset as usize..][..t.len as usize]),
+    });
+    all.finish()
 }
 
 /// A run of the model with 40 greedy tokens.
@@ -227,6 +264,8 @@ fn files_that_are_no_models() {
     let empty = scratch("empty.gguf", b"");
     let text = scratch("text.gguf", b"This is not a model, it is a text of a few words.");
     let vocabulary = fixture("tokenizers/ggml-vocab-llama-spm.gguf");
+    let bert = scratch("no-bert.gguf", &Writer::new().with("general.architecture", "bert").finish());
+    let iq3 = scratch("iq3.gguf", &in_iq3());
     for (file, says) in [
         ("there/is/no.gguf", "there/is/no.gguf"),
         (env!("CARGO_TARGET_TMPDIR"), "is not a file"),
@@ -235,9 +274,8 @@ fn files_that_are_no_models() {
         (&cut, "cannot fit in the file"),
         (&short, "ends past the file"),
         (&vocabulary, "missing"),
-        (&golden("gemma2-F16.gguf"), "\"gemma2\" is not supported (supported: llama"),
-        (&golden("gemma2-Q8_0.gguf"), "\"gemma2\" is not supported (supported: llama"),
-        (&golden("llama-Q2_K.gguf"), "Q2_K, which is not supported (supported: F32"),
+        (&bert, "\"bert\" is not supported (supported: llama"),
+        (&iq3, "\"blk.0.ffn_up.weight\" is in format IQ3_S, which is not supported (supported: F32"),
     ] {
         fails(&[file, "-p", "Hello"], says);
         fails(&["logits", file, "--ids", "1"], says);

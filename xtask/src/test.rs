@@ -118,10 +118,11 @@ fn check_layers(_: bool) -> Result<Counts> {
     Ok(Counts { passed: usize::from(faults.is_empty()), failed: faults.len() })
 }
 
-/// All tests of all crates, with the real model at hand.
+/// All tests of all crates, with the real models at hand.
 fn workspace(_: bool) -> Result<Counts> {
-    let model = fetch::model()?;
-    run_tests(cargo("test").args(["--workspace", "--no-fail-fast"]).env("PICOLM_MODEL", model))
+    let (model, gemma) = (fetch::model()?, fetch::gemma()?);
+    let tests = ["--workspace", "--no-fail-fast"];
+    run_tests(cargo("test").args(tests).env("PICOLM_MODEL", model).env("PICOLM_TEST_GEMMA", gemma))
 }
 
 fn wasm(_: bool) -> Result<Counts> {

@@ -60,6 +60,9 @@ pub enum Error {
     /// A shape that cannot be.
     #[error("tensor {name:?}: {why}")]
     Shape { name: String, why: String },
+    /// Files that are not the parts of one model.
+    #[error("a split model: {0}")]
+    Split(String),
     /// A tensor that is misaligned, overlaps another or ends past the file.
     #[error("tensor {name:?} at bytes {start}..{end}: {why}")]
     Place { name: String, start: u64, end: u64, why: String },

@@ -13,12 +13,14 @@
 mod cursor;
 mod error;
 mod reader;
+mod split;
 mod tensor;
 mod value;
 mod writer;
 
 pub use error::Error;
 pub use reader::Gguf;
+pub use split::part_names;
 pub use tensor::{GgmlType, Tensor};
 pub use value::{Array, Value, ValueType};
 pub use writer::{Encode, Writer};

@@ -25,6 +25,7 @@ pub struct Gguf<'a> {
     by_name: BTreeMap<&'a str, usize>,
     header_len: u64,
     file_len: u64,
+    parts: u32,
 }
 
 impl<'a> Gguf<'a> {
@@ -50,7 +51,7 @@ impl<'a> Gguf<'a> {
         let metadata = read_metadata(&mut cursor, n_pairs)?;
         let tensors = read_tensors(&mut cursor, n_tensors)?;
         let mut gguf =
-            Gguf { version, metadata, tensors, by_name: BTreeMap::new(), header_len: cursor.offset(), file_len };
+            Gguf { version, metadata, tensors, by_name: BTreeMap::new(), header_len: cursor.offset(), file_len, parts: 1 };
         gguf.place_tensors()?;
         Ok(gguf)
     }
@@ -68,6 +69,25 @@ impl<'a> Gguf<'a> {
     /// Bytes of the whole file.
     pub fn file_len(&self) -> u64 {
         self.file_len
+    }
+
+    /// Files that make it up, put one behind the other.
+    pub fn parts(&self) -> u32 {
+        self.parts
+    }
+
+    /// Adds the tensors of a file that stands behind this one.
+    pub(super) fn append(&mut self, part: Gguf<'a>) -> Result<(), Error> {
+        for mut tensor in part.tensors {
+            tensor.offset += self.file_len;
+            if self.by_name.insert(tensor.name, self.tensors.len()).is_some() {
+                return Err(Error::Duplicate { what: "tensor", name: tensor.name.to_string() });
+            }
+            self.tensors.push(tensor);
+        }
+        self.file_len += part.file_len;
+        self.parts += part.parts;
+        Ok(())
     }
 
     /// All metadata, in key order.

@@ -1,7 +1,7 @@
 //! The list of backends.
 
 use super::activations::{ColumnMut, Columns};
-use super::{ChunkF16, ChunkQ8, Format, Gathered, Queries, reference};
+use super::{Activation, ChunkF16, ChunkQ8, Format, Gathered, Queries, reference};
 use crate::team::Tile;
 use core::fmt;
 use core::ops::Range;
@@ -16,8 +16,12 @@ pub struct Kernels {
     pub quantize: fn(x: &[f32], block: usize, out: ColumnMut<'_>) -> bool,
     /// `out = x * (1 / sqrt(mean(x²) + eps)) * weight`
     pub rms_norm: fn(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]),
-    /// `out = silu(gate) * up`
-    pub silu_mul: fn(gate: &[f32], up: &[f32], out: &mut [f32]),
+    /// `out = (x - mean) * (1 / sqrt(variance + eps)) * weight + bias`
+    pub layer_norm: fn(x: &[f32], weight: &[f32], bias: &[f32], eps: f32, out: &mut [f32]),
+    /// `out = f(x)`, or `f(x) * up`
+    pub activate: fn(f: Activation, x: &[f32], up: Option<&[f32]>, out: &mut [f32]),
+    /// `x = cap * tanh(x / cap)`
+    pub soft_cap: fn(x: &mut [f32], cap: f32),
     /// f16 bits, to nearest even
     pub to_f16: fn(x: &[f32], out: &mut [u16]),
     /// One chunk of attention, merged into `state`; `visible` positions of the chunk, at least one.

@@ -29,6 +29,20 @@ pub fn silu(g: f32) -> f32 {
     g / (1.0 + exp(-g))
 }
 
+/// `x / (1 + e^-2y)` with `y = sqrt(2/pi) * (x + 0.044715 x³)`: GELU in its tanh form (Hendrycks and Gimpel, 2016), since
+/// `(1 + tanh(y)) / 2 = 1 / (1 + e^-2y)`.
+#[inline]
+pub fn gelu(x: f32) -> f32 {
+    x / (1.0 + exp((x * -GELU_SLOPE) * (1.0 + (GELU_CUBE * x) * x)))
+}
+
+/// `cap * tanh(x / cap)`, with `tanh(y) = 1 - 2 / (e^2y + 1)`: within 1e-6 of `cap`.
+#[inline]
+pub fn soft_cap(x: f32, cap: f32) -> f32 {
+    let y = x / cap;
+    cap * (1.0 - 2.0 / (exp(y + y) + 1.0))
+}
+
 /// Square root, correctly rounded (`core` has none without std).
 #[inline]
 pub fn sqrt(x: f32) -> f32 {
@@ -41,6 +55,10 @@ pub const EXP_LOWEST: f32 = -87.0;
 pub const EXP_HIGHEST: f32 = 88.0;
 /// log2(e).
 pub const LOG2_E: f32 = f32::from_bits(0x3FB8_AA3B);
+/// 2 sqrt(2 / pi).
+pub const GELU_SLOPE: f32 = f32::from_bits(0x3FCC_422A);
+/// 0.044715.
+pub const GELU_CUBE: f32 = f32::from_bits(0x3D37_2713);
 /// 1.5 * 2^23: see [`exp`].
 pub const ROUNDER: f32 = 12_582_912.0;
 /// ln 2 to 9 bits, so that its product with an integer below 2^8 is exact.
@@ -129,6 +147,36 @@ mod tests {
     fn powers_of_two() {
         for n in -126..=127 {
             assert_eq!(f64::from(power_of_two(n as f32 + ROUNDER)), libm::exp2(f64::from(n)));
+        }
+    }
+
+    #[test]
+    fn gelu_against_libm() {
+        assert!((f64::from(GELU_SLOPE) - 2.0 * (2.0 / core::f64::consts::PI).sqrt()).abs() < 1e-7);
+        assert!((f64::from(GELU_CUBE) - 0.044715).abs() < 1e-9);
+        assert_eq!(gelu(0.0), 0.0);
+        for i in -8_000..=8_000 {
+            let x = f64::from(i as f32 * 0.01);
+            let y = (2.0 / core::f64::consts::PI).sqrt() * (x + 0.044715 * x * x * x);
+            let truth = 0.5 * x * (1.0 + libm::tanh(y));
+            assert!((f64::from(gelu(x as f32)) - truth).abs() <= x.abs().max(1.0) * 1e-6, "{x}: {} {truth}", gelu(x as f32));
+        }
+        for x in [1e18f32, 1e30, f32::MAX] {
+            assert_eq!(gelu(x), x); // x * x overflows
+            assert!(gelu(-x) <= 0.0 && gelu(-x) >= -x * 1e-37);
+        }
+    }
+
+    #[test]
+    fn soft_cap_against_libm() {
+        for cap in [30.0f32, 50.0] {
+            for i in -20_000..=20_000 {
+                let x = i as f32 * 0.1;
+                let truth = f64::from(cap) * libm::tanh(f64::from(x) / f64::from(cap));
+                assert!((f64::from(soft_cap(x, cap)) - truth).abs() <= f64::from(cap) * 1e-6, "{x}");
+            }
+            assert_eq!((soft_cap(f32::MAX, cap), soft_cap(f32::MIN, cap)), (cap, -cap));
+            assert_eq!(soft_cap(0.0, cap), 0.0);
         }
     }
 

@@ -28,6 +28,15 @@ pub use quant::{Format, Operand, Operands};
 
 use core::ops::Range;
 
+/// The function inside a feed-forward part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    /// `x / (1 + e^-x)`
+    Silu,
+    /// The tanh form of GELU.
+    Gelu,
+}
+
 /// A weight matrix in its file format: `rows` outputs of `cols` inputs, row after row.
 #[derive(Debug, Clone, Copy)]
 pub struct Matrix<'a> {
@@ -60,8 +69,10 @@ pub struct Queries<'a> {
     pub q: &'a [f32],
     /// Width of a head.
     pub head_dim: usize,
-    /// Scores are multiplied by this.
+    /// Scores are multiplied by this,
     pub scale: f32,
+    /// and then held within this, by `math::soft_cap`.
+    pub cap: Option<f32>,
 }
 
 /// What attention has gathered so far, chunk after chunk: per head the maximum, the sum, and the weighted values.

@@ -6,13 +6,13 @@
 use super::activations::{ColumnMut, Columns, span};
 use super::dispatch::Kernels;
 use super::quant::{Float, Narrow, Visitor, Wide};
-use super::{CHUNK, ChunkF16, ChunkQ8, Format, Gathered, Queries, TILE, math};
+use super::{Activation, CHUNK, ChunkF16, ChunkQ8, Format, Gathered, Queries, TILE, math};
 use crate::team::Tile;
 use core::ops::Range;
 use half::f16;
 
 pub(super) static KERNELS: Kernels =
-    Kernels { name: "reference", matmul, quantize, rms_norm, silu_mul, to_f16, attend_f16, attend_q8 };
+    Kernels { name: "reference", matmul, quantize, rms_norm, layer_norm, activate, soft_cap, to_f16, attend_f16, attend_q8 };
 
 /// Sum in 16 lanes, lane i mod 16, and the fixed tree.
 fn sum16(terms: impl Iterator<Item = f32>) -> f32 {
@@ -138,9 +138,28 @@ fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
     }
 }
 
-fn silu_mul(gate: &[f32], up: &[f32], out: &mut [f32]) {
+fn layer_norm(x: &[f32], weight: &[f32], bias: &[f32], eps: f32, out: &mut [f32]) {
+    let n = x.len() as f32;
+    let mean = sum16(x.iter().copied()) / n;
+    let scale = 1.0 / math::sqrt(sum16(x.iter().map(|x| (x - mean) * (x - mean))) / n + eps);
+    for i in 0..x.len() {
+        out[i] = ((x[i] - mean) * scale) * weight[i] + bias[i];
+    }
+}
+
+fn activate(f: Activation, x: &[f32], up: Option<&[f32]>, out: &mut [f32]) {
     for i in 0..out.len() {
-        out[i] = math::silu(gate[i]) * up[i];
+        let y = match f {
+            Activation::Silu => math::silu(x[i]),
+            Activation::Gelu => math::gelu(x[i]),
+        };
+        out[i] = up.map_or(y, |up| y * up[i]);
+    }
+}
+
+fn soft_cap(x: &mut [f32], cap: f32) {
+    for x in x {
+        *x = math::soft_cap(*x, cap);
     }
 }
 
@@ -161,6 +180,7 @@ fn attend_f16(q: &Queries<'_>, chunk: &ChunkF16<'_>, visible: Range<usize>, stat
         let key = |p: usize, d: usize| from_f16(chunk.keys[((p / TILE) * dim + d) * TILE + p % TILE]);
         let score = |p: usize| (0..dim).fold(0.0, |acc, d| acc + query[d] * key(p, d)) * q.scale;
         let value = |e: f32, p: usize, d: usize| e * from_f16(chunk.values[p * padded + d]);
+        let score = |p: usize| capped(score(p), q.cap);
         gather(head, visible.clone(), padded, score, value, state);
     }
 }
@@ -186,8 +206,13 @@ fn attend_q8(q: &Queries<'_>, chunk: &ChunkQ8<'_>, visible: Range<usize>, state:
             let dv = from_f16(chunk.value_scales[p * blocks + d / 32]);
             (e * dv) * f32::from(chunk.values[p * padded + d])
         };
+        let score = |p: usize| capped(score(p), q.cap);
         gather(head, visible.clone(), padded, score, value, state);
     }
+}
+
+fn capped(score: f32, cap: Option<f32>) -> f32 {
+    cap.map_or(score, |cap| math::soft_cap(score, cap))
 }
 
 /// Softmax over the visible positions, the weighted values, and the merge with the chunks before.

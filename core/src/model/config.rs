@@ -1,10 +1,13 @@
 //! Hyperparameters: parsed and checked once, so that nothing downstream has to.
 
 use super::LoadError;
-use super::arch::{Arch, REGISTRY};
-use crate::gguf::Gguf;
+use super::arch::{Arch, NormKind, REGISTRY, Window};
+use super::rope::Scaling;
+use crate::gguf::{Error as GgufError, Gguf, Value};
+use crate::kernels::math::sqrt;
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 
 /// The numbers of a model.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,16 +28,43 @@ pub struct Config {
     pub head_dim: usize,
     /// Dimensions of a head that RoPE turns, even.
     pub rope_dims: usize,
-    /// RoPE base.
-    pub rope_base: f32,
-    /// RoPE positions are divided by this (linear scaling).
-    pub rope_scale: f32,
-    /// Epsilon of the RMS norms.
+    /// RoPE base, of layers without a window and of those with one.
+    pub rope_bases: [f32; 2],
+    /// How RoPE is stretched beyond the context first trained for.
+    pub rope_scaling: Scaling,
+    /// Positions that each layer sees, its own included; `None`: all.
+    pub windows: Vec<Option<usize>>,
+    /// Epsilon of the norms.
     pub eps: f32,
+    /// A mixture of experts.
+    pub experts: Option<Experts>,
+    /// Embeddings are multiplied by this,
+    pub embedding_scale: f32,
+    /// what a layer adds by this,
+    pub residual_scale: f32,
+    /// attention scores by this,
+    pub attention_scale: f32,
+    /// logits by this.
+    pub logit_scale: f32,
+    /// Attention scores are held within this: `cap * tanh(score / cap)`;
+    pub attention_cap: Option<f32>,
+    /// and so are logits.
+    pub logit_cap: Option<f32>,
     /// Tokens in the vocabulary.
     pub vocab: usize,
     /// Positions the model was trained for.
     pub context: usize,
+}
+
+/// The numbers of a mixture of experts.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Experts {
+    /// Experts in a layer.
+    pub count: usize,
+    /// Experts that see a token.
+    pub used: usize,
+    /// Width inside an expert.
+    pub feed_forward: usize,
 }
 
 /// Widest head.
@@ -45,6 +75,7 @@ mod limit {
     pub(super) const LAYERS: usize = 1024;
     pub(super) const WIDTH: usize = 1 << 20;
     pub(super) const HEADS: usize = 1024;
+    pub(super) const EXPERTS: usize = 1024;
     pub(super) const CONTEXT: usize = 1 << 28;
 }
 
@@ -58,6 +89,7 @@ impl Config {
         })?;
         let keys = Keys { gguf, arch };
         let embedding = keys.count("embedding_length", limit::WIDTH)?;
+        let layers = keys.count("block_count", limit::LAYERS)?;
         let heads = keys.count("attention.head_count", limit::HEADS)?;
         let kv_heads = keys.optional_count("attention.head_count_kv", limit::HEADS)?.unwrap_or(heads);
         if !heads.is_multiple_of(kv_heads) {
@@ -68,21 +100,29 @@ impl Config {
         if !rope_dims.is_multiple_of(2) {
             return Err(keys.bad("rope.dimension_count", rope_dims, "must be even".to_string()));
         }
-        if let Some(experts @ 1..) = gguf.u32(&keys.name("expert_count"))? {
-            return Err(keys.bad("expert_count", experts, "mixtures of experts are not supported".to_string()));
-        }
+        let rope_base = keys.rope_base()?;
+        let score_dim = if arch.wide_scores_at == Some(layers) { embedding as f32 / heads as f32 } else { head_dim as f32 };
+        let scale = |key| if arch.scales { keys.require_positive(key) } else { Ok(1.0) };
         Ok(Config {
             arch,
-            layers: keys.count("block_count", limit::LAYERS)?,
+            layers,
             embedding,
-            feed_forward: keys.count("feed_forward_length", limit::WIDTH)?,
+            feed_forward: if arch.experts { 0 } else { keys.count("feed_forward_length", limit::WIDTH)? },
             heads,
             kv_heads,
             head_dim,
             rope_dims,
-            rope_base: keys.rope_base()?,
-            rope_scale: keys.rope_scale()?,
+            rope_bases: [rope_base, keys.local_rope_base(rope_base)?],
+            rope_scaling: Scaling::from_keys(&keys)?,
+            windows: keys.windows(layers)?,
             eps: keys.eps()?,
+            experts: keys.experts()?,
+            embedding_scale: if arch.scaled_embedding { sqrt(embedding as f32) } else { scale("embedding_scale")? },
+            residual_scale: scale("residual_scale")?,
+            attention_scale: if arch.scales { scale("attention.scale")? } else { 1.0 / sqrt(score_dim) },
+            logit_scale: 1.0 / scale("logit_scale")?,
+            attention_cap: keys.cap("attn_logit_softcapping")?,
+            logit_cap: keys.cap("final_logit_softcapping")?,
             vocab: vocab(gguf)?,
             context: keys.count("context_length", limit::CONTEXT)?,
         })
@@ -95,22 +135,22 @@ impl Config {
 }
 
 /// Look-ups of this architecture's keys.
-struct Keys<'g, 'a> {
-    gguf: &'g Gguf<'a>,
+pub(super) struct Keys<'g, 'a> {
+    pub(super) gguf: &'g Gguf<'a>,
     arch: &'static Arch,
 }
 
 impl Keys<'_, '_> {
-    fn name(&self, key: &str) -> String {
+    pub(super) fn name(&self, key: &str) -> String {
         format!("{}.{key}", self.arch.name)
     }
 
-    fn bad(&self, key: &str, value: impl ToString, expected: String) -> LoadError {
+    pub(super) fn bad(&self, key: &str, value: impl ToString, expected: String) -> LoadError {
         LoadError::Hyperparameter { key: self.name(key), value: value.to_string(), expected }
     }
 
     /// A number from 1 to `max`, `None` if absent.
-    fn optional_count(&self, key: &str, max: usize) -> Result<Option<usize>, LoadError> {
+    pub(super) fn optional_count(&self, key: &str, max: usize) -> Result<Option<usize>, LoadError> {
         match self.gguf.u32(&self.name(key))? {
             None => Ok(None),
             Some(n) if n >= 1 && n as usize <= max => Ok(Some(n as usize)),
@@ -118,7 +158,7 @@ impl Keys<'_, '_> {
         }
     }
 
-    fn count(&self, key: &str, max: usize) -> Result<usize, LoadError> {
+    pub(super) fn count(&self, key: &str, max: usize) -> Result<usize, LoadError> {
         let value = self.optional_count(key, max)?;
         value.ok_or_else(|| crate::gguf::Error::MissingKey(self.name(key)).into())
     }
@@ -152,27 +192,92 @@ impl Keys<'_, '_> {
         Err(self.bad(key, value, "must be a positive number".to_string()))
     }
 
-    fn eps(&self) -> Result<f32, LoadError> {
-        let key = "attention.layer_norm_rms_epsilon";
+    pub(super) fn optional_positive(&self, key: &str) -> Result<Option<f32>, LoadError> {
+        self.gguf.f32(&self.name(key))?.map(|value| self.positive(key, value)).transpose()
+    }
+
+    pub(super) fn require_positive(&self, key: &str) -> Result<f32, LoadError> {
         self.positive(key, self.gguf.require_f32(&self.name(key))?)
+    }
+
+    fn eps(&self) -> Result<f32, LoadError> {
+        self.require_positive(match self.arch.norm {
+            NormKind::Rms => "attention.layer_norm_rms_epsilon",
+            NormKind::Layer => "attention.layer_norm_epsilon",
+        })
     }
 
     fn rope_base(&self) -> Result<f32, LoadError> {
         let key = "rope.freq_base";
-        match (self.gguf.f32(&self.name(key))?, self.arch.rope_base) {
-            (Some(base), _) => self.positive(key, base),
-            (None, Some(base)) => Ok(base),
-            (None, None) => Err(crate::gguf::Error::MissingKey(self.name(key)).into()),
+        let base = self.optional_positive(key)?.or(self.arch.rope_base);
+        base.ok_or_else(|| GgufError::MissingKey(self.name(key)).into())
+    }
+
+    fn local_rope_base(&self, base: f32) -> Result<f32, LoadError> {
+        match self.arch.local_rope_base {
+            None => Ok(base),
+            Some(local) => Ok(self.optional_positive("rope.freq_base_swa")?.unwrap_or(local)),
         }
     }
 
-    fn rope_scale(&self) -> Result<f32, LoadError> {
-        let (kind, factor) = ("rope.scaling.type", "rope.scaling.factor");
-        match self.gguf.str(&self.name(kind))? {
-            None | Some("none") => Ok(1.0),
-            Some("linear") => self.positive(factor, self.gguf.require_f32(&self.name(factor))?),
-            Some(other) => Err(self.bad(kind, other, "supported: none, linear".to_string())),
+    /// Absent or 0: no cap, unless the architecture has them.
+    fn cap(&self, key: &str) -> Result<Option<f32>, LoadError> {
+        match self.gguf.f32(&self.name(key))? {
+            None if self.arch.soft_caps => Err(GgufError::MissingKey(self.name(key)).into()),
+            None | Some(0.0) => Ok(None),
+            Some(cap) => self.positive(key, cap).map(Some),
         }
+    }
+
+    /// The window of each layer.
+    fn windows(&self, layers: usize) -> Result<Vec<Option<usize>>, LoadError> {
+        let key = "attention.sliding_window";
+        let window = match (self.gguf.u32(&self.name(key))?, self.arch.window) {
+            (None, Window::AllBut(_)) => return Err(GgufError::MissingKey(self.name(key)).into()),
+            (None | Some(0), _) => None,
+            (Some(window), _) => Some(window as usize),
+        };
+        let every = match self.arch.window {
+            Window::Found => None,
+            Window::AllBut(n) => Some(n),
+        };
+        let pattern = self.name("attention.sliding_window_pattern");
+        let (every, listed) = match self.gguf.get(&pattern) {
+            None => (every, None),
+            Some(Value::Array(_)) => (None, Some(self.listed_windows(layers)?)),
+            Some(_) => (self.optional_count("attention.sliding_window_pattern", limit::LAYERS)?, None),
+        };
+        let windowed = |i: usize| match &listed {
+            Some(listed) => listed[i],
+            None => every.is_none_or(|n| !(i + 1).is_multiple_of(n)),
+        };
+        Ok((0..layers).map(|i| window.filter(|_| windowed(i))).collect())
+    }
+
+    /// A pattern with a boolean for each layer.
+    fn listed_windows(&self, layers: usize) -> Result<Vec<bool>, LoadError> {
+        let key = "attention.sliding_window_pattern";
+        let array = self.gguf.require_array(&self.name(key), crate::gguf::ValueType::Bool)?;
+        if array.len() as usize != layers {
+            return Err(self.bad(key, array.len(), format!("must have an entry for each of {layers} layers")));
+        }
+        Ok(array.iter().map(|value| matches!(value, Value::Bool(true))).collect())
+    }
+
+    fn experts(&self) -> Result<Option<Experts>, LoadError> {
+        let key = "expert_count";
+        if !self.arch.experts {
+            return match self.gguf.u32(&self.name(key))? {
+                None | Some(0) => Ok(None),
+                Some(n) => {
+                    let family = self.arch.family;
+                    Err(self.bad(key, n, format!("mixtures of experts are not supported for {family} models")))
+                }
+            };
+        }
+        let count = self.count(key, limit::EXPERTS)?;
+        let used = self.count("expert_used_count", count)?;
+        Ok(Some(Experts { count, used, feed_forward: self.count("expert_feed_forward_length", limit::WIDTH)? }))
     }
 }
 

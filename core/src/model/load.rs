@@ -1,7 +1,8 @@
 //! Finds every tensor by name and checks its shape and format.
 
-use super::{Config, Layer, LoadError, Model, ModelId, Weight};
-use crate::gguf::{Gguf, Tensor};
+use super::arch::{Biases, NormKind};
+use super::{Arch, Config, Experts, Ffn, Layer, LoadError, Model, ModelId, Norm, Rope, Weight};
+use crate::gguf::{Error as GgufError, Gguf, Tensor};
 use crate::kernels::{Format, Operand};
 use crate::weights::{Span, WeightSource};
 use alloc::collections::BTreeSet;
@@ -20,61 +21,131 @@ impl Model {
         if source.len() < gguf.file_len() {
             return Err(LoadError::Source { expected: gguf.file_len(), found: source.len() });
         }
+        let count = gguf.split_count()?;
+        if count != gguf.parts() {
+            let part = gguf.u32("split.no")?.unwrap_or(0) + 1;
+            return Err(GgufError::Split(format!("this file is part {part} of {count}, and the others are needed too")).into());
+        }
         let config = Config::from_gguf(gguf)?;
-        let mut tensors = Tensors { gguf, source: &*source, used: BTreeSet::new() };
-        let embedding = tensors.matrix("token_embd.weight", config.vocab, config.embedding)?;
+        let mut tensors = Tensors { gguf, source: &*source, used: BTreeSet::new(), arch: config.arch };
+        let embedding = tensors.matrix("token_embd", config.vocab, config.embedding)?;
         let output = match gguf.tensor("output.weight") {
-            Some(_) => tensors.matrix("output.weight", config.vocab, config.embedding)?,
-            None => embedding,
+            Some(_) => tensors.biased("output", config.vocab, config.embedding)?,
+            None => embedding.clone(),
         };
-        let output_norm = tensors.vector("output_norm.weight", config.embedding)?;
+        let output_norm = tensors.norm("output_norm", config.embedding)?;
         let layers = (0..config.layers).map(|i| layer(&mut tensors, &config, i)).collect::<Result<_, _>>()?;
-        let rope_freqs = rope_freqs(&mut tensors, &config)?;
+        let ropes = ropes(&mut tensors, &config)?;
         if let Some(extra) = gguf.tensors().iter().find(|t| !tensors.used.contains(t.name)) {
             return Err(LoadError::UnexpectedTensor(extra.name.to_string()));
         }
-        Ok(Model { config, embedding, layers, output_norm, output, rope_freqs, source, id: ModelId::next() })
+        Ok(Model { config, embedding, layers, output_norm, output, ropes, source, id: ModelId::next() })
     }
 }
 
 fn layer(tensors: &mut Tensors<'_, '_>, c: &Config, i: usize) -> Result<Layer, LoadError> {
-    let name = |part: &str| format!("blk.{i}.{part}.weight");
-    let (q, kv) = (c.heads * c.head_dim, c.kv_heads * c.head_dim);
-    let qk_norm = if c.arch.qk_norm {
-        let q_norm = tensors.vector(&name("attn_q_norm"), c.head_dim)?;
-        Some((q_norm, tensors.vector(&name("attn_k_norm"), c.head_dim)?))
-    } else {
-        None
+    let name = |part: &str| format!("blk.{i}.{part}");
+    let (arch, q, kv) = (c.arch, c.heads * c.head_dim, c.kv_heads * c.head_dim);
+    let [wq, wk, wv] = match tensors.gguf.tensor(&name("attn_qkv.weight")) {
+        Some(_) => {
+            let all = tensors.biased(&name("attn_qkv"), q + 2 * kv, c.embedding)?;
+            [all.part(0..q), all.part(q..q + kv), all.part(q + kv..q + 2 * kv)]
+        }
+        None => [
+            tensors.biased(&name("attn_q"), q, c.embedding)?,
+            tensors.biased(&name("attn_k"), kv, c.embedding)?,
+            tensors.biased(&name("attn_v"), kv, c.embedding)?,
+        ],
     };
+    let mut norm = |wanted: bool, part: &str, width: usize| match wanted {
+        true => tensors.norm(&name(part), width).map(Some),
+        false => Ok(None),
+    };
+    let qk_norm = norm(arch.qk_norm, "attn_q_norm", c.head_dim)?.zip(norm(arch.qk_norm, "attn_k_norm", c.head_dim)?);
+    let post_attn_norm = norm(arch.post_norms, "post_attention_norm", c.embedding)?;
+    let ffn_norm = norm(!arch.parallel, "ffn_norm", c.embedding)?;
+    let post_ffn_norm = norm(arch.post_norms, "post_ffw_norm", c.embedding)?;
+    let (ffn, router) = match c.experts {
+        None => (dense(tensors, c, i)?, None),
+        Some(experts) => {
+            let router = tensors.matrix(&name("ffn_gate_inp"), experts.count, c.embedding)?;
+            (expert_ffns(tensors, c, experts, i)?, Some(router))
+        }
+    };
+    let window = c.windows[i];
+    let local = window.is_some() && arch.local_rope_base.is_some();
     Ok(Layer {
-        attn_norm: tensors.vector(&name("attn_norm"), c.embedding)?,
-        wq: tensors.matrix(&name("attn_q"), q, c.embedding)?,
-        wk: tensors.matrix(&name("attn_k"), kv, c.embedding)?,
-        wv: tensors.matrix(&name("attn_v"), kv, c.embedding)?,
-        wo: tensors.matrix(&name("attn_output"), c.embedding, q)?,
+        attn_norm: tensors.norm(&name("attn_norm"), c.embedding)?,
+        wq,
+        wk,
+        wv,
+        wo: tensors.biased(&name("attn_output"), c.embedding, q)?,
         qk_norm,
-        ffn_norm: tensors.vector(&name("ffn_norm"), c.embedding)?,
-        gate: tensors.matrix(&name("ffn_gate"), c.feed_forward, c.embedding)?,
-        up: tensors.matrix(&name("ffn_up"), c.feed_forward, c.embedding)?,
-        down: tensors.matrix(&name("ffn_down"), c.embedding, c.feed_forward)?,
+        post_attn_norm,
+        ffn_norm,
+        ffn,
+        router,
+        post_ffn_norm,
+        rope: (!arch.no_rope_every.is_some_and(|n| (i + 1).is_multiple_of(n))).then_some(usize::from(local)),
+        window,
     })
 }
 
-/// `base^(-2i / n)` in f64, divided by the linear scale and, where the file has them (Llama 3), by the factors of each pair.
-fn rope_freqs(tensors: &mut Tensors<'_, '_>, c: &Config) -> Result<Vec<f64>, LoadError> {
-    let (n, pairs) = (c.rope_dims as f64, c.rope_dims / 2);
-    let mut freqs: Vec<f64> =
-        (0..pairs).map(|i| libm::pow(f64::from(c.rope_base), -2.0 * i as f64 / n) / f64::from(c.rope_scale)).collect();
-    let name = "rope_freqs.weight";
-    if tensors.gguf.tensor(name).is_some() {
-        for (index, (freq, factor)) in freqs.iter_mut().zip(tensors.vector(name, pairs)?).enumerate() {
-            if factor <= 0.0 {
-                return Err(LoadError::RopeFactor { tensor: name.to_string(), index, value: factor });
-            }
-            *freq /= f64::from(factor);
+/// Gate and up, apart or (without a gate of that name) one below the other in `ffn_up`; down.
+fn dense(tensors: &mut Tensors<'_, '_>, c: &Config, i: usize) -> Result<Ffn, LoadError> {
+    let name = |part: &str| format!("blk.{i}.{part}");
+    let wide = c.feed_forward;
+    let twice = |t: &Tensor<'_>| t.dims[1] == 2 * wide as u64;
+    let joined = c.arch.gated
+        && tensors.gguf.tensor(&name("ffn_gate.weight")).is_none()
+        && tensors.gguf.tensor(&name("ffn_up.weight")).is_some_and(twice);
+    let (gate, up) = match (c.arch.gated, joined) {
+        (true, true) => {
+            let both = tensors.biased(&name("ffn_up"), 2 * wide, c.embedding)?;
+            (Some(both.part(0..wide)), both.part(wide..2 * wide))
         }
+        (true, false) => {
+            let gate = tensors.biased(&name("ffn_gate"), wide, c.embedding)?;
+            (Some(gate), tensors.biased(&name("ffn_up"), wide, c.embedding)?)
+        }
+        (false, _) => (None, tensors.biased(&name("ffn_up"), wide, c.embedding)?),
+    };
+    Ok(Ffn { gate, up, down: tensors.biased(&name("ffn_down"), c.embedding, wide)? })
+}
+
+/// The matrices of all experts, each kind in one tensor.
+fn expert_ffns(tensors: &mut Tensors<'_, '_>, c: &Config, experts: Experts, i: usize) -> Result<Ffn, LoadError> {
+    let mut all = |part: &str, rows, cols| tensors.stack(&format!("blk.{i}.{part}"), experts.count, rows, cols);
+    Ok(Ffn {
+        gate: Some(all("ffn_gate_exps", experts.feed_forward, c.embedding)?),
+        up: all("ffn_up_exps", experts.feed_forward, c.embedding)?,
+        down: all("ffn_down_exps", c.embedding, experts.feed_forward)?,
+    })
+}
+
+/// The tables, and the factors of each pair where the file has them: one set (Llama 3), or one up to the original context and one
+/// beyond it (Phi-3).
+fn ropes(tensors: &mut Tensors<'_, '_>, c: &Config) -> Result<Vec<Rope>, LoadError> {
+    let mut global = Rope::global(c);
+    if tensors.gguf.tensor("rope_factors_long.weight").is_some() {
+        let original = c.rope_scaling.original_context.ok_or_else(|| {
+            GgufError::MissingKey(format!("{}.rope.scaling.original_context_length", c.arch.name))
+        })?;
+        let long = tensors.rope_factors("rope_factors_long", &global.freqs)?;
+        global.freqs = tensors.rope_factors("rope_factors_short", &global.freqs)?;
+        global.long = Some((original, long));
+    } else if tensors.gguf.tensor("rope_freqs.weight").is_some() {
+        global.freqs = tensors.rope_factors("rope_freqs", &global.freqs)?;
     }
-    Ok(freqs)
+    let mut ropes = vec![global];
+    if c.arch.local_rope_base.is_some() {
+        ropes.push(Rope::local(c));
+    }
+    if !ropes.iter().flat_map(|rope| &rope.freqs).all(|freq| freq.is_finite()) {
+        let (key, value) = (format!("{}.rope.freq_base", c.arch.name), c.rope_bases[0].to_string());
+        return Err(LoadError::Hyperparameter { key, value, expected: "gives angles that are no numbers".to_string() });
+    }
+    Ok(ropes)
 }
 
 /// The directory, and which of its tensors have been asked for.
@@ -82,6 +153,7 @@ struct Tensors<'g, 'a> {
     gguf: &'g Gguf<'a>,
     source: &'g dyn WeightSource,
     used: BTreeSet<&'a str>,
+    arch: &'static Arch,
 }
 
 impl<'a> Tensors<'_, 'a> {
@@ -102,9 +174,50 @@ impl<'a> Tensors<'_, 'a> {
         Ok((tensor, format))
     }
 
+    /// `NAME.weight`, and `NAME.bias` where the file has it or the architecture must.
+    fn biased(&mut self, name: &str, rows: usize, cols: usize) -> Result<Weight, LoadError> {
+        let qkv = ["attn_q", "attn_k", "attn_v", "attn_qkv"].iter().any(|part| name.ends_with(part));
+        let needed = match self.arch.biases {
+            Biases::Found => false,
+            Biases::Qkv => qkv,
+            Biases::All => true,
+        };
+        let mut weight = self.matrix(name, rows, cols)?;
+        let bias = format!("{name}.bias");
+        if needed || self.gguf.tensor(&bias).is_some() {
+            weight.bias = Some(self.vector(&bias, rows)?);
+        }
+        Ok(weight)
+    }
+
     fn matrix(&mut self, name: &str, rows: usize, cols: usize) -> Result<Weight, LoadError> {
-        let (tensor, format) = self.find(name, &[cols, rows])?;
-        Ok(Weight { format, rows, cols, span: span(&tensor) })
+        let (tensor, format) = self.find(&format!("{name}.weight"), &[cols, rows])?;
+        Ok(Weight { format, rows, cols, span: span(&tensor), bias: None })
+    }
+
+    /// `count` matrices in one tensor, as one matrix of all their rows.
+    fn stack(&mut self, name: &str, count: usize, rows: usize, cols: usize) -> Result<Weight, LoadError> {
+        let (tensor, format) = self.find(&format!("{name}.weight"), &[cols, rows, count])?;
+        Ok(Weight { format, rows: count * rows, cols, span: span(&tensor), bias: None })
+    }
+
+    fn norm(&mut self, name: &str, width: usize) -> Result<Norm, LoadError> {
+        let weight = self.vector(&format!("{name}.weight"), width)?;
+        let bias = match self.arch.norm {
+            NormKind::Rms => None,
+            NormKind::Layer => Some(self.vector(&format!("{name}.bias"), width)?),
+        };
+        Ok(Norm { weight, bias })
+    }
+
+    /// Frequencies divided by the factor of each pair.
+    fn rope_factors(&mut self, name: &str, freqs: &[f64]) -> Result<Vec<f64>, LoadError> {
+        let name = format!("{name}.weight");
+        let factors = self.vector(&name, freqs.len())?;
+        if let Some((index, &value)) = factors.iter().enumerate().find(|(_, f)| **f <= 0.0) {
+            return Err(LoadError::RopeFactor { tensor: name, index, value });
+        }
+        Ok(freqs.iter().zip(factors).map(|(freq, factor)| freq / f64::from(factor)).collect())
     }
 
     /// A vector of floats, copied.

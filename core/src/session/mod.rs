@@ -12,8 +12,10 @@
 
 mod digest;
 mod error;
+mod experts;
 mod forward;
 mod kv;
+mod pass;
 mod rope;
 
 pub use digest::{DIGEST_TOKENS, digest_tokens};

@@ -2,12 +2,12 @@
 
 use crate::model::arch::RopePairs;
 
-/// Writes cos and sin of `position * freq` for each pair: (pairs) each.
-pub(super) fn table(position: usize, freqs: &[f64], cos: &mut [f32], sin: &mut [f32]) {
+/// Writes cos and sin of `position * freq`, times `magnitude`, for each pair: (pairs) each.
+pub(super) fn table(position: usize, freqs: &[f64], magnitude: f64, cos: &mut [f32], sin: &mut [f32]) {
     for ((freq, cos), sin) in freqs.iter().zip(cos).zip(sin) {
         let angle = position as f64 * freq;
-        *cos = libm::cos(angle) as f32;
-        *sin = libm::sin(angle) as f32;
+        *cos = (libm::cos(angle) * magnitude) as f32;
+        *sin = (libm::sin(angle) * magnitude) as f32;
     }
 }
 

@@ -4,7 +4,7 @@ use crate::kernels::activations::{ColumnMut, Columns};
 use crate::kernels::dispatch::{Backend, Kernels};
 use crate::kernels::lanes::{self, RowSums, Simd};
 use crate::kernels::quant::{Float, Format, Narrow, Visitor, Wide};
-use crate::kernels::{ChunkF16, ChunkQ8, Gathered, Queries};
+use crate::kernels::{Activation, ChunkF16, ChunkQ8, Gathered, Queries};
 use crate::team::Tile;
 use core::arch::x86_64::*;
 use core::ops::Range;

@@ -7,7 +7,9 @@ macro_rules! backend {
         backend! { @enter $simd, $features,
             fn quantize(x: &[f32], block: usize, out: ColumnMut<'_>) -> bool;
             fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) -> ();
-            fn silu_mul(gate: &[f32], up: &[f32], out: &mut [f32]) -> ();
+            fn layer_norm(x: &[f32], weight: &[f32], bias: &[f32], eps: f32, out: &mut [f32]) -> ();
+            fn activate(f: Activation, x: &[f32], up: Option<&[f32]>, out: &mut [f32]) -> ();
+            fn soft_cap(x: &mut [f32], cap: f32) -> ();
             fn to_f16(x: &[f32], out: &mut [u16]) -> ();
             fn attend_f16(q: &Queries<'_>, chunk: &ChunkF16<'_>, visible: Range<usize>, state: &mut Gathered<'_>) -> ();
             fn attend_q8(q: &Queries<'_>, chunk: &ChunkQ8<'_>, visible: Range<usize>, state: &mut Gathered<'_>) -> ();
@@ -16,7 +18,7 @@ macro_rules! backend {
 
         /// The table. Only to be put into a `Backend` by the token.
         pub(in crate::kernels) static KERNELS: Kernels =
-            Kernels { name: $name, matmul, quantize, rms_norm, silu_mul, to_f16, attend_f16, attend_q8 };
+            Kernels { name: $name, matmul, quantize, rms_norm, layer_norm, activate, soft_cap, to_f16, attend_f16, attend_q8 };
     };
     (@enter $simd:ident, $features:literal, $(fn $name:ident($($arg:ident: $ty:ty),*) -> $ret:ty;)*) => {$(
         fn $name($($arg: $ty),*) -> $ret {

@@ -70,7 +70,7 @@ pub(in crate::kernels) fn attend_f16<S: Simd>(
         }
         let mut merge = [Merge::FIRST; G];
         for g in 0..G {
-            let chunk = softmax(s, &mut scores[g], visible.clone());
+            let chunk = softmax(s, &mut scores[g], visible.clone(), queries.cap);
             merge[g] = Merge::new(chunk, &mut state.max[first + g], &mut state.sum[first + g]);
         }
         for d in (0..padded).step_by(16) {
@@ -108,7 +108,7 @@ pub(in crate::kernels) fn attend_q8<S: Simd>(
         }
         let mut merge = [Merge::FIRST; G];
         for g in 0..G {
-            let chunk = softmax(s, &mut scores[g], visible.clone());
+            let chunk = softmax(s, &mut scores[g], visible.clone(), queries.cap);
             merge[g] = Merge::new(chunk, &mut state.max[first + g], &mut state.sum[first + g]);
         }
         for d in (0..padded).step_by(16) {
@@ -188,8 +188,13 @@ fn put_scores<S: Simd, const G: usize>(s: S, scores: &mut Scores<G>, tile: usize
 
 /// Turns the visible scores into `exp(score - max)`, the others of their tiles into 0; returns (max, sum).
 #[inline(always)]
-fn softmax<S: Simd>(s: S, scores: &mut [f32; CHUNK], visible: Range<usize>) -> (f32, f32) {
+fn softmax<S: Simd>(s: S, scores: &mut [f32; CHUNK], visible: Range<usize>, cap: Option<f32>) -> (f32, f32) {
     let tiles = visible.start / TILE * TILE..visible.end.next_multiple_of(TILE);
+    if let Some(cap) = cap {
+        for x in &mut scores[tiles.clone()] {
+            *x = math::soft_cap(*x, cap);
+        }
+    }
     scores[tiles.start..visible.start].fill(f32::NEG_INFINITY);
     scores[visible.end..tiles.end].fill(f32::NEG_INFINITY);
     let scores = &mut scores[tiles].as_chunks_mut::<TILE>().0;

@@ -3,7 +3,7 @@
 use super::Simd;
 use super::matmul::array;
 use crate::kernels::activations::{ColumnMut, span};
-use crate::kernels::math;
+use crate::kernels::{Activation, math};
 
 /// Quantises one column in blocks of `block`. Returns false if a value is not finite.
 #[inline(always)]
@@ -37,27 +37,88 @@ pub(in crate::kernels) fn quantize<S: Simd>(s: S, x: &[f32], block: usize, out: 
 /// RMS norm: `out = x * (1 / sqrt(mean(x²) + eps)) * w`.
 #[inline(always)]
 pub(in crate::kernels) fn rms_norm<S: Simd>(s: S, x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
-    let mut acc = s.splat(0.0);
-    let (whole, rest) = x.as_chunks::<16>();
-    for x in whole {
-        let x = s.load(x);
-        acc = s.add(acc, s.mul(x, x));
-    }
-    if !rest.is_empty() {
-        let x = s.load(&core::array::from_fn(|i| rest.get(i).copied().unwrap_or(0.0)));
-        acc = s.add(acc, s.mul(x, x));
-    }
-    let scale = 1.0 / math::sqrt(s.reduce_add(acc) / x.len() as f32 + eps);
+    let scale = 1.0 / math::sqrt(sum_of_squares(s, x) / x.len() as f32 + eps);
     for ((out, x), w) in out.iter_mut().zip(x).zip(weight) {
         *out = (x * scale) * w;
     }
 }
 
-/// `out = silu(gate) * up`.
+/// Layer norm: `out = d * (1 / sqrt(mean(d²) + eps)) * w + b` with `d = x - mean(x)`.
 #[inline(always)]
-pub(in crate::kernels) fn silu_mul<S: Simd>(_: S, gate: &[f32], up: &[f32], out: &mut [f32]) {
-    for ((out, g), u) in out.iter_mut().zip(gate).zip(up) {
-        *out = math::silu(*g) * u;
+pub(in crate::kernels) fn layer_norm<S: Simd>(
+    s: S,
+    x: &[f32],
+    weight: &[f32],
+    bias: &[f32],
+    eps: f32,
+    out: &mut [f32],
+) {
+    let n = x.len() as f32;
+    let mut sum = s.splat(0.0);
+    for i in 0..x.len().div_ceil(16) {
+        sum = s.add(sum, s.load(&padded(x, i)));
+    }
+    let mean = s.reduce_add(sum) / n;
+    for (out, x) in out.iter_mut().zip(x) {
+        *out = x - mean;
+    }
+    let scale = 1.0 / math::sqrt(sum_of_squares(s, out) / n + eps);
+    for ((out, w), b) in out.iter_mut().zip(weight).zip(bias) {
+        *out = (*out * scale) * w + b;
+    }
+}
+
+#[inline(always)]
+fn sum_of_squares<S: Simd>(s: S, x: &[f32]) -> f32 {
+    let mut acc = s.splat(0.0);
+    for i in 0..x.len().div_ceil(16) {
+        let x = s.load(&padded(x, i));
+        acc = s.add(acc, s.mul(x, x));
+    }
+    s.reduce_add(acc)
+}
+
+/// Values `16 i..16 i + 16`, zeros past the end.
+#[inline(always)]
+fn padded(x: &[f32], i: usize) -> [f32; 16] {
+    let x = &x[16 * i..];
+    match x.first_chunk() {
+        Some(x) => *x,
+        None => {
+            let mut lanes = [0.0; 16];
+            lanes[..x.len()].copy_from_slice(x);
+            lanes
+        }
+    }
+}
+
+/// `out = f(x)`, or `f(x) * up`.
+#[inline(always)]
+pub(in crate::kernels) fn activate<S: Simd>(_: S, f: Activation, x: &[f32], up: Option<&[f32]>, out: &mut [f32]) {
+    match f {
+        Activation::Silu => {
+            for (out, x) in out.iter_mut().zip(x) {
+                *out = math::silu(*x);
+            }
+        }
+        Activation::Gelu => {
+            for (out, x) in out.iter_mut().zip(x) {
+                *out = math::gelu(*x);
+            }
+        }
+    }
+    if let Some(up) = up {
+        for (out, up) in out.iter_mut().zip(up) {
+            *out *= up;
+        }
+    }
+}
+
+/// `x = cap * tanh(x / cap)`.
+#[inline(always)]
+pub(in crate::kernels) fn soft_cap<S: Simd>(_: S, x: &mut [f32], cap: f32) {
+    for x in x {
+        *x = math::soft_cap(*x, cap);
     }
 }
 

@@ -8,7 +8,7 @@ mod floats;
 mod matmul;
 
 pub(super) use attention::{attend_f16, attend_q8};
-pub(super) use floats::{quantize, rms_norm, silu_mul, to_f16};
+pub(super) use floats::{activate, layer_norm, quantize, rms_norm, soft_cap, to_f16};
 pub(super) use matmul::{matmul_float, matmul_narrow, matmul_wide};
 
 /// The partial sums of 16 rows, each computed when it is asked for, so that few are alive at once.

@@ -1,24 +1,126 @@
 //! Architectures: a registry of small tables of choices over the shared parts in `model` and `session`.
 //!
-//! To add one: a file here with an [`Arch`], and a line in [`REGISTRY`].
+//! To add one: a file here with an [`Arch`], which says how it differs from [`BASE`], and a line in [`REGISTRY`]
+//! (`docs/adding.md` walks through it).
 
+mod gemma2;
+mod gemma3;
+mod granite;
 mod llama;
+mod phi2;
+mod phi3;
+mod qwen2;
 mod qwen3;
+mod qwen3moe;
+
+pub use crate::kernels::Activation;
 
 /// Every architecture picolm runs.
-pub const REGISTRY: &[Arch] = &[llama::LLAMA, qwen3::QWEN3];
+pub const REGISTRY: &[Arch] = &[
+    llama::LLAMA,
+    qwen2::QWEN2,
+    qwen3::QWEN3,
+    qwen3moe::QWEN3MOE,
+    gemma2::GEMMA2,
+    gemma3::GEMMA3,
+    phi2::PHI2,
+    phi3::PHI3,
+    granite::GRANITE,
+];
 
 /// What sets an architecture apart.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Arch {
     /// `general.architecture`, and the prefix of its keys.
     pub name: &'static str,
+    /// What people call its models.
+    pub family: &'static str,
+    /// How activations are normed.
+    pub norm: NormKind,
+    /// RMS norms on each head of q and k, before RoPE.
+    pub qk_norm: bool,
+    /// Norms also after attention and after the feed-forward part.
+    pub post_norms: bool,
+    /// Attention and the feed-forward part read the same normed activations, and both are added.
+    pub parallel: bool,
+    /// Biases that must be there; others are used where the file has them.
+    pub biases: Biases,
+    /// The function of the feed-forward part.
+    pub activation: Activation,
+    /// Whether that function gates a second product, or stands alone.
+    pub gated: bool,
+    /// Whether the feed-forward part is a mixture of experts.
+    pub experts: bool,
     /// Which dimensions of a head RoPE turns together.
     pub rope_pairs: RopePairs,
     /// RoPE base where `rope.freq_base` is absent; `None`: it must be there.
     pub rope_base: Option<f32>,
-    /// RMS norms on each head of q and k, before RoPE.
-    pub qk_norm: bool,
+    /// RoPE base of layers with a sliding window, where it is another.
+    pub local_rope_base: Option<f32>,
+    /// Every n-th layer has no RoPE.
+    pub no_rope_every: Option<usize>,
+    /// Which layers see a sliding window only.
+    pub window: Window,
+    /// Embeddings are multiplied by the square root of their width.
+    pub scaled_embedding: bool,
+    /// Attention scores and logits are capped (`attn_logit_softcapping`, `final_logit_softcapping`).
+    pub soft_caps: bool,
+    /// `embedding_scale`, `residual_scale`, `attention.scale` and `logit_scale` are in the metadata.
+    pub scales: bool,
+    /// Models of this many layers divide scores by sqrt(embedding / heads), not by sqrt(head size).
+    pub wide_scores_at: Option<usize>,
+}
+
+/// The plain transformer of Llama: what an architecture is where it does not say otherwise.
+pub const BASE: Arch = Arch {
+    name: "",
+    family: "",
+    norm: NormKind::Rms,
+    qk_norm: false,
+    post_norms: false,
+    parallel: false,
+    biases: Biases::Found,
+    activation: Activation::Silu,
+    gated: true,
+    experts: false,
+    rope_pairs: RopePairs::Halves,
+    rope_base: None,
+    local_rope_base: None,
+    no_rope_every: None,
+    window: Window::Found,
+    scaled_embedding: false,
+    soft_caps: false,
+    scales: false,
+    wide_scores_at: None,
+};
+
+/// How activations are normed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NormKind {
+    /// Divided by their root mean square.
+    Rms,
+    /// Mean subtracted, divided by the standard deviation, a bias added.
+    Layer,
+}
+
+/// Biases an architecture must have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Biases {
+    /// None.
+    Found,
+    /// Those of q, k and v.
+    Qkv,
+    /// Those of every matrix.
+    All,
+}
+
+/// Layers that see a sliding window only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Window {
+    /// All, if the file has `attention.sliding_window`.
+    Found,
+    /// All but every n-th; `attention.sliding_window` must be there, `attention.sliding_window_pattern` may say another n.
+    AllBut(usize),
 }
 
 /// The pairs of dimensions that RoPE turns: `n` of a head's dimensions take part.

@@ -1,0 +1,114 @@
+//! A mixture of experts: a router chooses some for each token, and what they say is added up in the order of rank.
+//!
+//! ```text
+//!   router · x ──► the best `used` experts of each column, and their weights
+//!   for each expert: its columns are gathered, and go through its feed-forward part together
+//!   delta = sum over ranks of weight * what that expert said
+//! ```
+//! "Experts" in `docs/numerics.md`.
+
+use super::pass::{Flag, Pass, Place, apply_ffn, matmul, operands};
+use crate::kernels::{Activations, Operands, math, quantize_column};
+use crate::model::{Experts, Ffn, Weight};
+use crate::team::{Strips, for_parts};
+use alloc::vec;
+use alloc::vec::Vec;
+
+/// What choosing and running experts writes.
+pub(super) struct Buffers {
+    numbers: Experts,
+    /// (columns, experts)
+    scores: Vec<f32>,
+    /// (columns, used), then sorted by expert
+    choices: Vec<Choice>,
+    /// the columns of one expert
+    input: Activations,
+    /// (columns, used, embedding): what each choice said, times its weight
+    said: Vec<f32>,
+}
+
+/// An expert that a column has chosen.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
+struct Choice {
+    expert: usize,
+    column: usize,
+    rank: usize,
+    weight: f32,
+}
+
+impl Buffers {
+    pub(super) fn new(embedding: usize, numbers: Experts, operands: Operands, columns: usize) -> Self {
+        Buffers {
+            numbers,
+            scores: vec![0.0; columns * numbers.count],
+            choices: Vec::with_capacity(columns * numbers.used),
+            input: Activations::new(columns * embedding.max(numbers.feed_forward), operands),
+            said: vec![0.0; columns * numbers.used * embedding],
+        }
+    }
+
+    pub(super) fn memory_bytes(&self) -> usize {
+        let floats = 4 * (self.scores.len() + self.said.len());
+        floats + self.input.memory_bytes() + self.choices.capacity() * size_of::<Choice>()
+    }
+}
+
+/// v_or_delta = the experts of the input. False if a value is not finite.
+pub(super) fn feed_forward(pass: &mut Pass<'_>, router: &Weight, ffn: &Ffn) -> bool {
+    let (model, backend, team) = (pass.model, pass.backend, pass.team);
+    let (width, b) = (model.config.embedding, &mut *pass.b);
+    let (n, e) = (b.batch.len(), b.experts.as_mut().expect("a model with experts has their buffers"));
+    let Experts { count, used, .. } = e.numbers;
+    let scores = &mut e.scores[..n * count];
+    matmul(model, backend, team, b.input.columns(n, width), [(router, &mut *scores)]);
+    if !scores.iter().all(|s| s.is_finite()) {
+        return false;
+    }
+    e.choices.clear();
+    for (column, scores) in scores.chunks_exact(count).enumerate() {
+        choose(column, scores, used, &mut e.choices);
+    }
+    e.choices.sort_unstable_by_key(|c| (c.expert, c.column));
+    let mut ok = true;
+    for choices in e.choices.chunk_by(|a, b| a.expert == b.expert) {
+        let (expert, m) = (ffn.expert(choices[0].expert, count), choices.len());
+        let (x, finite) = (&b.input.floats, Flag::new());
+        let operands = operands([&expert.up].into_iter().chain(&expert.gate));
+        for_parts(team, e.input.parts(m, width), |i, column| {
+            column.0.copy_from_slice(&x[choices[i].column * width..][..width]);
+            finite.and(quantize_column(backend, operands, column));
+        });
+        let place = Place { backend, team, gate: &mut b.q_or_gate, up: &mut b.k_or_up };
+        ok &= apply_ffn(model, place, &expert, m, &mut e.input, &mut b.v_or_delta) && finite.get();
+        for (choice, y) in choices.iter().zip(b.v_or_delta.chunks_exact(width)) {
+            let said = &mut e.said[(choice.column * used + choice.rank) * width..][..width];
+            said.iter_mut().zip(y).for_each(|(said, y)| *said = choice.weight * y);
+        }
+    }
+    let said = &e.said;
+    for_parts(team, Strips::new(&mut b.v_or_delta, width, n), |i, delta| {
+        delta.fill(0.0);
+        for said in said[i * used * width..][..used * width].chunks_exact(width) {
+            delta.iter_mut().zip(said).for_each(|(delta, said)| *delta += said);
+        }
+    });
+    ok
+}
+
+/// The `used` best experts of a column, the lower id first among equals, and their softmax over each other.
+fn choose(column: usize, scores: &[f32], used: usize, choices: &mut Vec<Choice>) {
+    let first = choices.len();
+    for rank in 0..used {
+        let free = |expert: &usize| choices[first..].iter().all(|c| c.expert != *expert);
+        let better = |best: usize, expert: usize| if scores[expert] > scores[best] { expert } else { best };
+        let expert = (0..scores.len()).filter(free).reduce(better).expect("no more are used than there are");
+        choices.push(Choice { expert, column, rank, weight: 0.0 });
+    }
+    let best = scores[choices[first].expert];
+    let mut sum = 0.0;
+    for choice in &mut choices[first..] {
+        choice.weight = math::exp(scores[choice.expert] - best);
+        sum += choice.weight;
+    }
+    choices[first..].iter_mut().for_each(|choice| choice.weight /= sum);
+}
