@@ -12,6 +12,7 @@ mod phi3;
 mod qwen2;
 mod qwen3;
 mod qwen3moe;
+mod smollm3;
 
 pub use crate::kernels::Activation;
 
@@ -25,6 +26,7 @@ pub const REGISTRY: &[Arch] = &[
     gemma3::GEMMA3,
     phi2::PHI2,
     phi3::PHI3,
+    smollm3::SMOLLM3,
     granite::GRANITE,
 ];
 
