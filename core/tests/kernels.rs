@@ -5,7 +5,8 @@ mod common;
 use common::{backends, fixture};
 use picolm_core::kernels::activations::{ColumnMut, span};
 use picolm_core::kernels::{
-    Activation, Activations, Backend, CHUNK, ChunkF16, ChunkQ8, Format, Gathered, Operand, Operands, Queries, TILE, quantize_column,
+    Activation, Activations, Backend, CHUNK, ChunkF16, ChunkQ8, Format, Gathered, Operand, Operands, Queries, TILE,
+    quantize_column,
 };
 use picolm_core::team::{Solo, Tile, for_parts};
 use proptest::prelude::*;
@@ -47,9 +48,15 @@ impl Random {
                     block.copy_from_slice(&self.float().to_le_bytes());
                     &[]
                 }
-                Format::F16 | Format::Q4_0 | Format::Q8_0 => &[0],
-                Format::Q4_1 | Format::Q4_K => &[0, 2],
-                Format::Q6_K => &[208],
+                Format::BF16 => {
+                    block.copy_from_slice(&self.float().to_le_bytes()[2..]);
+                    &[]
+                }
+                Format::MXFP4 => {
+                    block[0] = 110 + block[0] % 32;
+                    &[]
+                }
+                _ => scales(format),
             };
             for &at in halves {
                 block[at..at + 2].copy_from_slice(&self.half().to_le_bytes());
@@ -59,11 +66,29 @@ impl Random {
     }
 }
 
+/// Where a block has its f16 scales.
+fn scales(format: Format) -> &'static [usize] {
+    match format {
+        Format::F32 | Format::BF16 | Format::MXFP4 => &[],
+        Format::F16 | Format::Q4_0 | Format::Q5_0 | Format::Q8_0 | Format::IQ4_NL | Format::IQ4_XS => &[0],
+        Format::Q4_1 | Format::Q5_1 | Format::Q4_K | Format::Q5_K => &[0, 2],
+        Format::Q2_K => &[80, 82],
+        Format::Q3_K => &[108],
+        Format::Q6_K => &[208],
+        Format::TQ1_0 => &[52],
+    }
+}
+
 /// `n` random columns, quantised by `backend`.
 fn columns(random: &mut Random, backend: Backend, n: usize, len: usize, operand: Operand) -> Activations {
+    quantized(&random.floats(n * len), backend, n, len, operand)
+}
+
+/// `x` as `n` columns, quantised by `backend`.
+fn quantized(floats: &[f32], backend: Backend, n: usize, len: usize, operand: Operand) -> Activations {
     let operands = Operands::default().with(operand);
     let mut x = Activations::new(n * len, operands);
-    x.floats.copy_from_slice(&random.floats(n * len));
+    x.floats.copy_from_slice(floats);
     for_parts(&Solo, x.parts(n, len), |_, column| assert!(quantize_column(backend, operands, column)));
     x
 }
@@ -217,25 +242,109 @@ fn attend(
 #[test]
 fn dots_are_within_1e_5_of_f64() {
     for &format in Format::ALL {
-        let (rows, n, blocks) = (16, 3, 8);
-        let len = blocks * format.block_len().max(32);
+        let (rows, n, len) = (16, 3, 8 * format.block_len().max(32));
         for backend in backends() {
             let mut random = Random(5);
             let weights = random.weights(format, rows * len);
             let x = columns(&mut random, backend, n, len, format.operand());
             let found = matmul(backend, format, &weights, rows, &x, n, len);
-            let mut w = vec![0.0; rows * len];
-            format.dequantize(&weights, &mut w);
-            for r in 0..rows {
-                for c in 0..n {
-                    let terms = w[r * len..][..len].iter().zip(operand(&x, n, len, c, format.operand()));
-                    let terms: Vec<f64> = terms.map(|(&w, x)| f64::from(w) * x).collect();
-                    let (dot, size) = (terms.iter().sum::<f64>(), terms.iter().map(|t| t.abs()).sum::<f64>());
-                    let error = (f64::from(f32::from_bits(found[c * rows + r])) - dot).abs();
-                    assert!(error <= 1e-5 * size, "{} {}: {error} of {size}", backend.name(), format.name());
-                }
+            assert_near_f64(backend, format, &weights, &x, n, len, &found);
+        }
+    }
+}
+
+/// The integers of a kernel must be exact for any block a file may hold: codes, integer scales and minima at their ends, in runs of
+/// 16 bytes, with activations of ±127 only.
+#[test]
+fn products_of_extreme_codes_are_exact() {
+    for &format in Format::ALL.iter().filter(|f| f.operand() != Operand::Float) {
+        let (rows, n, len) = (64, 5, 2 * format.block_len());
+        let mut random = Random(3);
+        let mut weights = vec![0; format.row_bytes(rows * len)];
+        for (b, block) in weights.chunks_exact_mut(format.block_bytes()).enumerate() {
+            for run in block.chunks_mut(16) {
+                // The first blocks have one value throughout, the others one a run.
+                let choice = if b < 8 { b as u32 } else { random.bits() >> 8 };
+                run.fill([0x00, 0xff, 0x80, 0x7f, 0x0f, 0xf0, 0x55, 0xaa][choice as usize % 8]);
+            }
+            scales(format).iter().for_each(|&at| block[at..at + 2].copy_from_slice(&[0x00, 0x3c]));
+            if format == Format::MXFP4 {
+                block[0] = 128;
             }
         }
+        // A column with one sign, one with the other, and some in which it changes.
+        let sign =
+            |i: usize, c: usize| if i & [0, 0, 1, 2, 16][c] == 0 { [1.0, -1.0][c % 2] } else { [-1.0, 1.0][c % 2] };
+        let x: Vec<f32> = (0..n * len).map(|i| sign(i % len, i / len)).collect();
+        let x = quantized(&x, Backend::REFERENCE, n, len, format.operand());
+        for c in 0..n {
+            let columns = x.columns(n, len);
+            let column = if format.operand() == Operand::Wide { columns.wide(c) } else { columns.narrow(c) };
+            assert!(column.qs.iter().all(|q| q.abs() == 127));
+        }
+        let expected = matmul(Backend::REFERENCE, format, &weights, rows, &x, n, len);
+        for backend in backends() {
+            let found = matmul(backend, format, &weights, rows, &x, n, len);
+            assert_eq!(found, expected, "{} {}", backend.name(), format.name());
+            assert_near_f64(backend, format, &weights, &x, n, len, &found);
+        }
+    }
+}
+
+/// `found` (n, rows) within 1e-5 of the f64 dots of the dequantised weights and the columns as they were quantised.
+fn assert_near_f64(
+    backend: Backend,
+    format: Format,
+    weights: &[u8],
+    x: &Activations,
+    n: usize,
+    len: usize,
+    found: &[u32],
+) {
+    let rows = found.len() / n;
+    let mut w = vec![0.0; rows * len];
+    format.dequantize(weights, &mut w);
+    for c in 0..n {
+        let x = operand(x, n, len, c, format.operand());
+        for r in 0..rows {
+            let terms: Vec<f64> = w[r * len..][..len].iter().zip(&x).map(|(&w, x)| f64::from(w) * x).collect();
+            let (dot, size) = (terms.iter().sum::<f64>(), terms.iter().map(|t| t.abs()).sum::<f64>());
+            let error = (f64::from(f32::from_bits(found[c * rows + r])) - dot).abs();
+            assert!(error <= 1e-5 * size, "{} {} row {r}: {error} of {size}", backend.name(), format.name());
+        }
+    }
+}
+
+/// A file may hold any exponent: 2^-128 is a denormal, 2^127 (where OCP's standard has a NaN) times 12 is not finite.
+#[test]
+fn every_exponent_of_mxfp4_is_a_power_of_two() {
+    const TWICE: [f64; 16] = [0., 1., 2., 3., 4., 6., 8., 12., -0., -1., -2., -3., -4., -6., -8., -12.];
+    let format = Format::MXFP4;
+    let blocks: Vec<u8> = (0..=255u8)
+        .flat_map(|e| core::iter::once(e).chain((0..16).map(move |i: u8| (i << 4 | i).wrapping_add(e % 2))))
+        .collect();
+    let mut found = vec![0.0; 256 * 32];
+    format.dequantize(&blocks, &mut found);
+    for (e, (block, found)) in blocks.chunks(17).zip(found.chunks(32)).enumerate() {
+        for (i, found) in found.iter().enumerate() {
+            let nibble = block[1 + i % 16] >> (4 * (i / 16)) & 15;
+            let power = f64::from_bits((e as u64 + 1023 - 128) << 52);
+            let expected = (TWICE[usize::from(nibble)] * power) as f32;
+            assert_eq!(*found, expected, "exponent {e}, nibble {nibble}");
+        }
+    }
+    // Sixteen rows of sixteen blocks; the columns' scales are large, about 1 and tiny.
+    let mut random = Random(1);
+    let x: Vec<f32> = (0..3 * 512).map(|i| random.float() * [1e30, 1.0, 1e-30][i / 512]).collect();
+    let x = quantized(&x, Backend::REFERENCE, 3, 512, Operand::Narrow);
+    let run = |backend: Backend| -> Vec<Option<u32>> {
+        let bits = matmul(backend, format, &blocks, 16, &x, 3, 512);
+        bits.iter().map(|&b| (!f32::from_bits(b).is_nan()).then_some(b)).collect()
+    };
+    let expected = run(Backend::REFERENCE);
+    assert!(expected.iter().any(|b| b.is_none_or(|b| !f32::from_bits(b).is_finite())), "nothing overflowed");
+    for backend in backends() {
+        assert_eq!(run(backend), expected, "{}", backend.name());
     }
 }
 

@@ -5,7 +5,7 @@
 
 use super::activations::{ColumnMut, Columns, span};
 use super::dispatch::Kernels;
-use super::quant::{Float, Narrow, Visitor, Wide};
+use super::quant::{Float, Narrow, Scale, Visitor, Wide};
 use super::{Activation, CHUNK, ChunkF16, ChunkQ8, Format, Gathered, Queries, TILE, math};
 use crate::team::Tile;
 use core::ops::Range;
@@ -90,11 +90,8 @@ impl Visitor for Row<'_, '_> {
 
     fn float<F: Float>(self) {
         for c in 0..self.x.n {
-            let products = self.blocks::<F::Block>().iter().zip(self.x.floats(c)).map(|(block, x)| {
-                let mut w = [0.0];
-                F::dequantize(block, &mut w);
-                w[0] * x
-            });
+            let products =
+                self.blocks::<F::Block>().iter().zip(self.x.floats(c)).map(|(block, x)| F::to_f32(block) * x);
             let sum = sum16(products);
             self.out.column(c)[self.r] = sum;
         }
@@ -116,8 +113,8 @@ impl Visitor for Row<'_, '_> {
 
     fn wide<F: Wide>(self) {
         for (b, block) in bytemuck::cast_slice::<u8, F::Block>(self.weights).iter().enumerate() {
-            let w: [i16; 256] = core::array::from_fn(|i| F::weight(block, i) as i16);
-            let m: [i32; 16] = core::array::from_fn(|j| F::min_weight(block, j));
+            let w: [i16; 256] = core::array::from_fn(|i| F::sub_scale(block, i / 16) * F::weight(block, i) as i16);
+            let m: [i32; 16] = core::array::from_fn(|j| F::sub_min(block, j).into());
             for c in 0..self.x.n {
                 let x = self.x.wide(c);
                 let (dx, acc) = (x.scales[b], &mut self.out.column(c)[self.r]);

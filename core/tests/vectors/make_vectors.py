@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Writes the format vectors: random blocks of each weight format, and the f32 values gguf-py dequantises them to.
 
-    python3 make_vectors.py                 all of COMMITTED, beside this file
-    python3 make_vectors.py Q5_0 IQ4_XS     only these (any of FORMATS)
+    python3 make_vectors.py                 all of FORMATS, beside this file
+    python3 make_vectors.py Q5_0 IQ4_XS     only these
 
 Needs: pip install numpy gguf (made with numpy 2.4 and gguf 0.19). The bytes depend only on the format's name, so the
 files do not change when run again. Each is JSON with one key per line:
@@ -24,8 +24,6 @@ import zlib
 import numpy as np
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 from gguf.quants import dequantize
-
-COMMITTED = ["F16", "Q4_0", "Q4_1", "Q8_0", "Q4_K", "Q6_K"]
 
 EDGES = np.array([0x0000, 0x8000, 0x0001, 0x83FF, 0x0400, 0xBC00, 0x7BFF], "<u2")  # f16 bits
 
@@ -103,7 +101,7 @@ def make(name):
 
 def main():
     here = os.path.dirname(os.path.abspath(__file__))
-    for name in sys.argv[1:] or COMMITTED:
+    for name in sys.argv[1:] or FORMATS:
         with open(os.path.join(here, name.lower() + ".json"), "w") as out:
             out.write(json.dumps(make(name), indent=2) + "\n")
 

@@ -33,11 +33,20 @@ backend! { Avx2, "avx2,f16c", "avx2" }
 /// Two registers: lanes 0..8 and 8..16.
 type Pair<T> = [T; 2];
 
+/// Sixteen i16, in the two orders that the dots want; only what is used is computed.
+#[derive(Clone, Copy)]
+pub struct Scales {
+    /// The even ones in the low half, the odd ones in the high half.
+    halves: __m256i,
+    in_order: __m256i,
+}
+
 // SAFETY of every block below: the token proves AVX2 and F16C; loads and stores are unaligned and go through references to arrays
 // of exactly the register's size.
 #[allow(clippy::undocumented_unsafe_blocks)]
 impl Simd for Avx2 {
     type Bytes = __m256i;
+    type Scales = Scales;
     /// Eight partial sums; those of bytes 0..16 in the low half.
     type Sums = __m256i;
     type Ints = Pair<__m256i>;
@@ -73,13 +82,34 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn shr<const N: i32>(self, a: __m256i) -> __m256i {
-        self.and(unsafe { _mm256_srli_epi16::<N>(a) }, 0xff >> N)
+    fn shr(self, a: __m256i, n: usize) -> __m256i {
+        self.and(unsafe { _mm256_srl_epi16(a, _mm_cvtsi32_si128(n as i32)) }, 0xff >> n)
     }
 
     #[inline(always)]
-    fn shl<const N: i32>(self, a: __m256i) -> __m256i {
-        self.and(unsafe { _mm256_slli_epi16::<N>(a) }, 0xff << N)
+    fn shl(self, a: __m256i, n: usize) -> __m256i {
+        self.and(unsafe { _mm256_sll_epi16(a, _mm_cvtsi32_si128(n as i32)) }, 0xff << n)
+    }
+
+    /// Each byte of `bits` eight times, and of each of the eight another bit.
+    #[inline(always)]
+    fn spread(self, bits: [u8; 4]) -> __m256i {
+        const BYTES: [u64; 4] = [0, 0x0101_0101_0101_0101, 0x0202_0202_0202_0202, 0x0303_0303_0303_0303];
+        const BIT: i64 = i64::from_le_bytes([1, 2, 4, 8, 16, 32, 64, 128]);
+        unsafe {
+            let index = _mm256_loadu_si256(BYTES.as_ptr().cast());
+            let bytes = _mm256_shuffle_epi8(_mm256_set1_epi32(i32::from_le_bytes(bits)), index);
+            let bit = _mm256_set1_epi64x(BIT);
+            _mm256_cmpeq_epi8(_mm256_and_si256(bytes, bit), bit)
+        }
+    }
+
+    #[inline(always)]
+    fn lookup(self, table: &[i8; 16], indices: __m256i) -> __m256i {
+        unsafe {
+            let table = _mm256_broadcastsi128_si256(_mm_loadu_si128(table.as_ptr().cast()));
+            _mm256_shuffle_epi8(table, indices)
+        }
     }
 
     #[inline(always)]
@@ -104,18 +134,47 @@ impl Simd for Avx2 {
         self.dot_unsigned(unsafe { _mm256_abs_epi8(codes) }, unsafe { _mm256_sign_epi8(x, codes) })
     }
 
-    /// The pairs of products (at most 2 · 63 · 127 = 16,002) are multiplied by their scale where `dot_unsigned` multiplies by one.
     #[inline(always)]
-    fn dot_scaled(self, codes: __m256i, x: __m256i, scales: [i16; 2]) -> __m256i {
+    fn scales(self, bytes: [u64; 2], offset: i8) -> Scales {
         unsafe {
-            let scales = _mm256_set_m128i(_mm_set1_epi16(scales[1]), _mm_set1_epi16(scales[0]));
-            _mm256_madd_epi16(_mm256_maddubs_epi16(codes, x), scales)
+            let bytes = _mm_set_epi64x(bytes[1] as i64, bytes[0] as i64);
+            let bytes = _mm_sub_epi8(bytes, _mm_set1_epi8(offset));
+            let even_then_odd = _mm_setr_epi8(0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15);
+            let halves = _mm_shuffle_epi8(bytes, even_then_odd);
+            Scales { halves: _mm256_cvtepi8_epi16(halves), in_order: _mm256_cvtepi8_epi16(bytes) }
         }
     }
 
     #[inline(always)]
-    fn dot_words(self, a: &[i16; 16], b: &[i16; 16]) -> __m256i {
-        unsafe { _mm256_madd_epi16(_mm256_loadu_si256(a.as_ptr().cast()), _mm256_loadu_si256(b.as_ptr().cast())) }
+    fn scales_twice(self, bytes: u64, offset: i8) -> Scales {
+        unsafe {
+            let bytes = _mm_sub_epi8(_mm_set1_epi64x(bytes as i64), _mm_set1_epi8(offset));
+            let in_order = _mm256_cvtepi8_epi16(_mm_unpacklo_epi8(bytes, bytes));
+            Scales { halves: _mm256_cvtepi8_epi16(bytes), in_order }
+        }
+    }
+
+    /// The pairs of products (at most 2 · 128 · 127 = 32,512) are multiplied by their scale where `dot_unsigned` multiplies by one.
+    #[inline(always)]
+    fn dot_scaled(self, codes: __m256i, x: __m256i, scales: Scales, j: usize) -> __m256i {
+        unsafe {
+            let scales = _mm256_shuffle_epi8(scales.halves, _mm256_set1_epi16(0x0100 + 0x0202 * j as i16));
+            _mm256_madd_epi16(_mm256_maddubs_epi16(codes, x), scales)
+        }
+    }
+
+    /// |code| times x with the code's sign, as in `dot_signed`: a pair is at most 32,512, and two pairs times 128 fit an i32.
+    #[inline(always)]
+    fn dot_scaled_signed(self, codes: __m256i, x: __m256i, scales: Scales, j: usize) -> __m256i {
+        self.dot_scaled(unsafe { _mm256_abs_epi8(codes) }, unsafe { _mm256_sign_epi8(x, codes) }, scales, j)
+    }
+
+    #[inline(always)]
+    fn dot_sums(self, scales: Scales, factor: i16, x: &[i16; 16]) -> __m256i {
+        unsafe {
+            let scales = _mm256_mullo_epi16(scales.in_order, _mm256_set1_epi16(factor));
+            _mm256_madd_epi16(scales, _mm256_loadu_si256(x.as_ptr().cast()))
+        }
     }
 
     /// Adds neighbours pairwise, so that eight rows of eight sums become one register of eight rows.

@@ -11,7 +11,7 @@
 use super::{RowSums, Simd};
 use crate::kernels::activations::{Column, Columns};
 use crate::kernels::cast::{Blocks, GROUP, Group, Rows};
-use crate::kernels::quant::{F16, Float, Narrow, Wide};
+use crate::kernels::quant::{F16, Float, Narrow, Scale, Wide};
 use crate::team::Tile;
 use core::array::from_fn;
 
@@ -70,21 +70,22 @@ fn narrow_group<S: Simd, F: Narrow, const C: usize>(
             x[c] = s.load_bytes(&qs[c][b]);
         }
         let isum = s.sum_rows(&NarrowBlock::<S, F, C> { blocks, x });
-        let mut bits = [0; 16];
-        for r in 0..16 {
-            bits[r] = F::scale(blocks.row(r)).bits();
+        let mut stored = [F::scale(blocks.row(0)); 16];
+        for r in 1..16 {
+            stored[r] = F::scale(blocks.row(r));
         }
-        let dw = s.lanes_of_f16(bits);
+        let dw = F::Scale::lanes(s, stored);
         for c in 0..C {
             let (dx, xsum) = (s.splat(scales[c][b]), i32::from(sums[c][b]));
             let isum = if F::OFFSET == 0 { isum[c] } else { s.sub_ints(isum[c], s.splat_int(F::OFFSET * xsum)) };
             acc[c] = s.add(acc[c], s.mul(s.mul(dw, dx), s.to_lanes(isum)));
         }
         if F::HAS_MIN {
+            let mut stored = [F16::ZERO; 16];
             for r in 0..16 {
-                bits[r] = F::min(blocks.row(r)).bits();
+                stored[r] = F::min(blocks.row(r));
             }
-            let mw = s.lanes_of_f16(bits);
+            let mw = F16::lanes(s, stored);
             for c in 0..C {
                 let (dx, xsum) = (s.splat(scales[c][b]), s.splat(f32::from(sums[c][b])));
                 acc[c] = s.add(acc[c], s.mul(s.mul(mw, dx), xsum));
@@ -107,7 +108,7 @@ impl<S: Simd, F: Narrow, const C: usize> RowSums<S, C> for NarrowBlock<'_, S, F,
         let mut sums = [s.no_sums(); C];
         for c in 0..C {
             let x = self.x[c];
-            sums[c] = if F::UNSIGNED { s.dot_unsigned(codes, x) } else { s.dot_signed(codes, x) };
+            sums[c] = if F::SIGNED { s.dot_signed(codes, x) } else { s.dot_unsigned(codes, x) };
         }
         sums
     }
@@ -142,11 +143,11 @@ fn wide_group<S: Simd, F: Wide, const C: usize>(
         let blocks = group.blocks(b);
         let block = WideBlock::<F, C> { blocks, qs: from_fn(|c| &qs[c][b]), sums: from_fn(|c| &sums[c][b]) };
         let isum = s.sum_rows(&block);
-        let mut bits = [0; 16];
+        let mut stored = [F16::ZERO; 16];
         for r in 0..16 {
-            bits[r] = F::scale(blocks.row(r)).bits();
+            stored[r] = F::scale(blocks.row(r));
         }
-        let dw = s.lanes_of_f16(bits);
+        let dw = F16::lanes(s, stored);
         for c in 0..C {
             let dx = s.splat(scales[c][b]);
             acc[c] = s.add(acc[c], s.mul(s.mul(dw, dx), s.to_lanes(isum[c])));
@@ -154,9 +155,9 @@ fn wide_group<S: Simd, F: Wide, const C: usize>(
         if F::HAS_MIN {
             let msum = s.sum_rows(&WideMins(&block));
             for r in 0..16 {
-                bits[r] = F::min(blocks.row(r)).bits() ^ F16::SIGN;
+                stored[r] = F::min(blocks.row(r)).negated();
             }
-            let mw = s.lanes_of_f16(bits);
+            let mw = F16::lanes(s, stored);
             for c in 0..C {
                 let dx = s.splat(scales[c][b]);
                 acc[c] = s.add(acc[c], s.mul(s.mul(mw, dx), s.to_lanes(msum[c])));
@@ -177,23 +178,23 @@ impl<S: Simd, F: Wide, const C: usize> RowSums<S, C> for WideBlock<'_, F, C> {
     #[inline(always)]
     fn row(&self, s: S, r: usize) -> [S::Sums; C] {
         let block = self.blocks.row(r);
-        let scales = F::sub_scales(block).0;
+        let scales = F::sub_scales(s, block);
         let mut sums = [s.no_sums(); C];
         if F::OFFSET != 0 {
-            // |scale| ≤ 128 and OFFSET ≤ 32: the product fits an i16.
-            let mut offsets = scales;
-            for offset in &mut offsets {
-                *offset *= -(F::OFFSET as i16);
-            }
             for c in 0..C {
-                sums[c] = s.dot_words(&offsets, self.sums[c]);
+                sums[c] = s.dot_sums(scales, -(F::OFFSET as i16), self.sums[c]);
             }
         }
         for j in 0..8 {
             let codes = F::codes(s, block, j);
             for c in 0..C {
                 let x = s.load_bytes(&self.qs[c][j]);
-                sums[c] = s.add_sums(sums[c], s.dot_scaled(codes, x, [scales[2 * j], scales[2 * j + 1]]));
+                let dot = if F::SIGNED {
+                    s.dot_scaled_signed(codes, x, scales, j)
+                } else {
+                    s.dot_scaled(codes, x, scales, j)
+                };
+                sums[c] = s.add_sums(sums[c], dot);
             }
         }
         sums
@@ -206,10 +207,10 @@ struct WideMins<'a, F: Wide, const C: usize>(&'a WideBlock<'a, F, C>);
 impl<S: Simd, F: Wide, const C: usize> RowSums<S, C> for WideMins<'_, F, C> {
     #[inline(always)]
     fn row(&self, s: S, r: usize) -> [S::Sums; C] {
-        let mins = F::sub_scales(self.0.blocks.row(r)).1;
+        let mins = F::sub_mins(s, self.0.blocks.row(r));
         let mut sums = [s.no_sums(); C];
         for c in 0..C {
-            sums[c] = s.dot_words(&mins, self.0.sums[c]);
+            sums[c] = s.dot_sums(mins, 1, self.0.sums[c]);
         }
         sums
     }

@@ -27,6 +27,8 @@ pub trait RowSums<S: Simd, const C: usize> {
 pub trait Simd: Copy + Send + Sync + 'static {
     /// 32 bytes: the codes of 32 weights, or 32 int8 activations.
     type Bytes: Copy;
+    /// Integers of the sixteen 16s of 256 weights: their scales or their minima.
+    type Scales: Copy;
     /// i32 partial sums of one row, in any number and order.
     type Sums: Copy;
     /// 16 x i32, a lane a row or position.
@@ -42,8 +44,12 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn nibbles(self, bytes: &[u8; 16]) -> Self::Bytes;
     fn and(self, a: Self::Bytes, mask: u8) -> Self::Bytes;
     fn or(self, a: Self::Bytes, b: Self::Bytes) -> Self::Bytes;
-    fn shr<const N: i32>(self, a: Self::Bytes) -> Self::Bytes;
-    fn shl<const N: i32>(self, a: Self::Bytes) -> Self::Bytes;
+    fn shr(self, a: Self::Bytes, n: usize) -> Self::Bytes;
+    fn shl(self, a: Self::Bytes, n: usize) -> Self::Bytes;
+    /// Byte i is 255 if bit `i % 8` of `bits[i / 8]` is set, else 0.
+    fn spread(self, bits: [u8; 4]) -> Self::Bytes;
+    /// The byte of the table at each index, which is 0..=15.
+    fn lookup(self, table: &[i8; 16], indices: Self::Bytes) -> Self::Bytes;
 
     fn no_sums(self) -> Self::Sums;
     fn add_sums(self, a: Self::Sums, b: Self::Sums) -> Self::Sums;
@@ -51,10 +57,16 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn dot_unsigned(self, codes: Self::Bytes, x: Self::Bytes) -> Self::Sums;
     /// Sum of products; codes -128..=127 by i8 -127..=127.
     fn dot_signed(self, codes: Self::Bytes, x: Self::Bytes) -> Self::Sums;
-    /// `dot_unsigned`, the first 16 products times `scales[0]`, the others times `scales[1]`; |scale| ≤ 128, codes ≤ 63.
-    fn dot_scaled(self, codes: Self::Bytes, x: Self::Bytes, scales: [i16; 2]) -> Self::Sums;
-    /// Sum of products of 16 i16.
-    fn dot_words(self, a: &[i16; 16], b: &[i16; 16]) -> Self::Sums;
+    /// Sixteen bytes, the lowest first, each less `offset`.
+    fn scales(self, bytes: [u64; 2], offset: i8) -> Self::Scales;
+    /// Eight bytes, the lowest first, each less `offset`, each twice.
+    fn scales_twice(self, bytes: u64, offset: i8) -> Self::Scales;
+    /// `dot_unsigned`, the first 16 products times scale `2 * j`, the others times scale `2 * j + 1`; |scale| ≤ 128, codes ≤ 63.
+    fn dot_scaled(self, codes: Self::Bytes, x: Self::Bytes, scales: Self::Scales, j: usize) -> Self::Sums;
+    /// The same with `dot_signed`, so codes -128..=127.
+    fn dot_scaled_signed(self, codes: Self::Bytes, x: Self::Bytes, scales: Self::Scales, j: usize) -> Self::Sums;
+    /// Sum of scale · factor · x; |scale · factor| < 2^15.
+    fn dot_sums(self, scales: Self::Scales, factor: i16, x: &[i16; 16]) -> Self::Sums;
     /// Lane r is the total of row r, of 16 rows; for `C` columns at once.
     fn sum_rows<const C: usize>(self, rows: &impl RowSums<Self, C>) -> [Self::Ints; C];
 

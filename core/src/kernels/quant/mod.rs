@@ -1,41 +1,30 @@
 //! The formats, one file each, and their one table.
 //!
-//! A file describes a block (source: ggml's `ggml-common.h`), how to dequantise it, and its integer weights twice: `weight` one by
-//! one, which is the specification, and `codes` 32 at a time over [`Simd`], which the tests compare with it. Formats come in three
+//! A file describes a block (source: ggml's `ggml-common.h`) and its integer weights twice: one by one, which is the specification and
+//! what rows are dequantised by, and `codes` 32 at a time over [`Simd`], which the tests compare with it. Formats come in three
 //! families by what they are multiplied with: [`Float`] (f32 columns), [`Narrow`] (blocks of 32) and [`Wide`] (blocks of 256).
 
 mod floats;
+mod iq4_nl;
+mod iq4_xs;
+mod mxfp4;
+mod q2_k;
+mod q3_k;
 mod q4_0;
 mod q4_1;
 mod q4_k;
+mod q5_0;
+mod q5_1;
+mod q5_k;
 mod q6_k;
 mod q8_0;
+mod scale;
+mod tq1_0;
+
+pub use scale::{E8M0, F16, Scale};
 
 use super::lanes::Simd;
 use bytemuck::Pod;
-use half::f16;
-
-/// An f16 as stored: two bytes, little-endian, of any alignment.
-#[derive(Debug, Clone, Copy, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
-#[repr(transparent)]
-pub struct F16([u8; 2]);
-
-impl F16 {
-    /// The bit that negates.
-    pub const SIGN: u16 = 0x8000;
-
-    /// The 16 bits.
-    #[inline(always)]
-    pub fn bits(self) -> u16 {
-        u16::from_le_bytes(self.0)
-    }
-
-    /// The value, exactly.
-    #[inline(always)]
-    pub fn to_f32(self) -> f32 {
-        f16::from_bits(self.bits()).to_f32_const()
-    }
-}
 
 /// What the columns must look like for a matrix of a format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,57 +64,71 @@ pub trait Blocks: 'static {
     type Block: Pod;
     /// Weights in a block.
     const LEN: usize;
-    /// Writes the `LEN` weights of a block as gguf-py computes them.
-    fn dequantize(block: &Self::Block, out: &mut [f32]);
 }
 
 /// Formats whose weights are floats.
 pub trait Float: Blocks {
+    /// The weight.
+    fn to_f32(block: &Self::Block) -> f32;
     /// Sixteen weights.
     fn lanes<S: Simd>(s: S, blocks: &[Self::Block; 16]) -> S::Lanes;
 }
 
 /// Formats of 32 weights with one scale: weight i is `scale * weight(i) + min`.
 pub trait Narrow: Blocks {
+    /// How the scale is stored.
+    type Scale: Scale;
     /// Whether there is a minimum.
-    const HAS_MIN: bool;
+    const HAS_MIN: bool = false;
     /// `weight = code - OFFSET`.
-    const OFFSET: i32;
-    /// Whether codes are 0..=127 (true) or -128..=127 (false, with an OFFSET of 0).
-    const UNSIGNED: bool;
+    const OFFSET: i32 = 0;
+    /// Whether codes are -128..=127 (true, with an OFFSET of 0) or 0..=127 (false).
+    const SIGNED: bool = false;
     /// Integer weight `i`: the specification.
     fn weight(block: &Self::Block, i: usize) -> i32;
     /// The scale.
-    fn scale(block: &Self::Block) -> F16;
+    fn scale(block: &Self::Block) -> Self::Scale;
     /// The minimum, if there is one.
+    #[inline(always)]
     fn min(_: &Self::Block) -> F16 {
-        F16([0; 2])
+        F16::ZERO
     }
     /// The 32 codes in order.
     fn codes<S: Simd>(s: S, block: &Self::Block) -> S::Bytes;
 }
 
-/// Formats of 256 weights with one scale and integer scales inside: weight i is `scale * weight(i) - min * min_weight(i / 16)`.
+/// Formats of 256 weights with one scale and integer scales inside: with j = i / 16, weight i is
+/// `(scale * sub_scale(j)) * weight(i) - min * sub_min(j)`.
 pub trait Wide: Blocks {
     /// Whether there is a minimum.
-    const HAS_MIN: bool;
-    /// `weight = sub-scale * (code - OFFSET)`.
-    const OFFSET: i32;
-    /// Integer weight `i`, its sub-scale multiplied in: the specification.
+    const HAS_MIN: bool = false;
+    /// `weight = code - OFFSET`, at most 32.
+    const OFFSET: i32 = 0;
+    /// Whether codes are -128..=127 (true, with an OFFSET of 0) or 0..=63 (false).
+    const SIGNED: bool = false;
+    /// Integer weight `i`, without its sub-scale: the specification.
     fn weight(block: &Self::Block, i: usize) -> i32;
+    /// Integer scale of the 16 weights from `16 * j`, in -128..=127. The product with a weight fits an i16.
+    fn sub_scale(block: &Self::Block, j: usize) -> i16;
     /// Integer minimum of the 16 weights from `16 * j`.
-    fn min_weight(_block: &Self::Block, _j: usize) -> i32 {
+    fn sub_min(_block: &Self::Block, _j: usize) -> i16 {
         0
     }
     /// The scale.
     fn scale(block: &Self::Block) -> F16;
     /// The scale of the minima, which are subtracted.
+    #[inline(always)]
     fn min(_: &Self::Block) -> F16 {
-        F16([0; 2])
+        F16::ZERO
     }
-    /// The sub-scales and the minima, one per 16 weights.
-    fn sub_scales(block: &Self::Block) -> ([i16; 16], [i16; 16]);
-    /// The codes 0..=127 of the weights from `32 * j`.
+    /// All sub-scales.
+    fn sub_scales<S: Simd>(s: S, block: &Self::Block) -> S::Scales;
+    /// All integer minima, if there are any.
+    #[inline(always)]
+    fn sub_mins<S: Simd>(s: S, _block: &Self::Block) -> S::Scales {
+        s.scales([0; 2], 0)
+    }
+    /// The codes of the weights from `32 * j`.
     fn codes<S: Simd>(s: S, block: &Self::Block, j: usize) -> S::Bytes;
 }
 
@@ -183,23 +186,28 @@ macro_rules! formats {
             pub fn visit<V: Visitor>(self, visitor: V) -> V::Out {
                 match self { $(Format::$name => visitor.$family::<$file::$ty>()),* }
             }
-
-            /// Writes the weights of whole blocks as floats.
-            pub fn dequantize(self, bytes: &[u8], out: &mut [f32]) {
-                match self { $(Format::$name => dequantize::<$file::$ty>(bytes, out)),* }
-            }
         }
     };
 }
 
 formats! {
-    F32  = 0,  float  Float  floats::F32;
-    F16  = 1,  float  Float  floats::F16;
-    Q4_0 = 2,  narrow Narrow q4_0::Q4_0;
-    Q4_1 = 3,  narrow Narrow q4_1::Q4_1;
-    Q8_0 = 8,  narrow Narrow q8_0::Q8_0;
-    Q4_K = 12, wide   Wide   q4_k::Q4K;
-    Q6_K = 14, wide   Wide   q6_k::Q6K;
+    F32    = 0,  float  Float  floats::F32;
+    F16    = 1,  float  Float  floats::F16;
+    BF16   = 30, float  Float  floats::BF16;
+    Q4_0   = 2,  narrow Narrow q4_0::Q4_0;
+    Q4_1   = 3,  narrow Narrow q4_1::Q4_1;
+    Q5_0   = 6,  narrow Narrow q5_0::Q5_0;
+    Q5_1   = 7,  narrow Narrow q5_1::Q5_1;
+    Q8_0   = 8,  narrow Narrow q8_0::Q8_0;
+    IQ4_NL = 20, narrow Narrow iq4_nl::IQ4NL;
+    MXFP4  = 39, narrow Narrow mxfp4::MXFP4;
+    Q2_K   = 10, wide   Wide   q2_k::Q2K;
+    Q3_K   = 11, wide   Wide   q3_k::Q3K;
+    Q4_K   = 12, wide   Wide   q4_k::Q4K;
+    Q5_K   = 13, wide   Wide   q5_k::Q5K;
+    Q6_K   = 14, wide   Wide   q6_k::Q6K;
+    IQ4_XS = 23, wide   Wide   iq4_xs::IQ4XS;
+    TQ1_0  = 34, wide   Wide   tq1_0::TQ1_0;
 }
 
 impl Format {
@@ -212,11 +220,70 @@ impl Format {
     pub const fn row_bytes(self, cols: usize) -> usize {
         cols / self.block_len() * self.block_bytes()
     }
+
+    /// Writes the weights of whole blocks as floats, as gguf-py computes them.
+    pub fn dequantize(self, bytes: &[u8], out: &mut [f32]) {
+        self.visit(Dequantize { bytes, out });
+    }
 }
 
-fn dequantize<F: Blocks>(bytes: &[u8], out: &mut [f32]) {
-    let blocks: &[F::Block] = bytemuck::cast_slice(bytes);
-    for (block, out) in blocks.iter().zip(out.chunks_exact_mut(F::LEN)) {
-        F::dequantize(block, out);
+struct Dequantize<'a> {
+    bytes: &'a [u8],
+    out: &'a mut [f32],
+}
+
+impl<'a> Dequantize<'a> {
+    /// Each block with the place of its weights.
+    fn blocks<F: Blocks>(self) -> impl Iterator<Item = (&'a F::Block, &'a mut [f32])> {
+        bytemuck::cast_slice(self.bytes).iter().zip(self.out.chunks_exact_mut(F::LEN))
     }
+}
+
+impl Visitor for Dequantize<'_> {
+    type Out = ();
+
+    fn float<F: Float>(self) {
+        for (block, out) in self.blocks::<F>() {
+            out[0] = F::to_f32(block);
+        }
+    }
+
+    fn narrow<F: Narrow>(self) {
+        for (block, out) in self.blocks::<F>() {
+            let (d, m) = (F::scale(block).to_f32(), F::min(block).to_f32());
+            for (i, out) in out.iter_mut().enumerate() {
+                let product = d * F::weight(block, i) as f32;
+                *out = if F::HAS_MIN { product + m } else { product };
+            }
+        }
+    }
+
+    fn wide<F: Wide>(self) {
+        for (block, out) in self.blocks::<F>() {
+            let (d, m) = (F::scale(block).to_f32(), F::min(block).to_f32());
+            for (i, out) in out.iter_mut().enumerate() {
+                let j = i / 16;
+                let product = (d * f32::from(F::sub_scale(block, j))) * F::weight(block, i) as f32;
+                *out = if F::HAS_MIN { product - m * f32::from(F::sub_min(block, j)) } else { product };
+            }
+        }
+    }
+}
+
+/// Nibble `i` of the formats in which byte l holds number l in its low and number l + 16 in its high nibble.
+#[inline]
+fn nibble(bytes: &[u8; 16], i: usize) -> u8 {
+    if i < 16 { bytes[i] & 15 } else { bytes[i - 16] >> 4 }
+}
+
+/// Bytes `4 * i..4 * i + 4`, the first the lowest.
+#[inline(always)]
+fn word(bytes: &[u8], i: usize) -> u64 {
+    u32::from_le_bytes([bytes[4 * i], bytes[4 * i + 1], bytes[4 * i + 2], bytes[4 * i + 3]]).into()
+}
+
+/// Bytes `8 * i..8 * i + 8`, the first the lowest.
+#[inline(always)]
+fn long(bytes: &[u8], i: usize) -> u64 {
+    word(bytes, 2 * i) | word(bytes, 2 * i + 1) << 32
 }

@@ -1,6 +1,6 @@
 //! Q4_0: 32 weights in 18 bytes: `d * (nibble - 8)`. Byte i holds weight i in its low and weight i + 16 in its high nibble.
 
-use super::{Blocks, F16, Narrow};
+use super::{Blocks, F16, Narrow, nibble};
 use crate::kernels::lanes::Simd;
 
 /// The format.
@@ -19,23 +19,14 @@ const _: () = assert!(size_of::<Block>() == 18);
 impl Blocks for Q4_0 {
     type Block = Block;
     const LEN: usize = 32;
-
-    fn dequantize(block: &Block, out: &mut [f32]) {
-        let d = block.d.to_f32();
-        for (i, out) in out.iter_mut().enumerate() {
-            *out = d * Self::weight(block, i) as f32;
-        }
-    }
 }
 
 impl Narrow for Q4_0 {
-    const HAS_MIN: bool = false;
+    type Scale = F16;
     const OFFSET: i32 = 8;
-    const UNSIGNED: bool = true;
 
     fn weight(block: &Block, i: usize) -> i32 {
-        let nibble = if i < 16 { block.qs[i] & 15 } else { block.qs[i - 16] >> 4 };
-        i32::from(nibble) - 8
+        i32::from(nibble(&block.qs, i)) - 8
     }
 
     #[inline(always)]

@@ -1,6 +1,6 @@
 //! Q4_1: 32 weights in 20 bytes: `d * nibble + m`, nibbles as in Q4_0.
 
-use super::{Blocks, F16, Narrow};
+use super::{Blocks, F16, Narrow, nibble};
 use crate::kernels::lanes::Simd;
 
 /// The format.
@@ -20,22 +20,14 @@ const _: () = assert!(size_of::<Block>() == 20);
 impl Blocks for Q4_1 {
     type Block = Block;
     const LEN: usize = 32;
-
-    fn dequantize(block: &Block, out: &mut [f32]) {
-        let (d, m) = (block.d.to_f32(), block.m.to_f32());
-        for (i, out) in out.iter_mut().enumerate() {
-            *out = d * Self::weight(block, i) as f32 + m;
-        }
-    }
 }
 
 impl Narrow for Q4_1 {
+    type Scale = F16;
     const HAS_MIN: bool = true;
-    const OFFSET: i32 = 0;
-    const UNSIGNED: bool = true;
 
     fn weight(block: &Block, i: usize) -> i32 {
-        i32::from(if i < 16 { block.qs[i] & 15 } else { block.qs[i - 16] >> 4 })
+        nibble(&block.qs, i).into()
     }
 
     #[inline(always)]

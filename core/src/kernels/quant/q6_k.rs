@@ -21,31 +21,23 @@ pub struct Block {
 
 const _: () = assert!(size_of::<Block>() == 210);
 
-fn code(block: &Block, i: usize) -> u8 {
-    let (half, k, l) = (i / 128, i % 128 / 32, i % 32);
-    let low = (block.ql[half][k % 2][l] >> (if k < 2 { 0 } else { 4 })) & 15;
-    let high = (block.qh[half][l] >> (2 * k)) & 3;
-    low | (high << 4)
-}
-
 impl Blocks for Q6K {
     type Block = Block;
     const LEN: usize = 256;
-
-    fn dequantize(block: &Block, out: &mut [f32]) {
-        let d = block.d.to_f32();
-        for (i, out) in out.iter_mut().enumerate() {
-            *out = (d * f32::from(block.scales[i / 16])) * (f32::from(code(block, i)) - 32.0);
-        }
-    }
 }
 
 impl Wide for Q6K {
-    const HAS_MIN: bool = false;
     const OFFSET: i32 = 32;
 
     fn weight(block: &Block, i: usize) -> i32 {
-        i32::from(block.scales[i / 16]) * (i32::from(code(block, i)) - 32)
+        let (half, k, l) = (i / 128, i / 32 % 4, i % 32);
+        let low = (block.ql[half][k % 2][l] >> (4 * (k / 2))) & 15;
+        let high = (block.qh[half][l] >> (2 * k)) & 3;
+        i32::from(low | (high << 4)) - Self::OFFSET
+    }
+
+    fn sub_scale(block: &Block, j: usize) -> i16 {
+        block.scales[j].into()
     }
 
     #[inline(always)]
@@ -54,22 +46,15 @@ impl Wide for Q6K {
     }
 
     #[inline(always)]
-    fn sub_scales(block: &Block) -> ([i16; 16], [i16; 16]) {
-        (block.scales.map(i16::from), [0; 16])
+    fn sub_scales<S: Simd>(s: S, block: &Block) -> S::Scales {
+        s.scales(bytemuck::cast_ref::<_, [[u8; 8]; 2]>(&block.scales).map(u64::from_le_bytes), 0)
     }
 
     #[inline(always)]
     fn codes<S: Simd>(s: S, block: &Block, j: usize) -> S::Bytes {
         let (half, k) = (j / 4, j % 4);
-        let low = s.load_bytes(&block.ql[half][k % 2]);
-        let low = if k < 2 { s.and(low, 15) } else { s.shr::<4>(low) };
-        let high = s.load_bytes(&block.qh[half]);
-        let high = match k {
-            0 => high,
-            1 => s.shr::<2>(high),
-            2 => s.shr::<4>(high),
-            _ => s.shr::<6>(high),
-        };
-        s.or(low, s.shl::<4>(s.and(high, 3)))
+        let low = s.and(s.shr(s.load_bytes(&block.ql[half][k % 2]), 4 * (k / 2)), 15);
+        let high = s.and(s.shr(s.load_bytes(&block.qh[half]), 2 * k), 3);
+        s.or(low, s.shl(high, 4))
     }
 }

@@ -19,19 +19,11 @@ const _: () = assert!(size_of::<Block>() == 34);
 impl Blocks for Q8_0 {
     type Block = Block;
     const LEN: usize = 32;
-
-    fn dequantize(block: &Block, out: &mut [f32]) {
-        let d = block.d.to_f32();
-        for (out, &q) in out.iter_mut().zip(&block.qs) {
-            *out = d * f32::from(q as i8);
-        }
-    }
 }
 
 impl Narrow for Q8_0 {
-    const HAS_MIN: bool = false;
-    const OFFSET: i32 = 0;
-    const UNSIGNED: bool = false;
+    type Scale = F16;
+    const SIGNED: bool = true;
 
     fn weight(block: &Block, i: usize) -> i32 {
         i32::from(block.qs[i] as i8)
