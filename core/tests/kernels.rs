@@ -76,6 +76,7 @@ fn scales(format: Format) -> &'static [usize] {
         Format::Q3_K => &[108],
         Format::Q6_K => &[208],
         Format::TQ1_0 => &[52],
+        Format::TQ2_0 => &[64],
     }
 }
 

@@ -20,6 +20,7 @@ mod q6_k;
 mod q8_0;
 mod scale;
 mod tq1_0;
+mod tq2_0;
 
 pub use scale::{E8M0, F16, Scale};
 
@@ -208,6 +209,7 @@ formats! {
     Q6_K   = 14, wide   Wide   q6_k::Q6K;
     IQ4_XS = 23, wide   Wide   iq4_xs::IQ4XS;
     TQ1_0  = 34, wide   Wide   tq1_0::TQ1_0;
+    TQ2_0  = 35, wide   Wide   tq2_0::TQ2_0;
 }
 
 impl Format {
