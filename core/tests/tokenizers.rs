@@ -1,8 +1,11 @@
-//! Four published vocabularies: texts and the ids their own tokenizers give, and texts made at random.
+//! Four published vocabularies: texts and the ids their own tokenizers give, and texts made at random. For every kind of
+//! tokenizer a small vocabulary made for the test, and the ids Hugging Face's `tokenizers` gives for 1,000 texts
+//! (`tokenizers/make_vocabularies.py`).
 
-use picolm_core::gguf::Gguf;
+use picolm_core::gguf::{Gguf, Writer};
 use picolm_core::text::{Encode, Tokenizer, Utf8Stream};
 use proptest::prelude::*;
+use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 struct Published {
@@ -131,6 +134,93 @@ fn memory_is_compact() {
         let limit = 24 * tokenizer.n_vocab() + 16 * merges;
         assert!(tokenizer.memory_bytes() <= limit, "{name}: {} > {limit}", tokenizer.memory_bytes());
     }
+}
+
+/// A kind of tokenizer: a line of `kinds.json`.
+struct KindOf {
+    /// the ids of each text
+    ids: String,
+    vocabulary: String,
+    /// `tokenizer.ggml.model`
+    model: String,
+    /// the values of `tokenizer.ggml.pre` that ask for it, if any
+    pre: Vec<String>,
+    /// what the ids decode to, unless it is the text with a space for each ▁
+    decoded: Option<String>,
+}
+
+fn made(name: &str) -> Vec<u8> {
+    std::fs::read(format!("{}/tests/tokenizers/made/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+}
+
+fn kinds() -> Vec<KindOf> {
+    let kinds: Vec<serde_json::Value> = serde_json::from_slice(&made("kinds.json")).unwrap();
+    let text = |value: &serde_json::Value| value.as_str().map(String::from);
+    let kind = |kind: &serde_json::Value| KindOf {
+        ids: text(&kind["ids"]).unwrap(),
+        vocabulary: text(&kind["vocabulary"]).unwrap(),
+        model: text(&kind["model"]).unwrap(),
+        pre: kind["pre"].as_array().into_iter().flatten().filter_map(text).collect(),
+        decoded: text(&kind["decoded"]),
+    };
+    kinds.iter().map(kind).collect()
+}
+
+fn read(file: &[u8]) -> Tokenizer {
+    Tokenizer::from_gguf(&Gguf::parse(file).unwrap()).unwrap()
+}
+
+/// The vocabulary for each of a kind's names.
+fn tokenizers(kind: &KindOf) -> Vec<(String, Tokenizer)> {
+    let file = made(&kind.vocabulary);
+    if kind.pre.is_empty() {
+        return vec![(kind.ids.clone(), read(&file))];
+    }
+    let gguf = Gguf::parse(&file).unwrap();
+    let with = |pre: &String| {
+        let others = gguf.metadata().filter(|(key, _)| *key != "tokenizer.ggml.pre");
+        let file = others.fold(Writer::new(), |writer, (key, value)| writer.value(key, value));
+        (pre.clone(), read(&file.with("tokenizer.ggml.pre", pre.as_str()).finish()))
+    };
+    kind.pre.iter().map(with).collect()
+}
+
+#[test]
+fn a_thousand_texts_encode_and_decode_as_hugging_face_says() {
+    let texts: Vec<String> = serde_json::from_slice(&made("texts.json")).unwrap();
+    assert_eq!(texts.len(), 1000);
+    for kind in kinds() {
+        let numbers: Vec<u32> = made(&kind.ids).chunks(2).map(|b| u16::from_le_bytes([b[0], b[1]]).into()).collect();
+        let decoded: Vec<String> = match &kind.decoded {
+            Some(name) => serde_json::from_slice(&made(name)).unwrap(),
+            None if kind.pre.is_empty() => texts.iter().map(|text| text.replace('▁', " ")).collect(),
+            None => texts.clone(),
+        };
+        for (name, tokenizer) in tokenizers(&kind) {
+            let mut rest = &numbers[..];
+            for (text, decoded) in texts.iter().zip(&decoded) {
+                let (ids, others) = rest[1..].split_at(rest[0] as usize);
+                rest = others;
+                assert_eq!(tokenizer.encode(text, Encode::TEXT), ids, "{name}: {text:?}");
+                assert_eq!(tokenizer.decode(ids, false), *decoded, "{name}: {text:?}");
+            }
+            assert!(rest.is_empty(), "{name}");
+        }
+    }
+}
+
+/// The error for an unknown one lists those known: none may lack a fixture.
+#[test]
+fn every_tokenizer_and_pre_tokeniser_has_a_fixture() {
+    let known = |model: &str| {
+        let file = Writer::new().with("tokenizer.ggml.model", model).with("tokenizer.ggml.tokens", ["a"]);
+        let file = file.with("tokenizer.ggml.pre", "?").finish();
+        let error = Tokenizer::from_gguf(&Gguf::parse(&file).unwrap()).unwrap_err().to_string();
+        let list = error.split_once("(known: ").unwrap().1.strip_suffix(')').unwrap();
+        list.split(", ").map(String::from).collect::<BTreeSet<_>>()
+    };
+    assert_eq!(known("gpt2"), kinds().into_iter().flat_map(|kind| kind.pre).collect());
+    assert_eq!(known("?"), kinds().into_iter().map(|kind| kind.model).collect());
 }
 
 /// Bits that pre-tokenisers and merges treat specially, and anything else.

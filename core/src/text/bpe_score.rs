@@ -5,8 +5,8 @@
 
 use super::TokenizerError;
 use super::merge::{Joined, Merger, NONE, Pair};
-use super::vocab::Vocab;
-use crate::gguf::{Gguf, Value, ValueType};
+use super::vocab::{Vocab, read_scores};
+use crate::gguf::Gguf;
 use alloc::borrow::Cow;
 use alloc::format;
 use alloc::vec::Vec;
@@ -23,18 +23,13 @@ pub(super) struct ScoreBpe {
 
 impl ScoreBpe {
     pub(super) fn read(gguf: &Gguf<'_>, vocab: &Vocab, unknown: Option<u32>) -> Result<Self, TokenizerError> {
-        let mut bytes = alloc::vec![NONE; 256];
-        for (id, byte) in vocab.byte_tokens() {
-            let first = core::mem::replace(&mut bytes[byte as usize], id);
-            if first != NONE {
-                return Err(TokenizerError::Duplicate { text: format!("<{byte:#04X}>"), first, second: id });
-            }
-        }
+        let mut bytes = vocab.byte_tokens()?;
         for (byte, id) in bytes.iter_mut().enumerate().filter(|(_, id)| **id == NONE) {
             *id = unknown.ok_or(TokenizerError::NoByte { byte: byte as u8 })?;
         }
         let space_prefix = gguf.bool("tokenizer.ggml.add_space_prefix")?.unwrap_or(true);
-        Ok(ScoreBpe { priorities: read_priorities(gguf, vocab.len())?, bytes, space_prefix })
+        let scores = read_scores(gguf, vocab.len())?;
+        Ok(ScoreBpe { priorities: scores.into_iter().map(priority).collect(), bytes, space_prefix })
     }
 
     /// Appends the tokens of a text without special tokens. `first`: it begins the input or follows a special token.
@@ -69,24 +64,6 @@ impl ScoreBpe {
             (true, _) => Cow::Owned(format!(" {}", text.replace('▁', " "))),
         }
     }
-}
-
-fn read_priorities(gguf: &Gguf<'_>, n: usize) -> Result<Vec<u32>, TokenizerError> {
-    let key = "tokenizer.ggml.scores";
-    let scores = gguf.require_array(key, ValueType::F32)?;
-    if scores.len() != n {
-        return Err(TokenizerError::Length { key, len: scores.len(), vocab: n });
-    }
-    let priorities = scores.iter().enumerate().map(|(id, value)| match value {
-        Value::F32(score) if !score.is_nan() => Ok(priority(score)),
-        _ => Err(TokenizerError::Score { id: id as u32 }),
-    });
-    // `collect` would not know the length.
-    let mut all = Vec::with_capacity(n);
-    for priority in priorities {
-        all.push(priority?);
-    }
-    Ok(all)
 }
 
 /// Maps floats to integers of the opposite order: the highest score gets the lowest priority. Only a NaN would get

@@ -36,8 +36,8 @@ pub enum TokenizerError {
     /// Two tokens of one spelling.
     #[error("token {text:?} appears twice: ids {first} and {second}")]
     Duplicate { text: String, first: u32, second: u32 },
-    /// A score that is not a number.
-    #[error("the score of token {id} is not a number")]
+    /// A score that is not a number, or infinite where scores are summed.
+    #[error("the score of token {id} is not a number, or not finite")]
     Score { id: u32 },
     /// Tokens made to collide in a hash table.
     #[error("token {id} and hundreds of others have one hash: the vocabulary is built to be slow")]
@@ -51,6 +51,12 @@ pub enum TokenizerError {
     /// BOS or EOS is to be added, but the file does not say which token that is.
     #[error("key {key:?} is missing, and {flag:?} is true{}", if *.by_default { " by default" } else { "" })]
     MissingId { key: &'static str, flag: &'static str, by_default: bool },
+    /// A model that writes the unknown token for what it has no other for.
+    #[error("key \"tokenizer.ggml.unknown_token_id\" is missing, and this kind of tokenizer needs it")]
+    MissingUnknown,
+    /// A table of replacements for characters that is cut short, or points outside itself.
+    #[error("key \"tokenizer.ggml.precompiled_charsmap\": {why} (at byte {at} of {len})")]
+    Charsmap { why: &'static str, at: usize, len: usize },
     /// A byte of text that no token stands for, and no unknown token.
     #[error("the vocabulary has neither a token for byte {byte:#04x} nor an unknown token")]
     NoByte { byte: u8 },

@@ -6,12 +6,15 @@
 //! ```
 //!
 //! A [`Tokenizer`] is read from a GGUF file and owns what it needs. `encode` first finds special tokens written out in
-//! the text (`special`, `vocab`), then hands the text between them to one of two models: `bpe_score` (SentencePiece's
-//! BPE, merges ordered by token scores) or `bpe_bytes` (byte-level BPE: words cut by `pretokenize`, merges ordered by a
-//! list). Both run the one loop in `merge`. Nothing in a file can make that loop slower than O(n log n).
+//! the text (`special`, `vocab`), then hands the text between them to one of four models: `bpe_bytes` (byte-level BPE:
+//! words cut by `pretokenize`, merges ordered by a list), `bpe_score` (SentencePiece's BPE, merges ordered by token
+//! scores), `unigram` (SentencePiece's other model: the cut of the greatest sum of scores; characters replaced by
+//! `charsmap`) or `wordpiece` (BERT: the longest token first). Both kinds of BPE run the one loop in `merge`. Nothing in a
+//! file can make any of them slower than O(n log n).
 
 mod bpe_bytes;
 mod bpe_score;
+mod charsmap;
 #[cfg(feature = "std")]
 mod chat;
 mod error;
@@ -21,8 +24,11 @@ mod special;
 mod spelling;
 mod stream;
 mod tokenizer;
+mod trie;
 mod unicode;
+mod unigram;
 mod vocab;
+mod wordpiece;
 
 #[cfg(feature = "std")]
 pub use chat::{ChatError, ChatTemplate, DateTime, Message, RenderOptions};

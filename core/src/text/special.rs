@@ -46,6 +46,11 @@ const OTHER_ENDS: &[&str] = &[
     "<|file_sep|>",
 ];
 
+/// Phi-3's special tokens that do not take the white space after them.
+pub(super) fn keeps_space_after(token: &[u8]) -> bool {
+    [&b"<unk>"[..], b"<s>", b"<|endoftext|>"].contains(&token)
+}
+
 /// The token that ends a turn. `find`: a special token by its text.
 pub(super) fn end_of_turn(find: impl Fn(&str) -> Option<u32>) -> Option<u32> {
     END_OF_TURN.iter().find_map(|text| find(text))

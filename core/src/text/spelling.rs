@@ -7,6 +7,9 @@ use alloc::vec::Vec;
 pub(super) enum Spelling {
     /// A space is `▁` (U+2581), everything else itself: SentencePiece.
     Spaces,
+    /// A `▁` at the beginning, before anything else, is a space; all others stand for themselves: BERT's, as converters
+    /// write them.
+    Words,
     /// Every byte is a printable character: itself if it is one in Latin-1, else from U+0100 on. Byte-level BPE, as GPT-2's
     /// `bytes_to_unicode` (<https://github.com/openai/gpt-2/blob/master/src/encoder.py>).
     Bytes,
@@ -16,8 +19,8 @@ impl Spelling {
     /// Appends the bytes that `text` spells; false, with nothing appended, if it has characters outside the alphabet.
     pub(super) fn decode(self, text: &str, out: &mut Vec<u8>) -> bool {
         match self {
-            Spelling::Spaces if text.contains(' ') => false,
-            Spelling::Spaces => {
+            Spelling::Spaces | Spelling::Words if text.contains(' ') => false,
+            Spelling::Spaces | Spelling::Words => {
                 self.decode_lossy(text, out);
                 true
             }
@@ -38,9 +41,10 @@ impl Spelling {
     /// Appends the bytes that `text` spells; characters outside the alphabet stand for themselves.
     pub(super) fn decode_lossy(self, text: &str, out: &mut Vec<u8>) {
         let mut buffer = [0; 4];
-        for c in text.chars() {
+        for (at, c) in text.char_indices() {
             match self {
                 Spelling::Spaces if c == '▁' => out.push(b' '),
+                Spelling::Words if c == '▁' && at == 0 && text != "▁" => out.push(b' '),
                 Spelling::Bytes if byte_of(c).is_some() => out.extend(byte_of(c)),
                 _ => out.extend_from_slice(c.encode_utf8(&mut buffer).as_bytes()),
             }

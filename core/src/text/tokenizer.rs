@@ -4,7 +4,9 @@ use super::bpe_bytes::ByteBpe;
 use super::bpe_score::ScoreBpe;
 use super::merge::Merger;
 use super::spelling::Spelling;
+use super::unigram::Unigram;
 use super::vocab::{Kind, Vocab};
+use super::wordpiece::WordPiece;
 use super::{TokenizerError, special};
 use crate::gguf::Gguf;
 use alloc::string::{String, ToString};
@@ -21,6 +23,8 @@ pub struct Tokenizer {
     unknown: Option<u32>,
     add_bos: bool,
     add_eos: bool,
+    /// whether white space after special tokens is left out
+    strip_after_special: bool,
     /// tokens that end generation, sorted
     ends: Vec<u32>,
 }
@@ -29,7 +33,12 @@ pub struct Tokenizer {
 enum Model {
     Score(ScoreBpe),
     Bytes(ByteBpe),
+    Unigram(Unigram),
+    WordPiece(WordPiece),
 }
+
+/// The values of `tokenizer.ggml.model`.
+const MODELS: &str = "llama, gpt2, t5, bert";
 
 /// What [`Tokenizer::encode`] does besides the text itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,29 +65,42 @@ impl Tokenizer {
     /// # Errors
     /// An unknown tokenizer or pre-tokeniser, a missing key, and any inconsistency: see [`TokenizerError`].
     pub fn from_gguf(gguf: &Gguf<'_>) -> Result<Tokenizer, TokenizerError> {
-        let spelling = match gguf.require_str("tokenizer.ggml.model")? {
-            "llama" => Spelling::Spaces,
+        let name = gguf.require_str("tokenizer.ggml.model")?;
+        let spelling = match name {
+            "llama" | "t5" => Spelling::Spaces,
+            "bert" => Spelling::Words,
             "gpt2" => Spelling::Bytes,
-            other => return Err(TokenizerError::Model { model: other.to_string(), known: "llama, gpt2" }),
+            _ => return Err(TokenizerError::Model { model: name.to_string(), known: MODELS }),
         };
         let vocab = Vocab::read(gguf, spelling)?;
         let id = |key| special_id(gguf, key, vocab.len());
-        let (bos, eos) = (id("tokenizer.ggml.bos_token_id")?, id("tokenizer.ggml.eos_token_id")?);
+        let (mut bos, mut eos) = (id("tokenizer.ggml.bos_token_id")?, id("tokenizer.ggml.eos_token_id")?);
         let (eot, eom) = (id("tokenizer.ggml.eot_token_id")?, id("tokenizer.ggml.eom_token_id")?);
         let unknown = id("tokenizer.ggml.unknown_token_id")?;
-        let (model, add_bos) = match spelling {
-            Spelling::Spaces => (Model::Score(ScoreBpe::read(gguf, &vocab, unknown)?), true),
-            Spelling::Bytes => {
+        let (mut bos_key, mut eos_key) = ("tokenizer.ggml.bos_token_id", "tokenizer.ggml.eos_token_id");
+        let mut eos_flag = "tokenizer.ggml.add_eos_token";
+        let (model, add_bos, add_eos) = match name {
+            "llama" => (Model::Score(ScoreBpe::read(gguf, &vocab, unknown)?), true, false),
+            "t5" => (Model::Unigram(Unigram::read(gguf, &vocab, unknown)?), false, true),
+            "bert" => {
+                // BERT's begin and end have names of their own. (The misspelling is GGUF's.)
+                (bos_key, eos_key) = ("tokenizer.ggml.cls_token_id", "tokenizer.ggml.seperator_token_id");
+                eos_flag = "tokenizer.ggml.add_sep_token";
+                (bos, eos) = (id(bos_key)?.or(bos), id(eos_key)?.or(eos));
+                (Model::WordPiece(WordPiece::read(gguf, unknown)?), true, true)
+            }
+            _ => {
                 let model = ByteBpe::read(gguf, &vocab)?;
                 let add_bos = model.rule.add_bos;
-                (Model::Bytes(model), add_bos)
+                (Model::Bytes(model), add_bos, false)
             }
         };
-        let add_bos = add(gguf, "tokenizer.ggml.add_bos_token", add_bos, "tokenizer.ggml.bos_token_id", bos)?;
-        let add_eos = add(gguf, "tokenizer.ggml.add_eos_token", false, "tokenizer.ggml.eos_token_id", eos)?;
+        let add_bos = add(gguf, "tokenizer.ggml.add_bos_token", add_bos, bos_key, bos)?;
+        let add_eos = add(gguf, eos_flag, add_eos, eos_key, eos)?;
         let ends = special::all_ends(|text| vocab.find_special(text), [eos, eot, eom]);
         let eot = eot.or_else(|| special::end_of_turn(|text| vocab.find_special(text)));
-        Ok(Tokenizer { vocab, model, bos, eos, eot, unknown, add_bos, add_eos, ends })
+        let strip_after_special = strips_after_special(gguf)?;
+        Ok(Tokenizer { vocab, model, bos, eos, eot, unknown, add_bos, add_eos, strip_after_special, ends })
     }
 
     /// The tokens of a text. Takes time in proportion to its length, up to a logarithm.
@@ -99,6 +121,9 @@ impl Tokenizer {
             let Some((at, id)) = special else { break };
             out.push(id);
             rest = &rest[at + self.vocab.bytes(id).len()..];
+            if self.strip_after_special && !special::keeps_space_after(self.vocab.bytes(id)) {
+                rest = rest.trim_start();
+            }
             first = true;
         }
         if start > 0 && out.get(start) == out.first() {
@@ -119,7 +144,12 @@ impl Tokenizer {
     /// [`decode`](Self::decode), as bytes.
     pub fn decode_bytes(&self, ids: &[u32], special: bool) -> Vec<u8> {
         let mut out = Vec::new();
-        let mut at_start = matches!(&self.model, Model::Score(model) if model.space_prefix);
+        let mut at_start = match &self.model {
+            Model::Score(model) => model.space_prefix,
+            Model::Unigram(model) => model.space_prefix,
+            Model::WordPiece(_) => true,
+            Model::Bytes(_) => false,
+        };
         for &id in ids {
             let control = self.is_special(id);
             if control && !special {
@@ -195,6 +225,8 @@ impl Tokenizer {
         let model = match &self.model {
             Model::Score(model) => model.memory_bytes(),
             Model::Bytes(model) => model.memory_bytes(),
+            Model::Unigram(model) => model.memory_bytes(),
+            Model::WordPiece(_) => 0,
         };
         self.vocab.memory_bytes() + model + 4 * self.ends.capacity()
     }
@@ -203,6 +235,8 @@ impl Tokenizer {
         match &self.model {
             Model::Score(model) => model.encode(&self.vocab, text, first, merger, out),
             Model::Bytes(model) => model.encode(&self.vocab, text, merger, out),
+            Model::Unigram(model) => model.encode(text, first, out),
+            Model::WordPiece(model) => model.encode(&self.vocab, text, out),
         }
     }
 }
@@ -227,4 +261,12 @@ fn add(
         true if id.is_none() => Err(TokenizerError::MissingId { key, flag, by_default: stated.is_none() }),
         add => Ok(add),
     }
+}
+
+/// Phi-3's special tokens take the white space after them: its `tokenizer.json` says `rstrip`, GGUF has no key for it, and
+/// llama.cpp looks for "phi-3" in the model's name. The architecture with a SentencePiece vocabulary says the same: that is
+/// Phi-3, Phi-3.5 and what was made of them (Phi-4 has byte-level merges).
+fn strips_after_special(gguf: &Gguf<'_>) -> Result<bool, TokenizerError> {
+    let phi3 = gguf.str("general.architecture")? == Some("phi3");
+    Ok(phi3 && gguf.str("tokenizer.ggml.model")? == Some("llama"))
 }

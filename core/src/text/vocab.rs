@@ -5,7 +5,9 @@
 use super::TokenizerError;
 use super::merge::NONE;
 use super::spelling::Spelling;
+use super::trie::Trie;
 use crate::gguf::{Gguf, Value, ValueType};
+use alloc::format;
 use alloc::string::ToString;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -44,8 +46,8 @@ pub(super) struct Vocab {
     kinds: Vec<Kind>,
     /// normal tokens by hash of their bytes: `hash bits << 24 | id`, or [`NONE`]
     slots: Vec<u32>,
-    /// control, unknown and user-defined tokens, in order of their bytes
-    specials: Vec<u32>,
+    /// control, unknown and user-defined tokens
+    specials: Trie,
     /// whether a special token starts with this byte
     special_starts: [bool; 256],
     /// bytes of the longest normal token
@@ -65,7 +67,7 @@ impl Vocab {
             ends: Vec::with_capacity(n),
             kinds: read_kinds(gguf, n)?,
             slots: vec![NONE; 2 * n],
-            specials: Vec::new(),
+            specials: Trie::none(),
             special_starts: [false; 256],
             longest: 0,
         };
@@ -73,7 +75,7 @@ impl Vocab {
             vocab.add(id as u32, text, spelling)?;
         }
         vocab.bytes.shrink_to_fit();
-        vocab.sort_specials(spelling)?;
+        vocab.find_specials(spelling)?;
         Ok(vocab)
     }
 
@@ -102,10 +104,17 @@ impl Vocab {
         self.probe(bytes).ok()
     }
 
+    /// The longest normal token that `text` begins with, of at least `least` bytes.
+    pub(super) fn longest_at(&self, text: &str, least: usize) -> Option<u32> {
+        let ends = (least..=text.len().min(self.longest)).rev().filter(|&end| text.is_char_boundary(end));
+        ends.into_iter().find_map(|end| self.find(&text.as_bytes()[..end]))
+    }
+
     /// The special token of this text.
     pub(super) fn find_special(&self, text: &str) -> Option<u32> {
-        let found = self.specials.binary_search_by(|&id| self.bytes(id).cmp(text.as_bytes()));
-        found.ok().map(|i| self.specials[i])
+        let mut whole = None;
+        self.specials.prefixes(text.as_bytes(), |id, len| whole = (len == text.len()).then_some(id));
+        whole
     }
 
     /// The first special token in `text`, the longest if several start there: its place and id. Control and unknown
@@ -117,16 +126,32 @@ impl Vocab {
             .find_map(|at| Some((at, self.special_at(&bytes[at..], control)?)))
     }
 
-    /// Ids and bytes of every byte token.
-    pub(super) fn byte_tokens(&self) -> impl Iterator<Item = (u32, u8)> {
-        let ids = (0..self.len() as u32).filter(|&id| self.kinds[id as usize] == Kind::Byte);
-        ids.map(|id| (id, self.bytes(id)[0]))
+    /// All tokens of some kinds that stand for something, in order of their bytes and, if those are equal, of ids.
+    pub(super) fn sorted(&self, kinds: &[Kind]) -> Vec<u32> {
+        let ids = 0..self.len() as u32;
+        let mut ids: Vec<u32> =
+            ids.filter(|&id| kinds.contains(&self.kinds[id as usize]) && !self.bytes(id).is_empty()).collect();
+        ids.sort_unstable_by(|&a, &b| self.bytes(a).cmp(self.bytes(b)).then(a.cmp(&b)));
+        ids
+    }
+
+    /// (256) the token that is written for each byte where no other fits, or [`NONE`].
+    pub(super) fn byte_tokens(&self) -> Result<Vec<u32>, TokenizerError> {
+        let mut tokens = vec![NONE; 256];
+        for id in (0..self.len() as u32).filter(|&id| self.kinds[id as usize] == Kind::Byte) {
+            let byte = self.bytes(id)[0];
+            let first = core::mem::replace(&mut tokens[byte as usize], id);
+            if first != NONE {
+                return Err(TokenizerError::Duplicate { text: format!("<{byte:#04X}>"), first, second: id });
+            }
+        }
+        Ok(tokens)
     }
 
     /// Heap bytes held.
     pub(super) fn memory_bytes(&self) -> usize {
-        let words = self.ends.capacity() + self.slots.capacity() + self.specials.capacity();
-        self.bytes.capacity() + self.kinds.capacity() + 4 * words
+        let words = self.ends.capacity() + self.slots.capacity();
+        self.bytes.capacity() + self.kinds.capacity() + 4 * words + self.specials.memory_bytes()
     }
 
     fn add(&mut self, id: u32, text: &str, spelling: Spelling) -> Result<(), TokenizerError> {
@@ -138,7 +163,7 @@ impl Vocab {
                 self.bytes.push(byte);
             }
             // Some converters spell the spaces of user-defined tokens as those of normal ones, some do not.
-            Kind::UserDefined if spelling == Spelling::Spaces => spelling.decode_lossy(text, &mut self.bytes),
+            Kind::UserDefined if spelling != Spelling::Bytes => spelling.decode_lossy(text, &mut self.bytes),
             Kind::Normal => {
                 // No merge can make a token of letters the alphabet lacks, but a model can: it stands for itself.
                 if !spelling.decode(text, &mut self.bytes) {
@@ -158,7 +183,7 @@ impl Vocab {
                 self.longest = self.longest.max(len);
                 self.index(id, text)?;
             }
-            Kind::Control | Kind::Unknown | Kind::UserDefined => self.specials.push(id),
+            Kind::Control | Kind::Unknown | Kind::UserDefined => self.special_starts[self.bytes[start] as usize] = true,
             Kind::Unused | Kind::Byte => {}
         }
         Ok(())
@@ -194,10 +219,8 @@ impl Vocab {
         Err(None)
     }
 
-    fn sort_specials(&mut self, spelling: Spelling) -> Result<(), TokenizerError> {
-        let mut specials = core::mem::take(&mut self.specials);
-        specials.sort_unstable_by(|&a, &b| self.bytes(a).cmp(self.bytes(b)).then(a.cmp(&b)));
-        specials.shrink_to_fit();
+    fn find_specials(&mut self, spelling: Spelling) -> Result<(), TokenizerError> {
+        let specials = self.sorted(&[Kind::Control, Kind::Unknown, Kind::UserDefined]);
         let mut spelled = Vec::new();
         for (i, &id) in specials.iter().enumerate() {
             let bytes = self.bytes(id);
@@ -213,33 +236,18 @@ impl Vocab {
                 return Err(TokenizerError::Duplicate { text: text.to_string(), first, second });
             }
         }
-        for &id in &specials {
-            self.special_starts[self.bytes(id)[0] as usize] = true;
-        }
-        self.specials = specials;
+        self.specials = Trie::new(self, &specials);
         Ok(())
     }
 
     /// The longest special token that `text` begins with.
     fn special_at(&self, text: &[u8], control: bool) -> Option<u32> {
-        // `range`: the specials that agree with the text in the first `depth` bytes. The first of them may end there.
-        let (mut range, mut longest) = (&self.specials[..], None);
-        for depth in 0.. {
-            let first = *range.first()?;
-            if self.bytes(first).len() == depth {
-                if control || self.kinds[first as usize] == Kind::UserDefined {
-                    longest = Some(first);
-                }
-                range = &range[1..];
+        let mut longest = None;
+        self.specials.prefixes(text, |id, _| {
+            if control || self.kinds[id as usize] == Kind::UserDefined {
+                longest = Some(id);
             }
-            let Some(next) = text.get(depth) else { break };
-            let below = range.partition_point(|&id| self.bytes(id)[depth] < *next);
-            let upto = range.partition_point(|&id| self.bytes(id)[depth] <= *next);
-            range = &range[below..upto];
-            if range.is_empty() {
-                break;
-            }
-        }
+        });
         longest
     }
 }
@@ -270,6 +278,23 @@ fn read_kinds(gguf: &Gguf<'_>, n: usize) -> Result<Vec<Kind>, TokenizerError> {
     Ok(all)
 }
 
+/// `tokenizer.ggml.scores`: (n_vocab), no NaN among them.
+pub(super) fn read_scores(gguf: &Gguf<'_>, n: usize) -> Result<Vec<f32>, TokenizerError> {
+    let key = "tokenizer.ggml.scores";
+    let scores = gguf.require_array(key, ValueType::F32)?;
+    if scores.len() != n {
+        return Err(TokenizerError::Length { key, len: scores.len(), vocab: n });
+    }
+    let mut all = Vec::with_capacity(n);
+    for (id, value) in scores.iter().enumerate() {
+        match value {
+            Value::F32(score) if !score.is_nan() => all.push(score),
+            _ => return Err(TokenizerError::Score { id: id as u32 }),
+        }
+    }
+    Ok(all)
+}
+
 /// The byte that `<0xHH>` spells.
 fn byte_of(text: &str) -> Option<u8> {
     let digits = text.strip_prefix("<0x")?.strip_suffix('>')?;
@@ -296,7 +321,6 @@ fn hash(bytes: &[u8]) -> u64 {
 mod tests {
     use super::*;
     use crate::gguf::Writer;
-    use alloc::format;
     use alloc::string::String;
 
     #[test]

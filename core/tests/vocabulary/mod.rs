@@ -44,6 +44,28 @@ impl Keys {
             .with("tokenizer.ggml.unknown_token_id", 0u32)
     }
 
+    /// Unigram: `<pad>`, `</s>`, `<unk>`, then `▁`, `a`, `b`, `ab`, `▁ab` (7).
+    pub fn unigram() -> Keys {
+        Keys(Vec::new())
+            .with("tokenizer.ggml.model", "t5")
+            .with("tokenizer.ggml.tokens", ["<pad>", "</s>", "<unk>", "▁", "a", "b", "ab", "▁ab"])
+            .with("tokenizer.ggml.token_type", [3, 3, 2, 1, 1, 1, 1, 1])
+            .with("tokenizer.ggml.scores", [0f32, 0.0, 0.0, -2.0, -3.0, -3.5, -4.0, -5.0])
+            .with("tokenizer.ggml.eos_token_id", 1u32)
+            .with("tokenizer.ggml.unknown_token_id", 2u32)
+    }
+
+    /// BERT's: `[PAD]`, `[UNK]`, `[CLS]`, `[SEP]`, then `▁a`, `▁ab`, `b`, `▁!` (7).
+    pub fn words() -> Keys {
+        Keys(Vec::new())
+            .with("tokenizer.ggml.model", "bert")
+            .with("tokenizer.ggml.tokens", ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "▁a", "▁ab", "b", "▁!"])
+            .with("tokenizer.ggml.token_type", [3, 2, 3, 3, 1, 1, 1, 1])
+            .with("tokenizer.ggml.unknown_token_id", 1u32)
+            .with("tokenizer.ggml.cls_token_id", 2u32)
+            .with("tokenizer.ggml.seperator_token_id", 3u32)
+    }
+
     pub fn with(mut self, key: &str, value: impl GgufValue + 'static) -> Keys {
         self.0.retain(|(name, _)| name != key);
         self.0.push((key.into(), Box::new(move |writer, key| writer.with(key, &value))));
