@@ -347,6 +347,7 @@ fn long_runs_in_every_pre_tokeniser() {
         "deepseek-coder",
         "deepseek-v3",
         "bloom",
+        "viking",
     ] {
         let keys = Keys::bytes().with("tokenizer.ggml.pre", name);
         let tokenizer = keys.read().unwrap();

@@ -167,6 +167,7 @@ RULES = [
     ([split(r"\p{N}{1,3}"), split("[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+"), split(V3)], False,
      "deepseek-v3 hunyuan-dense joyai-llm hy_v4"),
     ([split(BLOOM)], False, "bloom poro-chat gpt3-finnish"),
+    ([split(BLOOM), single], False, "viking"),
 ]
 
 

@@ -129,6 +129,7 @@ static RULES: &[Rule] = &[
     rule(&["deepseek-coder"], &[single_newlines, letters, punctuated, ideographs, single_numbers]),
     rule(&["deepseek-v3", "hunyuan-dense", "joyai-llm", "hy_v4"], &[numbers_upto_3, hanzi_and_kana, v3_words]),
     rule(&["bloom", "poro-chat", "gpt3-finnish"], &[bloom]),
+    rule(&["viking"], &[bloom, single_numbers]),
 ];
 
 impl Rule {
