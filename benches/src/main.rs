@@ -51,13 +51,21 @@ fn time(format: Format, backend: Backend, columns: usize) -> f64 {
     runs[3]
 }
 
-/// Random codes with every two bytes that may hold a scale kept finite: bit 14 of each f16 is cleared.
+/// Random codes, with scales and floats that are finite and not denormal: bit 14 of each pair of bytes that may be an f16 is cleared.
 fn weights(format: Format) -> Vec<u8> {
     let mut state = 1u32;
-    (0..ROWS * format.row_bytes(COLS))
+    let mut bytes: Vec<u8> = (0..ROWS * format.row_bytes(COLS))
         .map(|_| {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             (state >> 24) as u8 & 0xbf
         })
-        .collect()
+        .collect();
+    for block in bytes.chunks_exact_mut(format.block_bytes()) {
+        match format {
+            Format::F32 | Format::BF16 => *block.last_mut().expect("a block has bytes") = 0x3f,
+            Format::MXFP4 => block[0] = 128,
+            _ => {}
+        }
+    }
+    bytes
 }

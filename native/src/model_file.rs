@@ -33,7 +33,9 @@ impl ModelFile {
             Some(names) => names.into_iter().map(|name| path.with_file_name(name)).collect(),
             None => vec![path.to_owned()],
         };
-        let missing = |part: &PathBuf| format!("{} is one of {} parts, and {} is missing", path.display(), paths.len(), part.display());
+        let missing = |part: &PathBuf| {
+            format!("{} is one of {} parts, and {} is missing", path.display(), paths.len(), part.display())
+        };
         let maps = paths.iter().map(|part| match part.exists() || part == path {
             true => mmap::map(part),
             false => Err(anyhow!(missing(part))),

@@ -144,13 +144,19 @@ fn inspect_tells_metadata_tensors_and_memory() {
     let layer = 256 * (256 + 128 + 128 + 256 + 3 * 256) + 2 * 256;
     assert_eq!(about["parameters"], 2 * 320 * 256 + 2 * layer + 256);
     let text = succeeds(&["inspect", &golden(MODEL)]);
-    assert!(text.contains("golden llama: Llama, 951.6 K parameters, mostly Q8_0, 1.0 MB, context of 256 tokens"), "{text}");
+    assert!(
+        text.contains("golden llama: Llama, 951.6 K parameters, mostly Q8_0, 1.0 MB, context of 256 tokens"),
+        "{text}"
+    );
 }
 
 #[test]
 fn inspect_says_what_does_not_run_and_why() {
     for (file, reason) in [
-        (scratch("bert.gguf", &Writer::new().with("general.architecture", "bert").finish()), "\"bert\" is not supported (supported: llama,"),
+        (
+            scratch("bert.gguf", &Writer::new().with("general.architecture", "bert").finish()),
+            "\"bert\" is not supported (supported: llama,",
+        ),
         (scratch("split.gguf", &parts::split(&std::fs::read(golden(MODEL)).expect("a model"), &[3])[0]), "part 1 of 2"),
         (fixture("tokenizers/ggml-vocab-llama-spm.gguf"), "missing"),
     ] {

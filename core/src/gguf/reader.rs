@@ -50,8 +50,15 @@ impl<'a> Gguf<'a> {
         let n_pairs = cursor.count("a key count", MIN_PAIR_BYTES)?;
         let metadata = read_metadata(&mut cursor, n_pairs)?;
         let tensors = read_tensors(&mut cursor, n_tensors)?;
-        let mut gguf =
-            Gguf { version, metadata, tensors, by_name: BTreeMap::new(), header_len: cursor.offset(), file_len, parts: 1 };
+        let mut gguf = Gguf {
+            version,
+            metadata,
+            tensors,
+            by_name: BTreeMap::new(),
+            header_len: cursor.offset(),
+            file_len,
+            parts: 1,
+        };
         gguf.place_tensors()?;
         Ok(gguf)
     }

@@ -58,8 +58,18 @@ mod tests {
 
     #[test]
     fn names() {
-        assert_eq!(part_names("a-b-00002-of-00002.gguf").unwrap(), ["a-b-00001-of-00002.gguf", "a-b-00002-of-00002.gguf"]);
-        for name in ["a.gguf", "a-00000-of-00002.gguf", "a-00003-of-00002.gguf", "a-1-of-2.gguf", "a-00001-of-00002.bin", "-of-.gguf"] {
+        assert_eq!(
+            part_names("a-b-00002-of-00002.gguf").unwrap(),
+            ["a-b-00001-of-00002.gguf", "a-b-00002-of-00002.gguf"]
+        );
+        for name in [
+            "a.gguf",
+            "a-00000-of-00002.gguf",
+            "a-00003-of-00002.gguf",
+            "a-1-of-2.gguf",
+            "a-00001-of-00002.bin",
+            "-of-.gguf",
+        ] {
             assert_eq!(part_names(name), None, "{name}");
         }
     }

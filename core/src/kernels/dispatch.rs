@@ -7,6 +7,7 @@ use core::fmt;
 use core::ops::Range;
 
 /// A table of kernels. All tables compute the same bits; `reference.rs` says what.
+#[allow(clippy::type_complexity, reason = "the names of the arguments are worth it")]
 pub struct Kernels {
     /// Name for people.
     pub name: &'static str,

@@ -159,7 +159,11 @@ mod tests {
             let x = f64::from(i as f32 * 0.01);
             let y = (2.0 / core::f64::consts::PI).sqrt() * (x + 0.044715 * x * x * x);
             let truth = 0.5 * x * (1.0 + libm::tanh(y));
-            assert!((f64::from(gelu(x as f32)) - truth).abs() <= x.abs().max(1.0) * 1e-6, "{x}: {} {truth}", gelu(x as f32));
+            assert!(
+                (f64::from(gelu(x as f32)) - truth).abs() <= x.abs().max(1.0) * 1e-6,
+                "{x}: {} {truth}",
+                gelu(x as f32)
+            );
         }
         for x in [1e18f32, 1e30, f32::MAX] {
             assert_eq!(gelu(x), x); // x * x overflows

@@ -11,8 +11,18 @@ use crate::team::Tile;
 use core::ops::Range;
 use half::f16;
 
-pub(super) static KERNELS: Kernels =
-    Kernels { name: "reference", matmul, quantize, rms_norm, layer_norm, activate, soft_cap, to_f16, attend_f16, attend_q8 };
+pub(super) static KERNELS: Kernels = Kernels {
+    name: "reference",
+    matmul,
+    quantize,
+    rms_norm,
+    layer_norm,
+    activate,
+    soft_cap,
+    to_f16,
+    attend_f16,
+    attend_q8,
+};
 
 /// Sum in 16 lanes, lane i mod 16, and the fixed tree.
 fn sum16(terms: impl Iterator<Item = f32>) -> f32 {

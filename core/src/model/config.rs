@@ -101,7 +101,8 @@ impl Config {
             return Err(keys.bad("rope.dimension_count", rope_dims, "must be even".to_string()));
         }
         let rope_base = keys.rope_base()?;
-        let score_dim = if arch.wide_scores_at == Some(layers) { embedding as f32 / heads as f32 } else { head_dim as f32 };
+        let score_dim =
+            if arch.wide_scores_at == Some(layers) { embedding as f32 / heads as f32 } else { head_dim as f32 };
         let scale = |key| if arch.scales { keys.require_positive(key) } else { Ok(1.0) };
         Ok(Config {
             arch,
@@ -258,7 +259,7 @@ impl Keys<'_, '_> {
     fn listed_windows(&self, layers: usize) -> Result<Vec<bool>, LoadError> {
         let key = "attention.sliding_window_pattern";
         let array = self.gguf.require_array(&self.name(key), crate::gguf::ValueType::Bool)?;
-        if array.len() as usize != layers {
+        if array.len() != layers {
             return Err(self.bad(key, array.len(), format!("must have an entry for each of {layers} layers")));
         }
         Ok(array.iter().map(|value| matches!(value, Value::Bool(true))).collect())

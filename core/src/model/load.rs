@@ -24,7 +24,10 @@ impl Model {
         let count = gguf.split_count()?;
         if count != gguf.parts() {
             let part = gguf.u32("split.no")?.unwrap_or(0) + 1;
-            return Err(GgufError::Split(format!("this file is part {part} of {count}, and the others are needed too")).into());
+            return Err(GgufError::Split(format!(
+                "this file is part {part} of {count}, and the others are needed too"
+            ))
+            .into());
         }
         let config = Config::from_gguf(gguf)?;
         let mut tensors = Tensors { gguf, source: &*source, used: BTreeSet::new(), arch: config.arch };
@@ -128,9 +131,10 @@ fn expert_ffns(tensors: &mut Tensors<'_, '_>, c: &Config, experts: Experts, i: u
 fn ropes(tensors: &mut Tensors<'_, '_>, c: &Config) -> Result<Vec<Rope>, LoadError> {
     let mut global = Rope::global(c);
     if tensors.gguf.tensor("rope_factors_long.weight").is_some() {
-        let original = c.rope_scaling.original_context.ok_or_else(|| {
-            GgufError::MissingKey(format!("{}.rope.scaling.original_context_length", c.arch.name))
-        })?;
+        let original = c
+            .rope_scaling
+            .original_context
+            .ok_or_else(|| GgufError::MissingKey(format!("{}.rope.scaling.original_context_length", c.arch.name)))?;
         let long = tensors.rope_factors("rope_factors_long", &global.freqs)?;
         global.freqs = tensors.rope_factors("rope_factors_short", &global.freqs)?;
         global.long = Some((original, long));
@@ -140,10 +144,6 @@ fn ropes(tensors: &mut Tensors<'_, '_>, c: &Config) -> Result<Vec<Rope>, LoadErr
     let mut ropes = vec![global];
     if c.arch.local_rope_base.is_some() {
         ropes.push(Rope::local(c));
-    }
-    if !ropes.iter().flat_map(|rope| &rope.freqs).all(|freq| freq.is_finite()) {
-        let (key, value) = (format!("{}.rope.freq_base", c.arch.name), c.rope_bases[0].to_string());
-        return Err(LoadError::Hyperparameter { key, value, expected: "gives angles that are no numbers".to_string() });
     }
     Ok(ropes)
 }

@@ -118,7 +118,12 @@ impl Layer {
 
     fn norms(&self) -> impl Iterator<Item = &Norm> {
         let qk = self.qk_norm.iter().flat_map(|(q, k)| [q, k]);
-        [&self.attn_norm].into_iter().chain(qk).chain(&self.post_attn_norm).chain(&self.ffn_norm).chain(&self.post_ffn_norm)
+        [&self.attn_norm]
+            .into_iter()
+            .chain(qk)
+            .chain(&self.post_attn_norm)
+            .chain(&self.ffn_norm)
+            .chain(&self.post_ffn_norm)
     }
 }
 
@@ -171,7 +176,8 @@ impl Model {
     pub fn weight_bytes(&self) -> u64 {
         let all = self.layers.iter().flat_map(Layer::weights).map(|w| w.span.len as u64).sum::<u64>();
         let experts = self.layers.iter().filter(|l| l.router.is_some()).map(|l| &l.ffn);
-        let experts = experts.flat_map(|f| [&f.up, &f.down].into_iter().chain(&f.gate)).map(|w| w.span.len as u64).sum::<u64>();
+        let experts =
+            experts.flat_map(|f| [&f.up, &f.down].into_iter().chain(&f.gate)).map(|w| w.span.len as u64).sum::<u64>();
         let read = self.config.experts.map_or(experts, |e| experts * e.used as u64 / e.count as u64);
         all - experts + read + self.output.span.len as u64
     }

@@ -85,7 +85,8 @@ impl Rope {
                 Rope { freqs, long: None, magnitude: attention }
             }
             Some(yarn) => {
-                let freqs = plain.zip(yarn.kept(base, c.rope_dims)).map(|(f, kept)| f / factor * (1.0 - kept) + f * kept);
+                let freqs =
+                    plain.zip(yarn.kept(base, c.rope_dims)).map(|(f, kept)| f / factor * (1.0 - kept) + f * kept);
                 Rope { freqs: freqs.collect(), long: None, magnitude: attention * (1.0 + 0.1 * libm::log(factor)) }
             }
         }
@@ -115,7 +116,9 @@ impl Yarn {
     fn kept(self, base: f64, dims: usize) -> impl Iterator<Item = f64> {
         let (n, context) = (dims as f64, self.original_context as f64);
         // The pair that turns `beta` times within the original context.
-        let pair = |beta: f32| n * libm::log(context / (f64::from(beta) * 2.0 * core::f64::consts::PI)) / (2.0 * libm::log(base));
+        let pair = |beta: f32| {
+            n * libm::log(context / (f64::from(beta) * 2.0 * core::f64::consts::PI)) / (2.0 * libm::log(base))
+        };
         let low = libm::floor(pair(self.beta_fast)).max(0.0);
         let high = libm::ceil(pair(self.beta_slow)).min(n - 1.0);
         let width = (high - low).max(0.001);

@@ -2,9 +2,7 @@
 
 use super::kv::Chunk;
 use super::{Feed, Session, experts, rope};
-use crate::kernels::{
-    Activations, Backend, CHUNK, Columns, Gathered, Matrix, Operands, Queries, quantize_column,
-};
+use crate::kernels::{Activations, Backend, CHUNK, Columns, Gathered, Matrix, Operands, Queries, quantize_column};
 use crate::model::{Config, Ffn, Layer, MAX_HEAD_DIM, Model, Norm, Weight};
 use crate::team::{Strips, Team, Tiles, for_parts};
 use alloc::vec;

@@ -41,7 +41,7 @@ def check_golden(folder):
     for entry in load(os.path.join(folder, "index.json")):
         kind = re.sub("_(S|M|MOE)$", "", entry["type"])
         known = kind in [*formats.FORMATS, *BOUNDS]
-        if entry["arch"] not in ("llama", "qwen3") or not known:
+        if entry["arch"] not in witness.ARCHITECTURES or not known:
             continue
         logits = witness.Model(os.path.join(folder, entry["file"])).logits(entry["tokens"])
         worst = np.abs(logits[entry["positions"]] - np.array(entry["logits"])).max()

@@ -174,6 +174,12 @@ def dequantise(weights, rows):
     return y.reshape(len(w), -1)
 
 
+def part(weights, index, count):
+    """Part `index` of `count` equal parts of the rows."""
+    rows = len(weights.w) // count
+    return type(weights)(*(None if a is None else a[index * rows : (index + 1) * rows] for a in weights))
+
+
 def finite(x):
     assert np.isfinite(x).all(), "a value is not finite"
     return x

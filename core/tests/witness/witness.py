@@ -25,9 +25,12 @@ import os
 import numpy as np
 from gguf import GGUFReader
 
-from formats import Floats, dequantise, finite, weights_of
+from formats import Floats, dequantise, finite, part, weights_of
 
 F = np.float32
+
+
+ARCHITECTURES = "llama qwen2 qwen3 qwen3moe gemma2 gemma3 phi2 phi3 smollm3 granite".split()
 
 
 # --- The model -------------------------------------------------------------------------------------------------------
@@ -40,65 +43,170 @@ class Model:
         reader = GGUFReader(path)
         meta = {key: field.contents() for key, field in reader.fields.items() if not key.startswith("tokenizer.")}
         self.arch = meta["general.architecture"]
-        assert self.arch in ("llama", "qwen3"), f"{path}: architecture {self.arch} is not known here"
+        assert self.arch in ARCHITECTURES, f"{path}: architecture {self.arch} is not known here"
 
         def get(key, default=None):
             value = meta.get(f"{self.arch}.{key}", default)
             assert value is not None, f"{path}: {self.arch}.{key} is missing"
             return value
 
+        self.get = get
         self.context = get("context_length")
+        self.width = get("embedding_length")
         self.layers = get("block_count")
         self.heads = get("attention.head_count")
         self.kv_heads = get("attention.head_count_kv", self.heads)
-        self.head_size = get("attention.key_length", get("embedding_length") // self.heads)
-        self.eps = F(get("attention.layer_norm_rms_epsilon"))
-        self.rope_dims = get("rope.dimension_count", self.head_size)
-        self.rope_base = get("rope.freq_base", 10000.0)
-        scaling = get("rope.scaling.type", "none")
-        assert scaling in ("none", "linear"), f"{path}: rope scaling {scaling} is not known here"
-        self.rope_factor = get("rope.scaling.factor") if scaling == "linear" else 1.0
+        self.head_size = get("attention.key_length", self.width // self.heads)
+        self.eps = F(get("attention.layer_norm_epsilon" if self.arch == "phi2" else "attention.layer_norm_rms_epsilon"))
+        self.gemma = self.arch in ("gemma2", "gemma3")
+        self.residual_scale = F(get("residual_scale") if self.arch == "granite" else 1)
+        self.softcap = F(get("attn_logit_softcapping", 0))
         self.tensors = {t.name: weights_of(t) for t in reader.tensors}
         self.vocab = len(self.tensors["token_embd.weight"].w)
 
-    def logits(self, tokens, kv="f16"):
-        """tokens: ids, (T,) -> logits, f32 (T, vocab)."""
-        attend = {"f16": CacheF16, "q8_0": CacheQ8}[kv]
-        cos, sin = self.rope_tables(len(tokens))
-        x = dequantise(self.tensors["token_embd.weight"], tokens)  # (T, embedding)
+    def logits(self, tokens, kv="f16", context=None):
+        """tokens: ids, (T,), in a session of `context` positions at most -> logits, f32 (T, vocab)."""
+        get, tables = self.get, self.rope_tables(len(tokens), context or self.context)
+        scale = np.sqrt(F(self.width)) if self.gemma else F(get("embedding_scale") if self.arch == "granite" else 1)
+        x = dequantise(self.tensors["token_embd.weight"], tokens) * scale  # (T, embedding)
         for layer in range(self.layers):
-            t = lambda name: self.tensors[f"blk.{layer}.{name}.weight"]
-            split = lambda y: y.reshape(len(tokens), -1, self.head_size)  # (T, heads, head_size)
+            blk = f"blk.{layer}."
+            h = self.norm(blk + "attn_norm", x)
+            x = x + self.residual_scale * self.post(blk + "post_attention_norm", self.attention(layer, h, tables, kv))
+            if self.arch != "phi2":  # whose second part reads the first's h
+                h = self.norm(blk + "ffn_norm", x)
+            x = x + self.residual_scale * self.post(blk + "post_ffw_norm", self.feed_forward(blk, h))
+        h = self.norm("output_norm", x)
+        y = self.product("output" if "output.weight" in self.tensors else "token_embd", h)
+        y = y * (F(1) / F(get("logit_scale") if self.arch == "granite" else 1))
+        return finite(softcap(y, F(get("final_logit_softcapping", 0))))
 
-            h = rms_norm(x, t("attn_norm"), self.eps)
-            q, k, v = (split(matmul(t(name), h)) for name in ("attn_q", "attn_k", "attn_v"))
-            if self.arch == "qwen3":
-                q, k = rms_norm(q, t("attn_q_norm"), self.eps), rms_norm(k, t("attn_k_norm"), self.eps)
+    def attention(self, layer, h, tables, kv):
+        """The first part of a layer, h: (T, embedding) -> (T, embedding)."""
+        blk, count = f"blk.{layer}.", len(h)
+        q, k, v = (y.reshape(count, -1, self.head_size) for y in self.queries_keys_values(blk, h))  # (T, heads, head_size)
+        if self.arch in ("qwen3", "qwen3moe", "gemma3"):
+            q, k = self.norm(blk + "attn_q_norm", q), self.norm(blk + "attn_k_norm", k)
+        window = self.window(layer)
+        if not (self.arch == "smollm3" and layer % 4 == 3):
+            cos, sin = tables["local" if self.arch == "gemma3" and window else "global"]
             q, k = self.rope(q, cos, sin), self.rope(k, cos, sin)
-            group = self.heads // self.kv_heads  # query head h reads key head h // group
-            a = np.stack([attention(q[:, h], attend(k[:, h // group], v[:, h // group])) for h in range(self.heads)], 1)
-            x = x + matmul(t("attn_output"), a.reshape(len(tokens), -1))
+        attend = {"f16": CacheF16, "q8_0": CacheQ8}[kv]
+        group = self.heads // self.kv_heads  # query head i reads key head i // group
+        caches = [attend(k[:, i], v[:, i]) for i in range(self.kv_heads)]
+        one = lambda i: attention(q[:, i], caches[i // group], self.score_scale(), self.softcap, window or count)
+        return self.product(blk + "attn_output", np.stack([one(i) for i in range(self.heads)], 1).reshape(count, -1))
 
-            h = rms_norm(x, t("ffn_norm"), self.eps)
-            gated = silu(matmul(t("ffn_gate"), h)) * matmul(t("ffn_up"), h)
-            x = x + matmul(t("ffn_down"), gated)
-        output = self.tensors.get("output.weight", self.tensors["token_embd.weight"])
-        return finite(matmul(output, rms_norm(x, self.tensors["output_norm.weight"], self.eps)))
+    def queries_keys_values(self, blk, h):
+        if blk + "attn_qkv.weight" not in self.tensors:
+            return [self.product(blk + name, h) for name in ("attn_q", "attn_k", "attn_v")]
+        ends = np.cumsum([self.heads, self.kv_heads]) * self.head_size
+        return np.split(self.product(blk + "attn_qkv", h), ends, axis=1)
 
-    def rope_tables(self, count):
-        """cos and sin, each f32 (count, 1, rope_dims / 2). In f64 and rounded once."""
-        n = self.rope_dims
-        freqs = [math.pow(self.rope_base, -2 * i / n) / self.rope_factor for i in range(n // 2)]
-        if "rope_freqs.weight" in self.tensors:
-            freqs = [f / float(factor) for f, factor in zip(freqs, self.tensors["rope_freqs.weight"].w[0])]
-        table = lambda fn: np.array([[[fn(pos * f) for f in freqs]] for pos in range(count)]).astype(F)
-        return table(math.cos), table(math.sin)
+    def score_scale(self):
+        if self.arch == "granite":
+            return F(self.get("attention.scale"))
+        by_width = (self.arch, self.layers) in (("gemma2", 46), ("gemma3", 62))
+        return F(1) / np.sqrt(F(self.width // self.heads if by_width else self.head_size))
+
+    def window(self, layer):
+        """How many positions the layer sees, 0 for all."""
+        period = {"gemma2": 2, "gemma3": 6}.get(self.arch, 0)
+        pattern = self.get("attention.sliding_window_pattern", period)
+        if isinstance(pattern, list):  # of the layers
+            slides = pattern[layer]
+        else:
+            slides = not pattern or layer % pattern != pattern - 1
+        return self.get("attention.sliding_window", 0) if slides else 0
+
+    def feed_forward(self, blk, h):
+        """The second part of a layer, h: (T, embedding) -> (T, embedding)."""
+        if blk + "ffn_gate_inp.weight" in self.tensors:
+            return self.experts(blk, h)
+        if self.arch == "phi2":
+            return self.product(blk + "ffn_down", gelu(self.product(blk + "ffn_up", h)))
+        up = self.product(blk + "ffn_up", h)
+        if blk + "ffn_gate.weight" in self.tensors:
+            gate = self.product(blk + "ffn_gate", h)
+        else:
+            gate, up = np.split(up, 2, axis=1)
+        return self.product(blk + "ffn_down", (gelu if self.gemma else silu)(gate) * up)
+
+    def experts(self, blk, h):
+        router = self.product(blk + "ffn_gate_inp", h)  # (T, experts)
+        ranks = np.argsort(-router, axis=1, kind="stable")  # the lower id first among equals
+        ranks = ranks[:, : self.get("expert_used_count")]  # (T, used)
+        l = np.take_along_axis(router, ranks, 1)
+        e = exp(l - l[:, :1])
+        total = np.zeros(len(h), F)
+        for rank in range(e.shape[1]):
+            total = total + e[:, rank]
+        y = np.zeros_like(h)
+        for rank in range(e.shape[1]):
+            share = (e[:, rank] / total)[:, None]
+            for expert in np.unique(ranks[:, rank]):
+                t = np.flatnonzero(ranks[:, rank] == expert)
+                weights = lambda name: part(self.tensors[f"{blk}{name}_exps.weight"], expert, router.shape[1])
+                product = lambda name, x: matmul(weights(name), x)
+                gated = silu(product("ffn_gate", h[t])) * product("ffn_up", h[t])
+                y[t] = y[t] + share[t] * product("ffn_down", gated)
+        return y
+
+    def product(self, name, x):
+        """The matrix of that name and its bias, if any; x: (T, cols) -> (T, rows)."""
+        y = matmul(self.tensors[name + ".weight"], x)
+        bias = self.tensors.get(name + ".bias")
+        return y if bias is None else y + bias.w[0]
+
+    def norm(self, name, x):
+        weight = self.tensors[name + ".weight"]
+        if self.arch == "phi2":
+            return layer_norm(x, weight, self.tensors[name + ".bias"], self.eps)
+        return rms_norm(x, weight, self.eps)
+
+    def post(self, name, x):
+        return self.norm(name, x) if self.gemma else x
+
+    def rope_tables(self, count, context):
+        """{"global", "local"}: (cos, sin), each f32 (count, 1, dims / 2). In f64 and rounded once."""
+        get, dims = self.get, self.rope_dims()
+        powers = lambda base: [math.pow(base, -2 * i / dims) for i in range(dims // 2)]
+        base, kind = get("rope.freq_base", 10000.0), get("rope.scaling.type", "none")
+        m = get("rope.scaling.attn_factor", 1.0)
+        original = get("rope.scaling.original_context_length", self.context)
+        assert kind in ("none", "linear", "yarn", "longrope"), f"rope scaling {kind} is not known here"
+        freqs = powers(base)
+        if kind == "linear":
+            freqs = [p / get("rope.scaling.factor") for p in freqs]
+        if kind == "yarn":
+            factor = get("rope.scaling.factor")
+            m = m * (1 + 0.1 * math.log(factor))
+            kept = self.yarn_ramp(base, original)
+            freqs = [(p / factor) * (1 - keep) + p * keep for p, keep in zip(freqs, kept)]
+        long = "rope_factors_long" if context > original else "rope_factors_short"
+        for name in ("rope_freqs", long):
+            if name + ".weight" in self.tensors:
+                freqs = [f / float(divisor) for f, divisor in zip(freqs, self.tensors[name + ".weight"].w[0])]
+        table = lambda fn, freqs, m: np.array([[[fn(pos * f) * m for f in freqs]] for pos in range(count)]).astype(F)
+        tables = lambda freqs, m: (table(math.cos, freqs, m), table(math.sin, freqs, m))
+        return {"global": tables(freqs, m), "local": tables(powers(get("rope.freq_base_swa", 10000.0)), 1.0)}
+
+    def yarn_ramp(self, base, original):
+        """How much of each frequency is kept as it is, f64."""
+        n = self.rope_dims()
+        pair = lambda beta: n * math.log(original / (beta * 2 * math.pi)) / (2 * math.log(base))
+        low = max(0, math.floor(pair(self.get("rope.scaling.yarn_beta_fast", 32.0))))
+        high = min(n - 1, math.ceil(pair(self.get("rope.scaling.yarn_beta_slow", 1.0))))
+        return [1 - min(max((i - low) / max(high - low, 0.001), 0), 1) for i in range(n // 2)]
+
+    def rope_dims(self):
+        return self.get("rope.dimension_count", self.head_size)
 
     def rope(self, x, c, s):
-        """x: (T, heads, head_size), c and s: (T, 1, rope_dims / 2)."""
-        n, y = self.rope_dims, x.copy()
-        pairs = {"llama": (slice(0, n, 2), slice(1, n, 2)), "qwen3": (slice(0, n // 2), slice(n // 2, n))}
-        first, second = pairs[self.arch]
+        """x: (T, heads, head_size), c and s: (T, 1, dims / 2)."""
+        n, y = self.rope_dims(), x.copy()
+        alternate = self.arch in ("llama", "smollm3", "granite")
+        first, second = (slice(0, n, 2), slice(1, n, 2)) if alternate else (slice(0, n // 2), slice(n // 2, n))
         a, b = x[..., first], x[..., second]
         y[..., first] = a * c - b * s
         y[..., second] = a * s + b * c
@@ -145,39 +253,42 @@ class CacheQ8:
         return blocks.reshape(len(e), -1)[:, : self.size]
 
 
-def attention(q, cache):
-    """q: (T, head_size), of the positions 0..T; each sees the positions up to its own -> (T, head_size)."""
+def attention(q, cache, scale, cap, window):
+    """q: (T, head_size), of the positions 0..T; each sees the last `window` up to its own -> (T, head_size)."""
     assert (np.abs(finite(q)) <= F(2.0**100)).all(), "query out of range"
     count, size = q.shape
-    scale = F(1) / np.sqrt(F(size))
-    M, L, O = np.zeros(count, F), np.zeros(count, F), np.zeros((count, size), F)
+    M, L, O = np.full(count, -np.inf, F), np.zeros(count, F), np.zeros((count, size), F)
     for start in range(0, count, 256):
         keys = slice(start, min(start + 256, count))
-        s = cache.scores(q[start:], keys) * scale  # (queries, keys) of the queries that see this chunk
-        seen = np.arange(start, count)[:, None] >= np.arange(keys.start, keys.stop)[None]
+        some = slice(start, min(keys.stop + window - 1, count))  # the queries that see some of this chunk
+        s = softcap(cache.scores(q[some], keys) * scale, cap)  # (queries, keys)
+        back = np.arange(some.start, some.stop)[:, None] - np.arange(keys.start, keys.stop)[None]
+        seen = (back >= 0) & (back < window)
         m = np.where(seen, s, F(-np.inf)).max(axis=1)
         e = np.where(seen, exp(np.where(seen, s - m[:, None], F(0))), F(0))
         lanes, o = np.zeros((len(e), 16), F), np.zeros((len(e), size), F)
-        for p in range(keys.stop - keys.start):  # queries before p do not see it and keep their sums
-            lanes[p:, p % 16] = lanes[p:, p % 16] + e[p:, p]
-            o[p:] = o[p:] + cache.weighted(e[p:, p], start + p)
+        for p in range(keys.stop - keys.start):  # the other queries do not see p and keep their sums
+            see = slice(p, p + window)
+            lanes[see, p % 16] = lanes[see, p % 16] + e[see, p]
+            o[see] = o[see] + cache.weighted(e[see, p], start + p)
         l = tree(lanes)
-        if start == 0:
-            M, L, O = m, l, o
-        else:
-            old_m, new_m = M[start:], np.maximum(M[start:], m)
-            a, b = exp(old_m - new_m), exp(m - new_m)
-            L[start:] = L[start:] * a + l * b
-            O[start:] = O[start:] * a[:, None] + o * b[:, None]
-            M[start:] = new_m
+        first = M[some] == F(-np.inf)  # the first chunk that these queries see
+        new_m = np.maximum(M[some], m)
+        a, b = exp(np.where(first, F(0), M[some] - new_m)), exp(m - new_m)
+        L[some] = np.where(first, l, L[some] * a + l * b)
+        O[some] = np.where(first[:, None], o, O[some] * a[:, None] + o * b[:, None])
+        M[some] = new_m
     return O * (F(1) / L)[:, None]
 
 
 # --- Functions -------------------------------------------------------------------------------------------------------
 
 
+def bits(u):
+    return np.uint32(u).view(F)
+
+
 def exp(x):
-    bits = lambda u: np.uint32(u).view(F)
     t = np.clip(x, F(-87), F(88))
     n = (t * bits(0x3FB8AA3B) + F(12582912)) - F(12582912)
     r = (t - n * bits(0x3F318000)) - n * bits(0xB95E8083)
@@ -192,11 +303,31 @@ def silu(g):
     return g / (F(1) + exp(-g))
 
 
+def gelu(x):
+    return x / (F(1) + exp((x * -bits(0x3FCC422A)) * (F(1) + (bits(0x3D372713) * x) * x)))
+
+
+def softcap(x, c):
+    """c == 0: the file has none."""
+    if c == 0:
+        return x
+    y = x / c
+    return c * (F(1) - F(2) / (exp(y + y) + F(1)))
+
+
 def rms_norm(x, weight, eps):
     """x: (..., n), weight: one row of n."""
     sumsq = float_dot(x, x)
     s = F(1) / np.sqrt(sumsq / F(x.shape[-1]) + eps)
     return (x * s[..., None]) * weight.w[0]
+
+
+def layer_norm(x, weight, bias, eps):
+    """x: (..., n), weight and bias: one row of n."""
+    n = F(x.shape[-1])
+    d = x - (float_dot(x, np.ones(x.shape[-1], F)) / n)[..., None]
+    s = F(1) / np.sqrt(float_dot(d, d) / n + eps)
+    return (d * s[..., None]) * weight.w[0] + bias.w[0]
 
 
 def float_dot(a, b):
@@ -271,7 +402,7 @@ def main():
     for path in args.files:
         model = Model(path)
         tokens = args.tokens or digest_tokens(args.context or model.context, model.vocab)
-        logits = model.logits(tokens, args.kv)
+        logits = model.logits(tokens, args.kv, args.context)
         assert logits.dtype == F
         if args.logits:
             np.save(args.logits, logits)
