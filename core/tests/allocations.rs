@@ -5,16 +5,19 @@ mod common;
 use common::{backends, fixture, team};
 use picolm_core::session::{Engine, Feed, KvType, Session, Want};
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::cell::Cell;
 
 struct Counting;
 
-static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+thread_local! {
+    /// Of this thread: the test runner has its own.
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+}
 
 // SAFETY: passes everything on to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
         // SAFETY: the caller's promise.
         unsafe { System.alloc(layout) }
     }
@@ -49,11 +52,11 @@ fn count(name: &str) {
         let mut engine = Engine::new(model.clone(), backend, team(1), 32);
         let mut session = Session::new(&model, 600, kv).expect("a session");
         for position in 0..600u32 {
-            let before = ALLOCATIONS.load(Ordering::Relaxed);
+            let before = ALLOCATIONS.get();
             let tokens = [position % 320];
             let mut feeds = [Feed { session: &mut session, tokens: &tokens, want: Want::Last }];
             engine.forward(&mut feeds, &mut |_, _, _| ()).expect("logits");
-            let made = ALLOCATIONS.load(Ordering::Relaxed) - before;
+            let made = ALLOCATIONS.get() - before;
             // A new block is its buffers, and room in the list of blocks.
             let allowed = if position % 256 == 0 { buffers + 1 } else { 0 };
             assert!(made <= allowed, "{name}: {made} allocations at position {position} ({backend:?}, {kv:?})");

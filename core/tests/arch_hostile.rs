@@ -149,6 +149,11 @@ fn numbers_that_cannot_be() {
         float("llama-F16.gguf", "llama.rope.scaling.factor", bad);
     }
     float("granite-F16.gguf", "granite.logit_scale", 0.0);
+    for (file, key) in
+        [("granite-F16.gguf", "granite.rope.scaling.finetuned"), ("qwen2-F16.gguf", "qwen2.attention.causal")]
+    {
+        Bent::new(file).set(key, Value::Bool(false)).refused_for(key, "false");
+    }
     let int = |file: &str, key: &str, value: u32| {
         Bent::new(file).set(key, Value::U32(value)).refused_for(key, &value.to_string());
     };
@@ -160,8 +165,58 @@ fn numbers_that_cannot_be() {
     int("qwen3-yarn-F16.gguf", "qwen3.rope.scaling.original_context_length", 0);
     int("gemma3-F16.gguf", "gemma3.attention.sliding_window_pattern", 0);
     int("llama-F16.gguf", "llama.expert_count", 8);
+    float("qwen3-yarn-F16.gguf", "qwen3.rope.scaling.factor", 0.5);
+    float("qwen3-yarn-F16.gguf", "qwen3.rope.scaling.yarn_ext_factor", 0.5);
+    float("granite-F16.gguf", "granite.logit_scale", 1e-39);
+    float("granite-F16.gguf", "granite.attention.scale", 1e30);
     let key = "qwen3.rope.scaling.type";
     Bent::new("qwen3-yarn-F16.gguf").set(key, Value::String("dynamic")).refused_for(key, "dynamic");
+}
+
+/// Some converters write a number once for each layer.
+#[test]
+fn lists_of_one_number() {
+    let key = "granite.attention.head_count_kv";
+    let mut bent = Bent::new("granite-F16.gguf").without(key);
+    let model = Bent::new("granite-F16.gguf").load().expect("a model");
+    let heads = model.config.kv_heads as u32;
+    bent.with = bent.with.with(key, vec![heads; model.config.layers]);
+    assert_eq!(bent.runs(), Bent::new("granite-F16.gguf").runs());
+    for list in [vec![heads, heads + 1], vec![]] {
+        let mut bent = Bent::new("granite-F16.gguf").without(key);
+        bent.with = bent.with.with(key, list);
+        bent.refused_for(key, "a list");
+    }
+}
+
+/// More than memory would hold, or 32 bits.
+#[test]
+fn a_cache_beyond_all_measure() {
+    use picolm_core::session::{Error, Session};
+    let model = Bent::new("llama-F16.gguf").load().expect("a model");
+    let mut model = Arc::into_inner(model).expect("one owner");
+    model.config.layers = 1024;
+    model.config.kv_heads = 1024;
+    model.config.head_dim = 1024;
+    let bytes = 1024 * 1024 * 256 * 2 * 2048;
+    assert_eq!(Session::new(&model, 8, KvType::F16).err(), Some(Error::KvBlock { bytes, max: 1 << 30 }));
+}
+
+/// A cap turns an infinite logit into a plausible one.
+#[test]
+fn an_infinite_logit_is_not_hidden_by_the_cap() {
+    use picolm_core::session::{Engine, Error, Feed, Session, Want};
+    let mut bent = Bent::new("gemma2-F16.gguf");
+    let gguf = Gguf::parse(&bent.file).expect("a GGUF file");
+    let embedding = gguf.require_tensor("token_embd.weight").expect("the embedding").offset as usize;
+    // Infinity as the first weight of token 7, which is not fed.
+    let at = embedding + 7 * 128 * 2;
+    bent.file[at..at + 2].copy_from_slice(&half::f16::INFINITY.to_le_bytes());
+    let model = bent.load().expect("a model");
+    let mut session = Session::new(&model, 8, KvType::F16).expect("a session");
+    let feed = Feed { session: &mut session, tokens: &[1, 2], want: Want::Last };
+    let result = Engine::new(model.clone(), backends()[0], common::team(1), 8).forward(&mut [feed], &mut |_, _, _| ());
+    assert_eq!(result, Err(Error::NotFinite { stage: "the output", layer: 2 }));
 }
 
 #[test]
@@ -198,7 +253,7 @@ fn windows_as_the_file_says() {
         windows(&Bent::new("gemma3-F16.gguf").set(pattern, Value::U32(3))),
         [some, some, none, some, some, none, some]
     );
-    assert_eq!(windows(&Bent::new("gemma3-F16.gguf").set(window, Value::U32(0))), [none; 7]);
+    Bent::new("gemma3-F16.gguf").set(window, Value::U32(0)).refused_for(window, "0");
     let mut listed = Bent::new("gemma3-F16.gguf");
     listed.with = listed.with.with(pattern, [true, false, true, true, false, false, false]);
     assert_eq!(windows(&listed), [some, none, some, some, none, none, none]);

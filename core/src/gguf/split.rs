@@ -34,8 +34,8 @@ impl<'a> Gguf<'a> {
     pub fn join(parts: Vec<Gguf<'a>>) -> Result<Gguf<'a>, Error> {
         let count = parts.len();
         for (i, part) in parts.iter().enumerate() {
-            let (found, of) = (part.u32("split.no")?.unwrap_or(0) as usize, part.split_count()? as usize);
-            if (found, of) != (i, count) {
+            let (found, of) = (u64::from(part.u32("split.no")?.unwrap_or(0)), u64::from(part.split_count()?));
+            if (found, of) != (i as u64, count as u64) {
                 let why = format!("file {} of {count} says that it is part {} of {of}", i + 1, found + 1);
                 return Err(Error::Split(why));
             }

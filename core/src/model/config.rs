@@ -76,6 +76,11 @@ mod limit {
     pub(super) const WIDTH: usize = 1 << 20;
     pub(super) const HEADS: usize = 1024;
     pub(super) const EXPERTS: usize = 1024;
+    /// Experts that see a token, and they times the width.
+    pub(super) const EXPERTS_USED: usize = 64;
+    pub(super) const EXPERT_VALUES: usize = 1 << 20;
+    /// Scores stay finite below this: see "KV cache" in `docs/numerics.md`.
+    pub(super) const ATTENTION_SCALE: f32 = 1024.0;
     pub(super) const CONTEXT: usize = 1 << 28;
 }
 
@@ -88,6 +93,7 @@ impl Config {
             known: REGISTRY.iter().map(|a| a.name).collect(),
         })?;
         let keys = Keys { gguf, arch };
+        keys.refuse_what_is_not_done()?;
         let embedding = keys.count("embedding_length", limit::WIDTH)?;
         let layers = keys.count("block_count", limit::LAYERS)?;
         let heads = keys.count("attention.head_count", limit::HEADS)?;
@@ -117,11 +123,11 @@ impl Config {
             rope_scaling: Scaling::from_keys(&keys)?,
             windows: keys.windows(layers)?,
             eps: keys.eps()?,
-            experts: keys.experts()?,
+            experts: keys.experts(embedding)?,
             embedding_scale: if arch.scaled_embedding { sqrt(embedding as f32) } else { scale("embedding_scale")? },
             residual_scale: scale("residual_scale")?,
-            attention_scale: if arch.scales { scale("attention.scale")? } else { 1.0 / sqrt(score_dim) },
-            logit_scale: 1.0 / scale("logit_scale")?,
+            attention_scale: if arch.scales { keys.attention_scale()? } else { 1.0 / sqrt(score_dim) },
+            logit_scale: if arch.scales { keys.logit_scale()? } else { 1.0 },
             attention_cap: keys.cap("attn_logit_softcapping")?,
             logit_cap: keys.cap("final_logit_softcapping")?,
             vocab: vocab(gguf)?,
@@ -152,10 +158,63 @@ impl Keys<'_, '_> {
 
     /// A number from 1 to `max`, `None` if absent.
     pub(super) fn optional_count(&self, key: &str, max: usize) -> Result<Option<usize>, LoadError> {
-        match self.gguf.u32(&self.name(key))? {
+        let found = match self.gguf.get(&self.name(key)) {
+            Some(Value::Array(_)) => Some(self.same_for_all(key)?),
+            _ => self.gguf.u32(&self.name(key))?,
+        };
+        match found {
             None => Ok(None),
             Some(n) if n >= 1 && n as usize <= max => Ok(Some(n as usize)),
             Some(n) => Err(self.bad(key, n, format!("must be 1 to {max}"))),
+        }
+    }
+
+    /// A number that is written once for each layer, and has to be the same.
+    fn same_for_all(&self, key: &str) -> Result<u32, LoadError> {
+        let array = self.gguf.array(&self.name(key))?.into_iter().flat_map(|array| array.iter());
+        let mut numbers = array.map(|value| value.as_int().and_then(|n| u32::try_from(n).ok()));
+        match numbers.next() {
+            Some(Some(first)) if numbers.all(|n| n == Some(first)) => Ok(first),
+            _ => Err(self.bad(key, "a list", "one number for all layers is supported".to_string())),
+        }
+    }
+
+    /// Keys that change results in ways picolm does not know, unless they say what it does.
+    fn refuse_what_is_not_done(&self) -> Result<(), LoadError> {
+        // (Granite's RoPE is switched off by the second.)
+        for key in ["attention.causal", "rope.scaling.finetuned"] {
+            if self.gguf.bool(&self.name(key))? == Some(false) && (key == "attention.causal" || self.arch.scales) {
+                return Err(self.bad(key, false, "only true is supported".to_string()));
+            }
+        }
+        let floats = [
+            ("rope.scaling.yarn_ext_factor", 1.0),
+            ("rope.scaling.yarn_attn_factor", 1.0),
+            ("rope.scaling.yarn_log_multiplier", 0.0),
+        ];
+        for (key, done) in floats {
+            match self.gguf.f32(&self.name(key))? {
+                Some(value) if value != done => return Err(self.bad(key, value, format!("only {done} is supported"))),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn attention_scale(&self) -> Result<f32, LoadError> {
+        let key = "attention.scale";
+        match self.require_positive(key)? {
+            scale if scale <= limit::ATTENTION_SCALE => Ok(scale),
+            scale => Err(self.bad(key, scale, format!("must be at most {}", limit::ATTENTION_SCALE))),
+        }
+    }
+
+    /// Logits are divided by what the file says.
+    fn logit_scale(&self) -> Result<f32, LoadError> {
+        let (key, divisor) = ("logit_scale", self.require_positive("logit_scale")?);
+        match 1.0 / divisor {
+            scale if scale.is_finite() => Ok(scale),
+            _ => Err(self.bad(key, divisor, "is too small to divide by".to_string())),
         }
     }
 
@@ -235,6 +294,7 @@ impl Keys<'_, '_> {
         let key = "attention.sliding_window";
         let window = match (self.gguf.u32(&self.name(key))?, self.arch.window) {
             (None, Window::AllBut(_)) => return Err(GgufError::MissingKey(self.name(key)).into()),
+            (Some(0), Window::AllBut(_)) => return Err(self.bad(key, 0, "must be at least 1".to_string())),
             (None | Some(0), _) => None,
             (Some(window), _) => Some(window as usize),
         };
@@ -265,7 +325,7 @@ impl Keys<'_, '_> {
         Ok(array.iter().map(|value| matches!(value, Value::Bool(true))).collect())
     }
 
-    fn experts(&self) -> Result<Option<Experts>, LoadError> {
+    fn experts(&self, embedding: usize) -> Result<Option<Experts>, LoadError> {
         let key = "expert_count";
         if !self.arch.experts {
             return match self.gguf.u32(&self.name(key))? {
@@ -277,7 +337,8 @@ impl Keys<'_, '_> {
             };
         }
         let count = self.count(key, limit::EXPERTS)?;
-        let used = self.count("expert_used_count", count)?;
+        let used =
+            self.count("expert_used_count", count.min(limit::EXPERTS_USED).min(limit::EXPERT_VALUES / embedding))?;
         Ok(Some(Experts { count, used, feed_forward: self.count("expert_feed_forward_length", limit::WIDTH)? }))
     }
 }

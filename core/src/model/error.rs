@@ -21,7 +21,10 @@ pub enum LoadError {
     /// A tensor whose shape contradicts the hyperparameters.
     #[error("tensor {tensor:?} has shape {found:?}, expected {expected:?} (inputs first)")]
     Shape { tensor: String, expected: Vec<u64>, found: Vec<u64> },
-    /// A NaN or infinity in a norm or table.
+    /// A tensor larger than this machine can address.
+    #[error("tensor {tensor:?} has {bytes} bytes, more than this machine can address")]
+    TooLarge { tensor: String, bytes: u64 },
+    /// A NaN or infinity in a norm, bias or table.
     #[error("tensor {tensor:?}: value {index} is not finite")]
     NotFinite { tensor: String, index: usize },
     /// A RoPE factor that is zero or negative.

@@ -23,7 +23,7 @@ impl Model {
         }
         let count = gguf.split_count()?;
         if count != gguf.parts() {
-            let part = gguf.u32("split.no")?.unwrap_or(0) + 1;
+            let part = u64::from(gguf.u32("split.no")?.unwrap_or(0)) + 1;
             return Err(GgufError::Split(format!(
                 "this file is part {part} of {count}, and the others are needed too"
             ))
@@ -171,7 +171,10 @@ impl<'a> Tensors<'_, 'a> {
             format: tensor.ty.name,
             known: Format::ALL.iter().map(|f| f.name()).collect(),
         })?;
-        Ok((tensor, format))
+        match usize::try_from(tensor.len) {
+            Ok(_) => Ok((tensor, format)),
+            Err(_) => Err(LoadError::TooLarge { tensor: name.to_string(), bytes: tensor.len }),
+        }
     }
 
     /// `NAME.weight`, and `NAME.bias` where the file has it or the architecture must.
@@ -227,7 +230,7 @@ impl<'a> Tensors<'_, 'a> {
             return Err(LoadError::Format {
                 tensor: name.to_string(),
                 format: format.name(),
-                known: vec![Format::F32.name(), Format::F16.name()],
+                known: Format::ALL.iter().filter(|f| f.operand() == Operand::Float).map(|f| f.name()).collect(),
             });
         }
         let mut values = vec![0.0; len];

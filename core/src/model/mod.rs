@@ -4,7 +4,7 @@
 //!   Gguf ──► Config   (numbers, checked once: `config.rs`)
 //!        └─► Layer…   (each tensor found by name, its shape and format checked: `load.rs`)
 //! ```
-//! Nothing is copied but the norms (a few KB as f32): a [`Weight`] is a place in the file, and [`Model::matrix`] asks the
+//! Nothing is copied but norms and biases (a few KB as f32): a [`Weight`] is a place in the file, and [`Model::matrix`] asks the
 //! [`WeightSource`](crate::weights::WeightSource) for its bytes when they are needed.
 
 pub mod arch;

@@ -26,8 +26,6 @@ pub struct Yarn {
     pub beta_fast: f32,
     /// 1 where the file does not say.
     pub beta_slow: f32,
-    /// Positions first trained for.
-    pub original_context: usize,
 }
 
 /// One table of frequencies.
@@ -64,9 +62,12 @@ impl Scaling {
                 let yarn = Yarn {
                     beta_fast: beta("rope.scaling.yarn_beta_fast")?.unwrap_or(32.0),
                     beta_slow: beta("rope.scaling.yarn_beta_slow")?.unwrap_or(1.0),
-                    original_context: keys.count("rope.scaling.original_context_length", usize::MAX)?,
                 };
-                Ok(Scaling { factor: keys.require_positive(factor_key)?, yarn: Some(yarn), ..scaling })
+                let original_context = Some(keys.count("rope.scaling.original_context_length", usize::MAX)?);
+                match keys.require_positive(factor_key)? {
+                    factor if factor >= 1.0 => Ok(Scaling { factor, yarn: Some(yarn), original_context, ..scaling }),
+                    factor => Err(keys.bad(factor_key, factor, "must be at least 1".to_string())),
+                }
             }
             Some(other) => Err(keys.bad(kind_key, other, "supported: none, linear, yarn, longrope".to_string())),
         }
@@ -79,14 +80,15 @@ impl Rope {
         let (scaling, base) = (&c.rope_scaling, f64::from(c.rope_bases[0]));
         let (factor, attention) = (f64::from(scaling.factor), f64::from(scaling.attention_factor));
         let plain = powers(base, c.rope_dims);
-        match scaling.yarn {
+        match scaling.yarn.zip(scaling.original_context) {
             None => {
                 let freqs = plain.map(|freq| freq / factor).collect();
                 Rope { freqs, long: None, magnitude: attention }
             }
-            Some(yarn) => {
-                let freqs =
-                    plain.zip(yarn.kept(base, c.rope_dims)).map(|(f, kept)| f / factor * (1.0 - kept) + f * kept);
+            Some((yarn, original)) => {
+                let freqs = plain
+                    .zip(yarn.kept(base, c.rope_dims, original))
+                    .map(|(f, kept)| f / factor * (1.0 - kept) + f * kept);
                 Rope { freqs: freqs.collect(), long: None, magnitude: attention * (1.0 + 0.1 * libm::log(factor)) }
             }
         }
@@ -113,8 +115,8 @@ fn powers(base: f64, dims: usize) -> impl Iterator<Item = f64> {
 
 impl Yarn {
     /// The share of its frequency that each pair keeps: a ramp from 1 to 0 between two pairs.
-    fn kept(self, base: f64, dims: usize) -> impl Iterator<Item = f64> {
-        let (n, context) = (dims as f64, self.original_context as f64);
+    fn kept(self, base: f64, dims: usize, original_context: usize) -> impl Iterator<Item = f64> {
+        let (n, context) = (dims as f64, original_context as f64);
         // The pair that turns `beta` times within the original context.
         let pair = |beta: f32| {
             n * libm::log(context / (f64::from(beta) * 2.0 * core::f64::consts::PI)) / (2.0 * libm::log(base))

@@ -3,6 +3,9 @@
 #[non_exhaustive]
 #[allow(missing_docs, reason = "the messages name the fields")]
 pub enum Error {
+    /// A model whose cache is beyond all measure.
+    #[error("256 positions of the KV cache would take {bytes} bytes (allowed: {max})")]
+    KvBlock { bytes: u64, max: u64 },
     /// A context the model cannot have.
     #[error("a context of {asked} tokens: the model allows 1 to {trained}")]
     Context { asked: usize, trained: usize },

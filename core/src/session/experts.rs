@@ -65,7 +65,7 @@ pub(super) fn feed_forward(pass: &mut Pass<'_>, router: &Weight, ffn: &Ffn) -> b
         return false;
     }
     e.choices.clear();
-    for (column, scores) in scores.chunks_exact(count).enumerate() {
+    for (column, scores) in scores.chunks_exact_mut(count).enumerate() {
         choose(column, scores, used, &mut e.choices);
     }
     e.choices.sort_unstable_by_key(|c| (c.expert, c.column));
@@ -95,19 +95,20 @@ pub(super) fn feed_forward(pass: &mut Pass<'_>, router: &Weight, ffn: &Ffn) -> b
     ok
 }
 
-/// The `used` best experts of a column, the lower id first among equals, and their softmax over each other.
-fn choose(column: usize, scores: &[f32], used: usize, choices: &mut Vec<Choice>) {
+/// The `used` best experts of a column, the lower id first among equals, and their softmax over each other. Overwrites scores.
+fn choose(column: usize, scores: &mut [f32], used: usize, choices: &mut Vec<Choice>) {
     let first = choices.len();
     for rank in 0..used {
-        let free = |expert: &usize| choices[first..].iter().all(|c| c.expert != *expert);
         let better = |best: usize, expert: usize| if scores[expert] > scores[best] { expert } else { best };
-        let expert = (0..scores.len()).filter(free).reduce(better).expect("no more are used than there are");
-        choices.push(Choice { expert, column, rank, weight: 0.0 });
+        let expert = (0..scores.len()).reduce(better).expect("a model has experts");
+        // Scores are finite: one that is taken is not chosen again.
+        let weight = core::mem::replace(&mut scores[expert], f32::NEG_INFINITY);
+        choices.push(Choice { expert, column, rank, weight });
     }
-    let best = scores[choices[first].expert];
+    let best = choices[first].weight;
     let mut sum = 0.0;
     for choice in &mut choices[first..] {
-        choice.weight = math::exp(scores[choice.expert] - best);
+        choice.weight = math::exp(choice.weight - best);
         sum += choice.weight;
     }
     choices[first..].iter_mut().for_each(|choice| choice.weight /= sum);

@@ -75,16 +75,16 @@ impl KvCache {
         }
     }
 
-    pub(super) fn block_bytes(&self) -> usize {
-        let positions = self.layers * self.heads * CHUNK;
+    pub(super) fn block_bytes(&self) -> u64 {
+        let positions = (self.layers * self.heads * CHUNK) as u64;
         match self.kv_type {
-            KvType::F16 => positions * 2 * (self.dim + self.padded),
-            KvType::Q8_0 => positions * 2 * (self.padded + self.padded / 16),
+            KvType::F16 => positions * 2 * (self.dim + self.padded) as u64,
+            KvType::Q8_0 => positions * 2 * (self.padded + self.padded / 16) as u64,
         }
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
-        self.blocks.len() * self.block_bytes()
+        self.blocks.len() * self.block_bytes() as usize
     }
 
     /// Chunk `chunk` of a head.

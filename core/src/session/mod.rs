@@ -26,6 +26,9 @@ pub use kv::KvType;
 use crate::model::{Model, ModelId};
 use kv::KvCache;
 
+/// Most bytes of 256 positions of the KV cache; the largest models take a tenth of it.
+const MAX_KV_BLOCK: u64 = 1 << 30;
+
 /// One conversation: the keys and values of its tokens so far.
 #[derive(Debug)]
 pub struct Session {
@@ -39,13 +42,17 @@ impl Session {
     /// An empty session of up to `context` tokens. Memory is taken as tokens come, a block of 256 positions at a time.
     ///
     /// # Errors
-    /// [`Error::Context`] if `context` is 0 or more than the model was trained for.
+    /// [`Error::Context`] if `context` is 0 or more than the model was trained for; [`Error::KvBlock`] if its heads and layers are absurd.
     pub fn new(model: &Model, context: usize, kv_type: KvType) -> Result<Self, Error> {
         let trained = model.config.context;
         if context == 0 || context > trained {
             return Err(Error::Context { asked: context, trained });
         }
-        Ok(Session { kv: KvCache::new(&model.config, kv_type), model: model.id(), len: 0, context })
+        let kv = KvCache::new(&model.config, kv_type);
+        match kv.block_bytes() {
+            0..=MAX_KV_BLOCK => Ok(Session { kv, model: model.id(), len: 0, context }),
+            bytes => Err(Error::KvBlock { bytes, max: MAX_KV_BLOCK }),
+        }
     }
 
     /// Tokens in the cache.
@@ -75,6 +82,6 @@ impl Session {
 
     /// Bytes a session of `tokens` tokens of this model takes.
     pub fn memory_for(model: &Model, tokens: usize, kv_type: KvType) -> u64 {
-        KvCache::new(&model.config, kv_type).block_bytes() as u64 * tokens.div_ceil(crate::kernels::CHUNK) as u64
+        KvCache::new(&model.config, kv_type).block_bytes() * tokens.div_ceil(crate::kernels::CHUNK) as u64
     }
 }

@@ -16,7 +16,7 @@ const LOGIT_COLUMNS: usize = 8;
 const LOGIT_STRIP: usize = 4096;
 
 /// A query this large could overflow a score; see "KV cache" in `docs/numerics.md`.
-const LARGEST_QUERY: f32 = f32::from_bits((127 + 100) << 23);
+const LARGEST_QUERY: f32 = f32::from_bits((127 + 90) << 23);
 
 /// One token of a batch.
 #[derive(Debug, Clone, Copy)]
@@ -268,8 +268,10 @@ impl Pass<'_> {
             });
             let out = &mut b.logits[..n * c.vocab];
             matmul(model, backend, self.team, b.input.columns(n, c.embedding), [(&model.output, &mut *out)]);
+            // Before the cap, which hides an infinity, and after the scale, which can make one.
+            let finite = finite.get() && out.iter().all(|x| x.is_finite());
             scale_logits(c, backend, self.team, out);
-            if !finite.get() || !out.iter().all(|x| x.is_finite()) {
+            if !finite || !out.iter().all(|x| x.is_finite()) {
                 return false;
             }
             for (row, &i) in out.chunks_exact(c.vocab).zip(&wanted[..n]) {

@@ -12,7 +12,7 @@ pub(super) fn run(args: &Digest) -> Result<()> {
     let (threads, kv) = (args.machine.threads(), KvType::from(args.machine.kv));
     let mut engine = model_file::engine(&model, args.machine.backend.as_deref(), threads, args.batch)?;
     let tokens: Vec<u32> = digest_tokens(model.config.vocab, model.config.context).collect();
-    let mut session = Session::new(&model, tokens.len(), kv)?;
+    let mut session = Session::new(&model, model.config.context, kv)?;
     let mut hash = Sha256::new();
     let feed = Feed { session: &mut session, tokens: &tokens, want: Want::All };
     engine.forward(&mut [feed], &mut |_, _, logits| logits.iter().for_each(|x| hash.update(x.to_le_bytes())))?;

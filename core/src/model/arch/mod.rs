@@ -43,7 +43,7 @@ pub struct Arch {
     pub qk_norm: bool,
     /// Norms also after attention and after the feed-forward part.
     pub post_norms: bool,
-    /// Attention and the feed-forward part read the same normed activations, and both are added.
+    /// Attention and the feed-forward part read the same normed activations, and both are added (without `post_norms`).
     pub parallel: bool,
     /// Biases that must be there; others are used where the file has them.
     pub biases: Biases,
