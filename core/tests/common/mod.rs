@@ -31,6 +31,11 @@ pub fn backends() -> Vec<Backend> {
     Backend::all(cpu()).collect()
 }
 
+/// Whether this is likely an emulator: there is only the slow reference, and threads are dear.
+pub fn emulated() -> bool {
+    backends().len() == 1
+}
+
 /// A team that starts its threads for each job.
 pub struct Threads(pub usize);
 
