@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Writes small random F16 models of what no other golden file has: two architectures, two kinds of RoPE, fused biases.
+"""Writes small random F16 models of what no other golden file has: two architectures, kinds of RoPE, fused biases, three experts.
 
-    make_models.py ../golden        smollm3, granite, qwen3-yarn, phi3-long, phi2-fused, each -F16.gguf
+    make_models.py ../golden        those of `main`, each -F16.gguf
 
 Weights are normal, of scale 1 / sqrt(width) times what keeps the residual and the logits of order 1. Their digests in
 digests.json are witness.py's, the logits in index.json llama.cpp's (../golden/make_index.py). The same files come out
@@ -40,7 +40,7 @@ class Random:
 
 
 def main(folder):
-    models = [smollm3(), granite(), qwen3_yarn(), phi3_long(), phi2_fused()]
+    models = [smollm3(), granite(), qwen3_yarn(), phi3_long(), phi2_fused(), qwen3_yarn_far(), gemma3_bases(), qwen3moe_three()]
     for name, arch, meta, tensors in models:
         write(os.path.join(folder, f"{name}-F16.gguf"), arch, {**BASE, **meta}, tensors)
 
@@ -53,7 +53,6 @@ def smollm3():  # five layers: the fourth has no RoPE
 def granite():
     scales = {"embedding_scale": 12.0, "residual_scale": 0.22, "attention.scale": 0.15, "logit_scale": 8.0}
     meta = {"attention.layer_norm_rms_epsilon": 1e-6, "rope.freq_base": 10000.0}
-    random = Random(2)
     return "granite", "granite", meta | scales | heads(4, 2, 2), gated(Random(2), 4, 2, 2, embedding=1.0, output=8.0)
 
 
@@ -101,6 +100,41 @@ def phi2_fused():
     random.matrix("output", VOCAB, WIDTH)
     random.bias("output", VOCAB)
     return "phi2-fused", "phi2", meta | heads(2, 2, layers) | {"rope.dimension_count": HEAD // 2}, random.tensors
+
+
+def qwen3_yarn_far():  # an m that is not 1, and an original context far enough for both betas to count
+    yarn = {"type": "yarn", "factor": 4.0, "original_context_length": 1024, "attn_factor": 1.1}
+    meta = {"attention.layer_norm_rms_epsilon": 1e-6, "rope.freq_base": 10000.0}
+    meta |= {"rope.scaling." + key: value for key, value in yarn.items()}
+    return "qwen3-yarn-far", "qwen3", meta | heads(4, 2, 2), gated(Random(11), 4, 2, 2, head_norms=True)
+
+
+def gemma3_bases():  # the sixth of seven layers has another RoPE table, as in the real ones
+    meta = {"attention.layer_norm_rms_epsilon": 1e-6, "attention.sliding_window": 16, "rope.freq_base": 1000000.0}
+    meta |= {"rope.scaling.type": "linear", "rope.scaling.factor": 8.0}
+    random, layers = Random(13), 7
+    gated(random, 4, 2, layers, head_norms=True, embedding=1.0, output=None)
+    for blk in blocks(layers):
+        random.norm(blk + "post_attention_norm", WIDTH)
+        random.norm(blk + "post_ffw_norm", WIDTH)
+    return "gemma3-bases", "gemma3", meta | heads(4, 2, layers), random.tensors
+
+
+def qwen3moe_three():  # three experts a token: the order of their sum counts
+    experts, inner, layers = 8, 32, 2
+    meta = {"attention.layer_norm_rms_epsilon": 1e-6, "rope.freq_base": 10000.0}
+    meta |= {"expert_count": experts, "expert_used_count": 3, "expert_feed_forward_length": inner}
+    random = Random(14)
+    tensors = gated(random, 4, 2, layers, head_norms=True)
+    for blk in blocks(layers):
+        for name in ("ffn_gate", "ffn_up", "ffn_down"):
+            del tensors[f"{blk}{name}.weight"]
+        router = random.numbers.standard_normal((experts, WIDTH)) / np.sqrt(WIDTH)
+        tensors[blk + "ffn_gate_inp.weight"] = router.astype(np.float32)
+        for name, rows, cols in (("ffn_gate", inner, WIDTH), ("ffn_up", inner, WIDTH), ("ffn_down", WIDTH, inner)):
+            w = random.numbers.standard_normal((experts, rows, cols)) / np.sqrt(cols)
+            tensors[f"{blk}{name}_exps.weight"] = w.astype(np.float16)
+    return "qwen3moe-three", "qwen3moe", meta | heads(4, 2, layers), tensors
 
 
 def gated(random, count, kv_count, layers, head_norms=False, embedding=8.0, output=1.0):

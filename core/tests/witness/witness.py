@@ -21,6 +21,7 @@ import hashlib
 import json
 import math
 import os
+from collections import namedtuple
 
 import numpy as np
 from gguf import GGUFReader
@@ -29,8 +30,29 @@ from formats import Floats, dequantise, finite, part, weights_of
 
 F = np.float32
 
-
-ARCHITECTURES = "llama qwen2 qwen3 qwen3moe gemma2 gemma3 phi2 phi3 smollm3 granite".split()
+# What an architecture does beyond what the file's keys and tensors say:
+#   neighbours  the pairs of RoPE are (2i, 2i+1), else halves
+#   head_norms  q and k of each head are normed before RoPE
+#   gemma       the embedding is scaled, the gate is gelu, the results of both parts are normed
+#   period      each such layer sees all positions, the others a window; 0: all have the file's window
+#   wide        of so many layers, scores are scaled by embedding width / heads, not by the head size
+#   local_rope  layers with a window have a RoPE table of their own
+#   no_rope     each such layer has no RoPE; 0: all have it
+#   parallel    both parts read one h; layer norms; the second part has no gate
+#   scales      of the embedding, the residuals, the scores and the logits, in the file
+Arch = namedtuple("Arch", "neighbours head_norms gemma period wide local_rope no_rope parallel scales", defaults=[0] * 9)
+ARCHITECTURES = {
+    "llama": Arch(neighbours=True),
+    "qwen2": Arch(),
+    "qwen3": Arch(head_norms=True),
+    "qwen3moe": Arch(head_norms=True),
+    "gemma2": Arch(gemma=True, period=2, wide=46),
+    "gemma3": Arch(gemma=True, period=6, wide=62, head_norms=True, local_rope=True),
+    "phi2": Arch(parallel=True),
+    "phi3": Arch(),
+    "smollm3": Arch(neighbours=True, no_rope=4),
+    "granite": Arch(neighbours=True, scales=True),
+}
 
 
 # --- The model -------------------------------------------------------------------------------------------------------
@@ -42,12 +64,13 @@ class Model:
     def __init__(self, path):
         reader = GGUFReader(path)
         meta = {key: field.contents() for key, field in reader.fields.items() if not key.startswith("tokenizer.")}
-        self.arch = meta["general.architecture"]
-        assert self.arch in ARCHITECTURES, f"{path}: architecture {self.arch} is not known here"
+        name = meta["general.architecture"]
+        assert name in ARCHITECTURES, f"{path}: architecture {name} is not known here"
+        self.arch = ARCHITECTURES[name]
 
         def get(key, default=None):
-            value = meta.get(f"{self.arch}.{key}", default)
-            assert value is not None, f"{path}: {self.arch}.{key} is missing"
+            value = meta.get(f"{name}.{key}", default)
+            assert value is not None, f"{path}: {name}.{key} is missing"
             return value
 
         self.get = get
@@ -57,9 +80,8 @@ class Model:
         self.heads = get("attention.head_count")
         self.kv_heads = get("attention.head_count_kv", self.heads)
         self.head_size = get("attention.key_length", self.width // self.heads)
-        self.eps = F(get("attention.layer_norm_epsilon" if self.arch == "phi2" else "attention.layer_norm_rms_epsilon"))
-        self.gemma = self.arch in ("gemma2", "gemma3")
-        self.residual_scale = F(get("residual_scale") if self.arch == "granite" else 1)
+        self.eps = F(get("attention.layer_norm_epsilon" if self.arch.parallel else "attention.layer_norm_rms_epsilon"))
+        self.residual_scale = F(get("residual_scale") if self.arch.scales else 1)
         self.softcap = F(get("attn_logit_softcapping", 0))
         self.tensors = {t.name: weights_of(t) for t in reader.tensors}
         self.vocab = len(self.tensors["token_embd.weight"].w)
@@ -67,29 +89,29 @@ class Model:
     def logits(self, tokens, kv="f16", context=None):
         """tokens: ids, (T,), in a session of `context` positions at most -> logits, f32 (T, vocab)."""
         get, tables = self.get, self.rope_tables(len(tokens), context or self.context)
-        scale = np.sqrt(F(self.width)) if self.gemma else F(get("embedding_scale") if self.arch == "granite" else 1)
+        scale = np.sqrt(F(self.width)) if self.arch.gemma else F(get("embedding_scale") if self.arch.scales else 1)
         x = dequantise(self.tensors["token_embd.weight"], tokens) * scale  # (T, embedding)
         for layer in range(self.layers):
             blk = f"blk.{layer}."
             h = self.norm(blk + "attn_norm", x)
             x = x + self.residual_scale * self.post(blk + "post_attention_norm", self.attention(layer, h, tables, kv))
-            if self.arch != "phi2":  # whose second part reads the first's h
+            if not self.arch.parallel:
                 h = self.norm(blk + "ffn_norm", x)
             x = x + self.residual_scale * self.post(blk + "post_ffw_norm", self.feed_forward(blk, h))
         h = self.norm("output_norm", x)
         y = self.product("output" if "output.weight" in self.tensors else "token_embd", h)
-        y = y * (F(1) / F(get("logit_scale") if self.arch == "granite" else 1))
+        y = y * (F(1) / F(get("logit_scale") if self.arch.scales else 1))
         return finite(softcap(y, F(get("final_logit_softcapping", 0))))
 
     def attention(self, layer, h, tables, kv):
         """The first part of a layer, h: (T, embedding) -> (T, embedding)."""
         blk, count = f"blk.{layer}.", len(h)
         q, k, v = (y.reshape(count, -1, self.head_size) for y in self.queries_keys_values(blk, h))  # (T, heads, head_size)
-        if self.arch in ("qwen3", "qwen3moe", "gemma3"):
+        if self.arch.head_norms:
             q, k = self.norm(blk + "attn_q_norm", q), self.norm(blk + "attn_k_norm", k)
         window = self.window(layer)
-        if not (self.arch == "smollm3" and layer % 4 == 3):
-            cos, sin = tables["local" if self.arch == "gemma3" and window else "global"]
+        if not (self.arch.no_rope and layer % self.arch.no_rope == self.arch.no_rope - 1):
+            cos, sin = tables["local" if self.arch.local_rope and window else "global"]
             q, k = self.rope(q, cos, sin), self.rope(k, cos, sin)
         attend = {"f16": CacheF16, "q8_0": CacheQ8}[kv]
         group = self.heads // self.kv_heads  # query head i reads key head i // group
@@ -104,15 +126,13 @@ class Model:
         return np.split(self.product(blk + "attn_qkv", h), ends, axis=1)
 
     def score_scale(self):
-        if self.arch == "granite":
+        if self.arch.scales:
             return F(self.get("attention.scale"))
-        by_width = (self.arch, self.layers) in (("gemma2", 46), ("gemma3", 62))
-        return F(1) / np.sqrt(F(self.width // self.heads if by_width else self.head_size))
+        return F(1) / np.sqrt(F(self.width // self.heads if self.layers == self.arch.wide else self.head_size))
 
     def window(self, layer):
         """How many positions the layer sees, 0 for all."""
-        period = {"gemma2": 2, "gemma3": 6}.get(self.arch, 0)
-        pattern = self.get("attention.sliding_window_pattern", period)
+        pattern = self.get("attention.sliding_window_pattern", self.arch.period)
         if isinstance(pattern, list):  # of the layers
             slides = pattern[layer]
         else:
@@ -123,14 +143,14 @@ class Model:
         """The second part of a layer, h: (T, embedding) -> (T, embedding)."""
         if blk + "ffn_gate_inp.weight" in self.tensors:
             return self.experts(blk, h)
-        if self.arch == "phi2":
+        if self.arch.parallel:
             return self.product(blk + "ffn_down", gelu(self.product(blk + "ffn_up", h)))
         up = self.product(blk + "ffn_up", h)
         if blk + "ffn_gate.weight" in self.tensors:
             gate = self.product(blk + "ffn_gate", h)
         else:
             gate, up = np.split(up, 2, axis=1)
-        return self.product(blk + "ffn_down", (gelu if self.gemma else silu)(gate) * up)
+        return self.product(blk + "ffn_down", (gelu if self.arch.gemma else silu)(gate) * up)
 
     def experts(self, blk, h):
         router = self.product(blk + "ffn_gate_inp", h)  # (T, experts)
@@ -160,12 +180,12 @@ class Model:
 
     def norm(self, name, x):
         weight = self.tensors[name + ".weight"]
-        if self.arch == "phi2":
+        if self.arch.parallel:
             return layer_norm(x, weight, self.tensors[name + ".bias"], self.eps)
         return rms_norm(x, weight, self.eps)
 
     def post(self, name, x):
-        return self.norm(name, x) if self.gemma else x
+        return self.norm(name, x) if self.arch.gemma else x
 
     def rope_tables(self, count, context):
         """{"global", "local"}: (cos, sin), each f32 (count, 1, dims / 2). In f64 and rounded once."""
@@ -205,8 +225,7 @@ class Model:
     def rope(self, x, c, s):
         """x: (T, heads, head_size), c and s: (T, 1, dims / 2)."""
         n, y = self.rope_dims(), x.copy()
-        alternate = self.arch in ("llama", "smollm3", "granite")
-        first, second = (slice(0, n, 2), slice(1, n, 2)) if alternate else (slice(0, n // 2), slice(n // 2, n))
+        first, second = (slice(0, n, 2), slice(1, n, 2)) if self.arch.neighbours else (slice(0, n // 2), slice(n // 2, n))
         a, b = x[..., first], x[..., second]
         y[..., first] = a * c - b * s
         y[..., second] = a * s + b * c
