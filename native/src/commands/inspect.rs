@@ -5,7 +5,7 @@ use crate::model_file::{self, BATCH, ModelFile};
 use crate::stats::size;
 use anyhow::Result;
 use picolm_core::gguf::{Gguf, Tensor, Value};
-use picolm_core::model::{Arch, Model};
+use picolm_core::model::Arch;
 use picolm_core::session::{KvType, Session};
 use serde::Serialize;
 use serde_json::{Map, json};
@@ -82,7 +82,7 @@ fn plan(file: &ModelFile) -> Result<Plan> {
     let tokenizer = file.tokenizer()?;
     let kv = |kv_type| Session::memory_for(&model, 1024, kv_type);
     Ok(Plan {
-        weights_mapped: weights(&model),
+        weights_mapped: file.gguf()?.tensors().iter().map(|t| t.len).sum(),
         kv_f16_per_1k: kv(KvType::F16),
         kv_q8_0_per_1k: kv(KvType::Q8_0),
         kv_f16_whole_context: Session::memory_for(&model, model.config.context, KvType::F16),
@@ -90,12 +90,6 @@ fn plan(file: &ModelFile) -> Result<Plan> {
         tokenizer: tokenizer.memory_bytes(),
         model: model.memory_bytes(),
     })
-}
-
-fn weights(model: &Model) -> u64 {
-    // The embedding is counted as the output where they are one.
-    let apart = model.embedding.span != model.output.span;
-    model.weight_bytes() + if apart { model.embedding.span.len as u64 } else { 0 }
 }
 
 /// Names are escaped: a file must not be able to write to the terminal as it likes.
