@@ -17,6 +17,10 @@ const SMOLLM2: &str = "{% for message in messages %}{% if loop.first and message
 /// Templates and what they render to for [`messages`], [`options`] and BOS `<s>`, EOS `</s>`.
 const CASES: &[(&str, &str)] = &[
     (
+        "{% for x in [none, nothing, 'a', [], {}, 1, true] %}{{ x is iterable }} {% endfor %}{{ documents is iterable and documents | length > 0 }}",
+        "False True True True True False False False",
+    ),
+    (
         "{%- for m in messages %}\n  {%- if m.role == 'user' %}\n[{{ m.content | trim }}]\n  {%- endif %}\n{%- endfor %}\n",
         "[Hi][{{ 1 }}]",
     ),

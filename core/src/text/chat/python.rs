@@ -22,6 +22,11 @@ pub(super) fn display<'v>(value: &'v Value, budget: &Budget) -> Result<Cow<'v, s
     Ok(Cow::Owned(out.text))
 }
 
+/// The test `iterable`. minijinja counts `none` among the iterable, and `tools is iterable and tools | length` then fails.
+pub(super) fn is_iterable(value: &Value) -> bool {
+    !value.is_none() && minijinja::tests::is_iterable(value)
+}
+
 /// The `tojson` filter: `json.dumps(value, ensure_ascii=False, …)`, as Hugging Face defines it.
 pub(super) fn tojson(value: &Value, ascii: Option<bool>, kwargs: &Kwargs, budget: &Budget) -> Result<Value, Error> {
     let indent: Option<usize> = kwargs.get("indent")?;

@@ -308,7 +308,7 @@ fn filters_and_tests(env: &mut Environment<'static>, budget: &Budget) {
         "eq" => tests::is_eq, "equalto" => tests::is_eq, "==" => tests::is_eq, "even" => tests::is_even,
         "false" => tests::is_false, "float" => tests::is_float, "ge" => tests::is_ge, ">=" => tests::is_ge,
         "gt" => tests::is_gt, ">" => tests::is_gt, "greaterthan" => tests::is_gt, "in" => tests::is_in,
-        "integer" => tests::is_integer, "iterable" => tests::is_iterable, "le" => tests::is_le, "<=" => tests::is_le,
+        "integer" => tests::is_integer, "iterable" => python::is_iterable, "le" => tests::is_le, "<=" => tests::is_le,
         "lessthan" => tests::is_lt, "lower" => tests::is_lower, "lt" => tests::is_lt, "<" => tests::is_lt,
         "mapping" => tests::is_mapping, "ne" => tests::is_ne, "!=" => tests::is_ne, "none" => tests::is_none,
         "number" => tests::is_number, "odd" => tests::is_odd, "sameas" => tests::is_sameas,
