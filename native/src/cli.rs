@@ -192,6 +192,9 @@ pub(crate) struct Bench {
     /// Kernels to use: one of `picolm backends` [default: the best]
     #[arg(long, value_name = "NAME")]
     pub(crate) backend: Option<String>,
+    /// Make a run for each line of standard input and answer it with a line of JSON, so that another program can alternate with this one
+    #[arg(long, conflicts_with_all = ["runs", "json"])]
+    pub(crate) on_demand: bool,
     #[command(flatten)]
     pub(crate) output: Output,
 }

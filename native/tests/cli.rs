@@ -125,6 +125,28 @@ fn bench_measures_what_it_is_told_to() {
 }
 
 #[test]
+fn bench_on_demand_answers_each_line_with_a_run() {
+    let model = golden(MODEL);
+    let args = ["bench", &model, "-p", "9", "-n", "3", "-j", "2", "--backend", "reference", "--on-demand"];
+    let answers: Vec<Value> =
+        succeeds_with(&args, b"\n\n").lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let [about, runs @ ..] = &answers[..] else { panic!("it says nothing") };
+    // A token reads every matrix but the embedding, and the keys and values of 10, 11 and 12 positions in turn (the test below).
+    let tensors = json_of(&["inspect", &model], b"")["tensors"].take();
+    let matrices =
+        tensors.as_array().expect("tensors").iter().filter(|t| t["shape"].as_array().expect("dims").len() == 2);
+    let weights: u64 = matrices.filter(|t| t["name"] != "token_embd.weight").filter_map(|t| t["bytes"].as_u64()).sum();
+    let expected = serde_json::json!({ "backend": "reference", "bytes_per_token": weights + 11 * 2 * 2 * 128 * 2 });
+    assert_eq!(*about, expected);
+    assert_eq!(runs.len(), 2);
+    for run in runs {
+        assert!(run["prefill"].as_f64() > Some(0.0) && run["decode"].as_f64() > Some(0.0), "{run}");
+        assert_eq!(run["own_memory"].as_u64() > Some(100_000), cfg!(target_os = "linux"), "{run}");
+    }
+    fails(&["bench", &model, "-j", "1,2", "--on-demand"], "-j");
+}
+
+#[test]
 fn inspect_tells_metadata_tensors_and_memory() {
     let found = json_of(&["inspect", &golden(MODEL)], b"");
     assert_eq!(found["metadata"]["general.architecture"], "llama");
