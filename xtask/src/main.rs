@@ -2,10 +2,11 @@
 //!
 //! ```text
 //!   chat          ── fetch (the model, once) ──► picolm --chat
-//!   test          ── steps ──► toolchain (other targets), fuzz, witness ──► "N passed, N failed"
+//!   test          ── steps ──► toolchain (other targets), fuzz, witness, disassembly ──► "N passed, N failed"
 //!   check-layers  ── layers (who may use whom, where unsafe may stand)
 //! ```
 
+mod disassembly;
 mod fetch;
 mod fuzz;
 mod layers;

@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 
 use crate::process::{self, Counts, build_dir, cargo, root, run_tests, succeeds};
 use crate::toolchain::{self, Target};
-use crate::{fetch, fuzz, layers, witness};
+use crate::{disassembly, fetch, fuzz, layers, witness};
 
 /// A step counts its tests, or as one test if it has none. It is skipped only where the platform cannot do it.
 struct Step {
@@ -23,6 +23,7 @@ const STEPS: &[Step] = &[
     step("layers", check_layers),
     step("workspace", workspace),
     step("witness", |_| witness::test()),
+    Step { possible: on_x86_64_linux, ..step("disassembly", |_| disassembly::test()) },
     step("wasm", wasm),
     step("no-std", no_std),
     Step { possible: on_linux, ..step("aarch64", |_| emulated(&toolchain::AARCH64)) },
@@ -56,7 +57,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
         let start = Instant::now();
         let outcome = if !(step.possible)() {
             skipped += 1;
-            format!("skipped: not possible on {}", std::env::consts::OS)
+            format!("skipped: not possible on {} {}", std::env::consts::OS, std::env::consts::ARCH)
         } else {
             let counts = (step.run)(full).unwrap_or_else(|error| {
                 println!("error: {error:#}");
@@ -89,6 +90,10 @@ const fn only_full(name: &'static str, run: fn(bool) -> Result<Counts>) -> Step 
 
 fn on_linux() -> bool {
     cfg!(target_os = "linux")
+}
+
+fn on_x86_64_linux() -> bool {
+    cfg!(all(target_arch = "x86_64", target_os = "linux"))
 }
 
 fn on_unix() -> bool {
