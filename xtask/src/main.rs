@@ -3,9 +3,11 @@
 //! ```text
 //!   chat          ── fetch (the model, once) ──► picolm --chat
 //!   test          ── steps ──► toolchain (other targets), fuzz, witness, disassembly ──► "N passed, N failed"
+//!   bench         ── picolm ⇄ llama.cpp, in turn ──► table, JSON, plot, README
 //!   check-layers  ── layers (who may use whom, where unsafe may stand)
 //! ```
 
+mod bench;
 mod disassembly;
 mod fetch;
 mod fuzz;
@@ -24,9 +26,8 @@ const HELP: &str = "\
 cargo xtask chat [-- ARGS]           fetch a small model once, build picolm and chat with it; ARGS go to picolm
 cargo xtask test [--full] [STEP...]  run everything CI runs, or only the steps whose names contain a STEP;
                                      --full adds sanitizers, long property tests, longer fuzzing and its coverage
-cargo xtask check-layers             check who uses whom inside the core, and where unsafe stands
-
-PICOLM_MODEL=file.gguf takes that model and fetches none.";
+cargo xtask check-layers             check who uses whom inside the core, and where unsafe stands";
+const HELP_END: &str = "PICOLM_MODEL=file.gguf takes that model and fetches none.";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -34,12 +35,13 @@ fn main() -> ExitCode {
     let result = match command {
         "chat" => chat(rest),
         "test" => test::run(rest),
+        "bench" => bench::run(rest),
         "check-layers" => check_layers(rest),
         "help" | "--help" | "-h" => {
-            println!("{HELP}");
+            println!("{}", help());
             Ok(())
         }
-        other => Err(anyhow::anyhow!("unknown command {other:?}\n\n{HELP}")),
+        other => Err(anyhow::anyhow!("unknown command {other:?}\n\n{}", help())),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -48,6 +50,10 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn help() -> String {
+    format!("{HELP}\n{}\n\n{HELP_END}", bench::HELP)
 }
 
 /// The release binary with the default model; without arguments, one sample question where nobody can type.

@@ -29,8 +29,12 @@ pub(crate) fn root() -> PathBuf {
 
 /// Where builds with other flags, compilers or targets go, so that they do not evict the usual ones.
 pub(crate) fn build_dir(name: &str) -> PathBuf {
-    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |dir| root().join(dir));
-    target.join("xtask").join(name)
+    target_dir().join("xtask").join(name)
+}
+
+/// Where cargo puts the usual builds.
+pub(crate) fn target_dir() -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |dir| root().join(dir))
 }
 
 /// Downloads and tools that outlive the repository: `picolm` in the user's cache folder.

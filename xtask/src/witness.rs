@@ -52,7 +52,7 @@ pub(crate) fn test() -> Result<Counts> {
 }
 
 /// A Python with the packages, in a virtual environment in the cache folder; its python's path.
-fn environment() -> Result<PathBuf> {
+pub(crate) fn environment() -> Result<PathBuf> {
     let folder = cache_dir()?.join("witness-python");
     let bin = folder.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python3" });
     // Written last, so that a half-made environment is made again.
