@@ -1,7 +1,7 @@
 //! `cargo xtask bench`: picolm and llama.cpp on the same models, in turn.
 //!
 //! Machines drift: a figure from yesterday, or from a minute ago, says little. So both engines are loaded, one process each, and
-//! make their runs alternately; what disturbs one soon disturbs the other, and the ratios hold.
+//! make their runs alternately, and the ratios hold, if nobody else needs the processors (`machine.rs`).
 //!
 //! ```text
 //!   models ──► for each, and each number of threads:   Engine picolm  ◄─ a line ─┐
@@ -9,6 +9,7 @@
 //! ```
 
 mod engine;
+mod machine;
 mod plot;
 mod report;
 
@@ -22,6 +23,7 @@ use serde_json::Value;
 use crate::process::{cache_dir, cargo, output, python, root, run as run_program, succeeds, target_dir};
 use crate::{fetch, witness};
 use engine::{Engine, Run};
+use machine::Ticks;
 use report::Report;
 
 pub(crate) const HELP: &str = "\
@@ -60,6 +62,8 @@ pub(crate) struct Case {
     picolm: Vec<Run>,
     /// None where llama.cpp is not installed.
     llamacpp: Option<Vec<Run>>,
+    /// How many processors were busy with something else, where the system tells.
+    others: Option<f64>,
 }
 
 /// Measures, and writes what `args` ask for. The table goes to stdout.
@@ -67,10 +71,14 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     let options = Options::parse(args)?;
     let models = models(&options)?;
     run_program(cargo("build").args(["--release", "--package", "picolm"]))?;
-    let bandwidth = options.bandwidth.then(|| bandwidth(&options.threads)).transpose()?;
+    if options.bandwidth {
+        run_program(cargo("build").args(["--release", "--package", "picolm-benches", "--bin", "bandwidth"]))?;
+    }
+    let bandwidth = || options.bandwidth.then(|| bandwidth(&options.threads)).transpose();
+    let before = bandwidth()?;
     let python = llamacpp_python(&options);
 
-    let mut report = Report { bandwidth, ..Report::default() };
+    let mut report = Report::default();
     for model in &models {
         for &threads in &options.threads {
             let mut picolm = Engine::start("picolm", &mut picolm(&options, model, threads))?;
@@ -81,6 +89,10 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
             report.llamacpp = llamacpp.map(|engine| engine.about("version"));
         }
     }
+    // The machine may have been disturbed the one time or the other.
+    report.bandwidth = before.zip(bandwidth()?).map(|(before, after)| {
+        before.into_iter().zip(after).map(|((threads, a), (_, b))| (threads, a.max(b))).collect()
+    });
     publish(&options, &report)
 }
 
@@ -121,7 +133,6 @@ fn shapes() -> Result<Vec<PathBuf>> {
 
 /// GB/s by number of threads.
 fn bandwidth(threads: &[usize]) -> Result<Vec<(usize, f64)>> {
-    run_program(cargo("build").args(["--release", "--package", "picolm-benches", "--bin", "bandwidth"]))?;
     let printed = output(Command::new(release("bandwidth")).args(threads.iter().map(usize::to_string)))?;
     let rates: Value = serde_json::from_str(&printed).context("what `bandwidth` printed")?;
     let rate = |&n: &usize| Some((n, rates[n.to_string()].as_f64()?));
@@ -177,6 +188,7 @@ fn measure(
     let model = model.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let bytes_per_token = picolm.about["bytes_per_token"].as_u64().context("picolm does not say what a token reads")?;
     let (mut ours, mut theirs) = (Vec::new(), llamacpp.is_some().then(Vec::new));
+    let before = Ticks::now([&*picolm].into_iter().chain(llamacpp.as_deref()));
     for run in 1..=options.runs {
         let mut line = format!("{model}, threads {threads}, run {run}");
         let made = picolm.run()?;
@@ -189,7 +201,14 @@ fn measure(
         }
         eprintln!("{line}");
     }
-    Ok(Case { model, threads, bytes_per_token, picolm: ours, llamacpp: theirs })
+    let after = Ticks::now([&*picolm].into_iter().chain(llamacpp.as_deref()));
+    let others = before.zip(after).map(|(before, after)| after.others_since(&before));
+    if let Some(others) = others.filter(|&others| others > 0.1) {
+        eprintln!(
+            "note: others kept {others:.1} processors busy meanwhile, so these figures are wrong, and their ratios too"
+        );
+    }
+    Ok(Case { model, threads, bytes_per_token, picolm: ours, llamacpp: theirs, others })
 }
 
 /// Writes everything that was asked for.

@@ -50,6 +50,11 @@ impl Engine {
         Ok(Run { prefill: rate("prefill")?, decode: rate("decode")?, own_memory: answer["own_memory"].as_u64() })
     }
 
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// A text of its first line.
     pub(crate) fn about(&self, key: &str) -> String {
         self.about[key].as_str().unwrap_or("?").to_string()

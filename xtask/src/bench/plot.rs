@@ -28,9 +28,11 @@ pub(crate) fn svg(cases: &[Case]) -> String {
     let (width, height) = (LABEL + 2.0 * PANEL, TOP + ROW * cases.len() as f64 + 8.0);
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\" \
-         font-family=\"system-ui, sans-serif\" font-size=\"12\" fill=\"{TEXT}\">\n<title>Tokens per second, picolm and llama.cpp</title>\n"
+         font-family=\"system-ui, sans-serif\" font-size=\"12\" fill=\"{TEXT}\">\n<title>Tokens per second</title>\n"
     );
-    for (x, colour, name) in [(0.0, PICOLM, "picolm"), (80.0, LLAMACPP, "llama.cpp")] {
+    let alone = cases.iter().all(|case| case.llamacpp.is_none());
+    let legend = [(0.0, PICOLM, "picolm"), (80.0, LLAMACPP, "llama.cpp")];
+    for (x, colour, name) in legend.into_iter().take(if alone { 1 } else { 2 }) {
         bar(&mut svg, x, 12.0, BAR, colour);
         text(&mut svg, x + 18.0, 23.0, name);
     }
@@ -84,7 +86,7 @@ mod tests {
     fn case(ours: f64, theirs: Option<f64>) -> Case {
         let runs = |rate| vec![Run { prefill: rate, decode: rate, own_memory: None }];
         let (model, llamacpp) = ("a<b".to_string(), theirs.map(runs));
-        Case { model, threads: 1, bytes_per_token: 1, picolm: runs(ours), llamacpp }
+        Case { model, threads: 1, bytes_per_token: 1, picolm: runs(ours), llamacpp, others: None }
     }
 
     /// Widths of the bars of that colour, without the legend's.

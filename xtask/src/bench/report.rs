@@ -1,12 +1,10 @@
 //! What was measured, as a table, as JSON, and as a section of the README.
 
-use std::fs;
-
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use super::engine::Run;
-use super::{Case, Options};
+use super::{Case, Options, machine};
 
 #[derive(Default)]
 pub(crate) struct Report {
@@ -29,16 +27,18 @@ impl Report {
         lines.extend(self.cases.iter().map(|case| self.row(case)));
         lines.push(String::new());
         let llamacpp = self.llamacpp.as_ref().map_or("not installed".to_string(), |v| format!("llama-cpp-python {v}"));
+        let others = self.cases.iter().filter_map(|case| case.others).reduce(f64::max);
         lines.push(format!(
             "Tokens per second: a prompt of {} tokens in one go, then {} tokens one by one; medians of {} runs in turn after a warm-up \
-             (the runs of a cell differ by up to {:.0} %). picolm: {}; llama.cpp: {llamacpp}; {}. Own memory is what no file backs, without \
-             Python's. Made by `cargo xtask bench`.",
+             (the runs of a cell differ by up to {:.0} %{}). picolm: {}; llama.cpp: {llamacpp}; {}. Own memory is what no file backs, without \
+             Python's. A model that fits in the last cache can be read faster than memory. Made by `cargo xtask bench`.",
             options.prompt,
             options.r#gen,
             options.runs,
             100.0 * self.spread(),
+            others.map_or(String::new(), |n| format!(", others kept up to {n:.1} processors busy")),
             self.picolm,
-            machine(),
+            machine::name(),
         ));
         lines.join("\n")
     }
@@ -85,13 +85,14 @@ impl Report {
                 "bytes_per_token": case.bytes_per_token,
                 "picolm": runs(&case.picolm),
                 "llama.cpp": case.llamacpp.as_deref().map(runs),
+                "processors_busy_otherwise": case.others,
             })
         };
         let bandwidth = |rates: &Vec<(usize, f64)>| {
             rates.iter().map(|(threads, rate)| json!({ "threads": threads, "gb_per_second": rate })).collect::<Vec<_>>()
         };
         json!({
-            "machine": machine(),
+            "machine": machine::name(),
             "picolm_backend": self.picolm,
             "llama_cpp_python": self.llamacpp,
             "prompt": options.prompt,
@@ -124,16 +125,6 @@ fn memory(runs: &[Run]) -> String {
     most.map_or("-".to_string(), |bytes| format!("{:.1} MB", bytes as f64 / 1e6))
 }
 
-/// The processor, if Linux names it, and what it is a kind of.
-fn machine() -> String {
-    let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let name = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
-    let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
-    let kind = format!("{} {}", std::env::consts::OS, std::env::consts::ARCH);
-    let name = name.map_or(kind, |(_, name)| name.trim().to_string());
-    format!("{name}, {cores} processors")
-}
-
 /// `text` with what stands between `<!-- name -->` and `<!-- /name -->` replaced.
 pub(super) fn replace_section(text: &str, name: &str, section: &str) -> Result<String> {
     let (open, close) = (format!("<!-- {name} -->"), format!("<!-- /{name} -->"));
@@ -153,7 +144,14 @@ mod tests {
 
     fn report(llamacpp: Option<Vec<Run>>, bandwidth: Option<f64>) -> (Report, Options) {
         let picolm = runs(&[(90.0, 20.0), (300.0, 10.0), (100.0, 30.0)]);
-        let case = Case { model: "m".to_string(), threads: 2, bytes_per_token: 1_000_000_000, picolm, llamacpp };
+        let case = Case {
+            model: "m".to_string(),
+            threads: 2,
+            bytes_per_token: 1_000_000_000,
+            picolm,
+            llamacpp,
+            others: Some(0.5),
+        };
         let bandwidth = bandwidth.map(|rate| vec![(1, 1.0), (2, rate)]);
         let report = Report { picolm: "avx2".to_string(), llamacpp: None, bandwidth, cases: vec![case] };
         (report, Options::parse(&[]).unwrap())
@@ -165,7 +163,11 @@ mod tests {
         let row = "| m | 2 | 100.0 | 200.0 | 0.50 | 20.0 | 5.0 | 4.00 | 12.3 MB | 12.3 MB | 20.0 GB/s, 50 % of 40.0 |";
         assert_eq!(both.markdown(&options).lines().nth(2), Some(row));
         // 90 to 300 about 100.
-        assert!(both.markdown(&options).contains("by up to 210 %"), "{}", both.markdown(&options));
+        assert!(
+            both.markdown(&options).contains("by up to 210 %, others kept up to 0.5 processors"),
+            "{}",
+            both.markdown(&options)
+        );
         let (alone, options) = report(None, None);
         let row = "| m | 2 | 100.0 | - | - | 20.0 | - | - | 12.3 MB | - | 20.0 GB/s |";
         assert_eq!(alone.markdown(&options).lines().nth(2), Some(row));
@@ -196,7 +198,7 @@ mod tests {
 
     #[test]
     fn the_readme_has_its_section() {
-        let readme = fs::read_to_string(crate::process::root().join("README.md")).unwrap();
+        let readme = std::fs::read_to_string(crate::process::root().join("README.md")).unwrap();
         assert!(replace_section(&readme, "bench", "").is_ok());
     }
 }
