@@ -205,7 +205,7 @@ fn measure(
     let others = before.zip(after).map(|(before, after)| after.others_since(&before));
     if let Some(others) = others.filter(|&others| others > 0.1) {
         eprintln!(
-            "note: others kept {others:.1} processors busy meanwhile, so these figures are wrong, and their ratios too"
+            "note: others kept {others:.1} processors busy meanwhile, so trust neither these figures nor their ratios"
         );
     }
     Ok(Case { model, threads, bytes_per_token, picolm: ours, llamacpp: theirs, others })
