@@ -1,10 +1,10 @@
 //! No fused multiply-add in the binary: it rounds once where the contract (docs/numerics.md) rounds twice.
 //!
 //! Nobody writes one, since clippy bans `mul_add`, and LLVM makes none by itself today. This reads what it made: every function of
-//! ours in the release build, instruction by instruction. Functions of others are left out. compiler_builtins, say, has an `fma` for
-//! processors that can do it, which belongs in every Rust program and which we never call. So the names must be there: the build keeps its
-//! symbols, and mangles them by the v0 scheme, which names the crate a generic function was made for: `sort` with a closure of ours is
-//! ours. Inlined code belongs to its caller.
+//! ours in the release build, instruction by instruction. Functions of others are left out: compiler_builtins may bring an `fma` for
+//! processors that can do it, which is right and which we never call. So the names must be there: the build keeps its symbols, and
+//! mangles them by the v0 scheme, which names the crate a generic function was made for: `sort` with a closure of ours is ours.
+//! Inlined code belongs to its caller.
 
 use std::collections::BTreeMap;
 use std::fs;
