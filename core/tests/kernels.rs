@@ -280,7 +280,7 @@ fn products_of_extreme_codes_are_exact() {
         let x = quantized(&x, Backend::REFERENCE, n, len, format.operand());
         for c in 0..n {
             let columns = x.columns(n, len);
-            let column = if format.operand() == Operand::Wide { columns.wide(c) } else { columns.narrow(c) };
+            let [column] = if format.operand() == Operand::Wide { columns.wide(c) } else { columns.narrow(c) };
             assert!(column.qs.iter().all(|q| q.abs() == 127));
         }
         let expected = matmul(Backend::REFERENCE, format, &weights, rows, &x, n, len);
@@ -354,8 +354,8 @@ fn operand(x: &Activations, n: usize, len: usize, c: usize, operand: Operand) ->
     let columns = x.columns(n, len);
     let (column, block) = match operand {
         Operand::Float => return columns.floats(c).iter().map(|&x| x.into()).collect(),
-        Operand::Narrow => (columns.narrow(c), 32),
-        Operand::Wide => (columns.wide(c), 256),
+        Operand::Narrow => (columns.narrow::<1>(c)[0], 32),
+        Operand::Wide => (columns.wide::<1>(c)[0], 256),
     };
     column.qs.iter().enumerate().map(|(i, &q)| f64::from(q) * f64::from(column.scales[i / block])).collect()
 }

@@ -46,6 +46,16 @@ pub const fn span(block: usize) -> usize {
 }
 
 impl Quantized {
+    /// Columns `c..c + N`, each `len` long.
+    #[inline(always)]
+    fn columns<const N: usize>(&self, c: usize, len: usize) -> [Column<'_>; N] {
+        let mut columns = [self.column(c, len); N];
+        for i in 1..N {
+            columns[i] = self.column(c + i, len);
+        }
+        columns
+    }
+
     fn new(block: usize, values: usize) -> Self {
         let values = values.next_multiple_of(block);
         Quantized { block, qs: vec![0; values], scales: vec![0.0; values / block], sums: vec![0; values / span(block)] }
@@ -60,6 +70,7 @@ impl Quantized {
     }
 
     /// Column `c` of columns that are `len` long.
+    #[inline(always)]
     pub fn column(&self, c: usize, len: usize) -> Column<'_> {
         let (nb, ns) = (len / self.block, len / span(self.block));
         Column {
@@ -134,17 +145,20 @@ pub fn quantize_column(backend: Backend, operands: Operands, column: <ColumnPart
 
 impl<'a> Columns<'a> {
     /// Column `c` as floats.
+    #[inline(always)]
     pub fn floats(&self, c: usize) -> &'a [f32] {
         &self.data.floats[c * self.len..][..self.len]
     }
 
-    /// Column `c` in blocks of 32.
-    pub fn narrow(&self, c: usize) -> Column<'a> {
-        self.data.narrow.column(c, self.len)
+    /// `N` columns from `c` in blocks of 32.
+    #[inline(always)]
+    pub fn narrow<const N: usize>(&self, c: usize) -> [Column<'a>; N] {
+        self.data.narrow.columns(c, self.len)
     }
 
-    /// Column `c` in blocks of 256.
-    pub fn wide(&self, c: usize) -> Column<'a> {
-        self.data.wide.column(c, self.len)
+    /// `N` columns from `c` in blocks of 256.
+    #[inline(always)]
+    pub fn wide<const N: usize>(&self, c: usize) -> [Column<'a>; N] {
+        self.data.wide.columns(c, self.len)
     }
 }

@@ -68,11 +68,6 @@ impl<'a, B: Pod> Group<'a, B> {
         Blocks { group: self, b }
     }
 
-    /// Where the part of the next group begins that stands where blocks `b` of this one stand: for prefetching only.
-    #[inline(always)]
-    pub(super) fn next(&self, b: usize) -> *const u8 {
-        self.next.wrapping_add(b * GROUP * size_of::<B>())
-    }
 }
 
 /// One block of each of sixteen rows.
@@ -89,5 +84,11 @@ impl<'g, B: Pod> Blocks<'g, B> {
     pub(super) fn row(&self, r: usize) -> &'g B {
         // SAFETY: the pointer is the start of a row of `len` blocks that outlives the group, and b < len.
         unsafe { &*self.group.rows[r].add(self.b) }
+    }
+
+    /// Where the same share of the next group begins: for prefetching only.
+    #[inline(always)]
+    pub(super) fn next(&self) -> *const u8 {
+        self.group.next.wrapping_add(self.b * GROUP * size_of::<B>())
     }
 }

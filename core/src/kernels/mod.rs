@@ -24,6 +24,8 @@ pub use dispatch::{Backend, Cpu, Kernels};
 pub use isa::FloatEnv;
 #[cfg(target_arch = "x86_64")]
 pub use isa::avx2::Avx2;
+#[cfg(target_arch = "x86_64")]
+pub use isa::avx512::Avx512Vnni;
 pub use quant::{Format, Operand, Operands};
 
 use core::ops::Range;

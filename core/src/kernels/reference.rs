@@ -111,7 +111,7 @@ impl Visitor for Row<'_, '_> {
         for (b, block) in bytemuck::cast_slice::<u8, F::Block>(self.weights).iter().enumerate() {
             let w: [i16; 32] = core::array::from_fn(|i| F::weight(block, i) as i16);
             for c in 0..self.x.n {
-                let x = self.x.narrow(c);
+                let [x] = self.x.narrow(c);
                 let (dx, acc) = (x.scales[b], &mut self.out.column(c)[self.r]);
                 *acc += (F::scale(block).to_f32() * dx) * dot(&w, &x.qs[32 * b..][..32]) as f32;
                 if F::HAS_MIN {
@@ -126,7 +126,7 @@ impl Visitor for Row<'_, '_> {
             let w: [i16; 256] = core::array::from_fn(|i| F::sub_scale(block, i / 16) * F::weight(block, i) as i16);
             let m: [i32; 16] = core::array::from_fn(|j| F::sub_min(block, j).into());
             for c in 0..self.x.n {
-                let x = self.x.wide(c);
+                let [x] = self.x.wide(c);
                 let (dx, acc) = (x.scales[b], &mut self.out.column(c)[self.r]);
                 *acc += (F::scale(block).to_f32() * dx) * dot(&w, &x.qs[256 * b..][..256]) as f32;
                 if F::HAS_MIN {

@@ -23,6 +23,15 @@ pub fn cpu() -> Cpu {
         avx2: (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("f16c"))
             // SAFETY: made only if the features are there.
             .then(|| unsafe { picolm_core::kernels::Avx2::assume() }),
+        #[cfg(target_arch = "x86_64")]
+        avx512_vnni: (is_x86_feature_detected!("f16c")
+            && is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("avx512vnni"))
+        // SAFETY: made only if the features are there.
+        .then(|| unsafe { picolm_core::kernels::Avx512Vnni::assume() }),
     }
 }
 

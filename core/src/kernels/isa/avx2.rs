@@ -2,7 +2,7 @@
 
 use crate::kernels::activations::{ColumnMut, Columns};
 use crate::kernels::dispatch::{Backend, Kernels};
-use crate::kernels::lanes::{self, RowSums, Simd};
+use crate::kernels::lanes::{self, Bytewise, RowSums, Simd};
 use crate::kernels::quant::{Float, Format, Narrow, Visitor, Wide};
 use crate::kernels::{Activation, ChunkF16, ChunkQ8, Gathered, Queries};
 use crate::team::Tile;
@@ -45,147 +45,97 @@ pub struct Scales {
 // of exactly the register's size.
 #[allow(clippy::undocumented_unsafe_blocks)]
 impl Simd for Avx2 {
-    type Bytes = __m256i;
-    type Scales = Scales;
-    /// Eight partial sums; those of bytes 0..16 in the low half.
-    type Sums = __m256i;
+    type Row = Self;
     type Ints = Pair<__m256i>;
     type Lanes = Pair<__m256>;
+    const COLUMNS: usize = 4;
+    const SIGNED_OFFSET: i32 = 0;
+
+    #[inline(always)]
+    fn row(self) -> Self {
+        self
+    }
 
     #[inline(always)]
     fn prefetch(self, at: *const u8) {
         unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) };
     }
 
+    /// Of each eight rows, rows i and 4 + i in one register, then 4 x 4 turned in each half.
     #[inline(always)]
-    fn load_bytes(self, bytes: &[u8; 32]) -> __m256i {
-        unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
-    }
-
-    #[inline(always)]
-    fn nibbles(self, bytes: &[u8; 16]) -> __m256i {
-        unsafe {
-            let x = _mm_loadu_si128(bytes.as_ptr().cast());
-            let both = _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(x), _mm_srli_epi16::<4>(x));
-            _mm256_and_si256(both, _mm256_set1_epi8(15))
+    fn turn(self, rows: &[[u8; 32]; 16], tiles: &mut [[u8; 64]; 8]) {
+        for (eight, piece) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+            let mut z = [self.no_sums(); 4];
+            for i in 0..4 {
+                let low = rows[8 * eight + i][16 * piece..].as_ptr();
+                let high = rows[8 * eight + 4 + i][16 * piece..].as_ptr();
+                z[i] = unsafe { _mm256_loadu2_m128i(high.cast(), low.cast()) };
+            }
+            let turned = unsafe {
+                let (a, b) = (_mm256_unpacklo_epi32(z[0], z[1]), _mm256_unpackhi_epi32(z[0], z[1]));
+                let (c, d) = (_mm256_unpacklo_epi32(z[2], z[3]), _mm256_unpackhi_epi32(z[2], z[3]));
+                [
+                    _mm256_unpacklo_epi64(a, c),
+                    _mm256_unpackhi_epi64(a, c),
+                    _mm256_unpacklo_epi64(b, d),
+                    _mm256_unpackhi_epi64(b, d),
+                ]
+            };
+            for t in 0..4 {
+                let tile = &mut tiles[4 * piece + t][32 * eight..];
+                unsafe { _mm256_storeu_si256(tile.as_mut_ptr().cast(), turned[t]) };
+            }
         }
     }
 
     #[inline(always)]
-    fn and(self, a: __m256i, mask: u8) -> __m256i {
-        unsafe { _mm256_and_si256(a, _mm256_set1_epi8(mask as i8)) }
-    }
-
-    #[inline(always)]
-    fn or(self, a: __m256i, b: __m256i) -> __m256i {
-        unsafe { _mm256_or_si256(a, b) }
-    }
-
-    #[inline(always)]
-    fn shr(self, a: __m256i, n: usize) -> __m256i {
-        self.and(unsafe { _mm256_srl_epi16(a, _mm_cvtsi32_si128(n as i32)) }, 0xff >> n)
-    }
-
-    #[inline(always)]
-    fn shl(self, a: __m256i, n: usize) -> __m256i {
-        self.and(unsafe { _mm256_sll_epi16(a, _mm_cvtsi32_si128(n as i32)) }, 0xff << n)
-    }
-
-    /// Each byte of `bits` eight times, and of each of the eight another bit.
-    #[inline(always)]
-    fn spread(self, bits: [u8; 4]) -> __m256i {
-        const BYTES: [u64; 4] = [0, 0x0101_0101_0101_0101, 0x0202_0202_0202_0202, 0x0303_0303_0303_0303];
-        const BIT: i64 = i64::from_le_bytes([1, 2, 4, 8, 16, 32, 64, 128]);
-        unsafe {
-            let index = _mm256_loadu_si256(BYTES.as_ptr().cast());
-            let bytes = _mm256_shuffle_epi8(_mm256_set1_epi32(i32::from_le_bytes(bits)), index);
-            let bit = _mm256_set1_epi64x(BIT);
-            _mm256_cmpeq_epi8(_mm256_and_si256(bytes, bit), bit)
-        }
-    }
-
-    #[inline(always)]
-    fn lookup(self, table: &[i8; 16], indices: __m256i) -> __m256i {
-        unsafe {
-            let table = _mm256_broadcastsi128_si256(_mm_loadu_si128(table.as_ptr().cast()));
-            _mm256_shuffle_epi8(table, indices)
-        }
-    }
-
-    #[inline(always)]
-    fn no_sums(self) -> __m256i {
-        unsafe { _mm256_setzero_si256() }
-    }
-
-    #[inline(always)]
-    fn add_sums(self, a: __m256i, b: __m256i) -> __m256i {
-        unsafe { _mm256_add_epi32(a, b) }
-    }
-
-    /// A pair of products is at most 2 · 127 · 127 = 32,258: the saturating i16 sum is exact.
-    #[inline(always)]
-    fn dot_unsigned(self, codes: __m256i, x: __m256i) -> __m256i {
-        unsafe { _mm256_madd_epi16(_mm256_maddubs_epi16(codes, x), _mm256_set1_epi16(1)) }
-    }
-
-    /// |code| as unsigned (up to 128) times x with the code's sign: a pair is at most 2 · 128 · 127 = 32,512.
-    #[inline(always)]
-    fn dot_signed(self, codes: __m256i, x: __m256i) -> __m256i {
-        self.dot_unsigned(unsafe { _mm256_abs_epi8(codes) }, unsafe { _mm256_sign_epi8(x, codes) })
-    }
-
-    #[inline(always)]
-    fn scales(self, bytes: [u64; 2], offset: i8) -> Scales {
-        unsafe {
-            let bytes = _mm_set_epi64x(bytes[1] as i64, bytes[0] as i64);
-            let bytes = _mm_sub_epi8(bytes, _mm_set1_epi8(offset));
-            let even_then_odd = _mm_setr_epi8(0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15);
-            let halves = _mm_shuffle_epi8(bytes, even_then_odd);
-            Scales { halves: _mm256_cvtepi8_epi16(halves), in_order: _mm256_cvtepi8_epi16(bytes) }
-        }
-    }
-
-    #[inline(always)]
-    fn scales_twice(self, bytes: u64, offset: i8) -> Scales {
-        unsafe {
-            let bytes = _mm_sub_epi8(_mm_set1_epi64x(bytes as i64), _mm_set1_epi8(offset));
-            let in_order = _mm256_cvtepi8_epi16(_mm_unpacklo_epi8(bytes, bytes));
-            Scales { halves: _mm256_cvtepi8_epi16(bytes), in_order }
-        }
-    }
-
-    /// The pairs of products (at most 2 · 128 · 127 = 32,512) are multiplied by their scale where `dot_unsigned` multiplies by one.
-    #[inline(always)]
-    fn dot_scaled(self, codes: __m256i, x: __m256i, scales: Scales, j: usize) -> __m256i {
-        unsafe {
-            let scales = _mm256_shuffle_epi8(scales.halves, _mm256_set1_epi16(0x0100 + 0x0202 * j as i16));
-            _mm256_madd_epi16(_mm256_maddubs_epi16(codes, x), scales)
-        }
-    }
-
-    /// |code| times x with the code's sign, as in `dot_signed`: a pair is at most 32,512, and two pairs times 128 fit an i32.
-    #[inline(always)]
-    fn dot_scaled_signed(self, codes: __m256i, x: __m256i, scales: Scales, j: usize) -> __m256i {
-        self.dot_scaled(unsafe { _mm256_abs_epi8(codes) }, unsafe { _mm256_sign_epi8(x, codes) }, scales, j)
-    }
-
-    #[inline(always)]
-    fn dot_sums(self, scales: Scales, factor: i16, x: &[i16; 16]) -> __m256i {
-        unsafe {
-            let scales = _mm256_mullo_epi16(scales.in_order, _mm256_set1_epi16(factor));
-            _mm256_madd_epi16(scales, _mm256_loadu_si256(x.as_ptr().cast()))
-        }
-    }
-
-    /// Adds neighbours pairwise, so that eight rows of eight sums become one register of eight rows.
-    #[inline(always)]
-    fn sum_rows<const C: usize>(self, rows: &impl RowSums<Self, C>) -> [Self::Ints; C] {
+    fn dot_tiles<const T: usize, const C: usize>(
+        self,
+        tiles: &[[u8; 64]; T],
+        x: [&[[u8; 4]; T]; C],
+        range: lanes::Range,
+    ) -> [Self::Ints; C] {
         let mut out = [self.splat_int(0); C];
         for half in 0..2 {
-            let a = four_rows(self, rows, 8 * half);
-            let b = four_rows(self, rows, 8 * half + 4);
+            let mut sums = [self.no_sums(); C];
+            for t in 0..T {
+                let codes = unsafe { _mm256_loadu_si256(tiles[t][32 * half..].as_ptr().cast()) };
+                for c in 0..C {
+                    let x = unsafe { _mm256_set1_epi32(i32::from_le_bytes(x[c][t])) };
+                    let dot = match range {
+                        lanes::Range::Unsigned => self.dot_unsigned(codes, x),
+                        lanes::Range::Signed => self.dot_signed(codes, x),
+                    };
+                    sums[c] = self.add_sums(sums[c], dot);
+                }
+            }
             for c in 0..C {
-                out[c][half] = add_halves(a[c], b[c]);
+                out[c][half] = sums[c];
+            }
+        }
+        out
+    }
+
+    #[inline(always)]
+    fn dot_pairs(self, mut sums: Self::Ints, pairs: &[u8; 64], x: [i16; 2]) -> Self::Ints {
+        unsafe {
+            let x = _mm256_set1_epi32(bytemuck::cast(x));
+            for half in 0..2 {
+                let pairs = _mm256_loadu_si256(pairs[32 * half..].as_ptr().cast());
+                sums[half] = _mm256_add_epi32(sums[half], _mm256_madd_epi16(pairs, x));
+            }
+        }
+        sums
+    }
+
+    #[inline(always)]
+    fn half_of_pair(self, pairs: &[u8; 64], which: usize) -> Self::Ints {
+        let mut out = self.splat_int(0);
+        for half in 0..2 {
+            unsafe {
+                let pairs = _mm256_loadu_si256(pairs[32 * half..].as_ptr().cast());
+                let upper = if which == 0 { _mm256_slli_epi32::<16>(pairs) } else { pairs };
+                out[half] = _mm256_srai_epi32::<16>(upper);
             }
         }
         out
@@ -206,6 +156,16 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn splat_int(self, a: i32) -> Self::Ints {
         [unsafe { _mm256_set1_epi32(a) }; 2]
+    }
+
+    #[inline(always)]
+    fn add_ints(self, a: Self::Ints, b: Self::Ints) -> Self::Ints {
+        unsafe { [_mm256_add_epi32(a[0], b[0]), _mm256_add_epi32(a[1], b[1])] }
+    }
+
+    #[inline(always)]
+    fn mul_ints(self, a: Self::Ints, b: Self::Ints) -> Self::Ints {
+        unsafe { [_mm256_mullo_epi32(a[0], b[0]), _mm256_mullo_epi32(a[1], b[1])] }
     }
 
     #[inline(always)]
@@ -316,6 +276,164 @@ impl Simd for Avx2 {
     }
 }
 
+// SAFETY of every block below: as above.
+#[allow(clippy::undocumented_unsafe_blocks)]
+impl Bytewise for Avx2 {
+    type Bytes = __m256i;
+    type Scales = Scales;
+    /// Eight partial sums; those of bytes 0..16 in the low half.
+    type Sums = __m256i;
+
+    #[inline(always)]
+    fn load_bytes(self, bytes: &[u8; 32]) -> __m256i {
+        unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
+    }
+
+    #[inline(always)]
+    fn store_bytes(self, a: __m256i, out: &mut [u8; 32]) {
+        unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), a) };
+    }
+
+    #[inline(always)]
+    fn nibbles(self, bytes: &[u8; 16]) -> __m256i {
+        unsafe {
+            let x = _mm_loadu_si128(bytes.as_ptr().cast());
+            let both = _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(x), _mm_srli_epi16::<4>(x));
+            _mm256_and_si256(both, _mm256_set1_epi8(15))
+        }
+    }
+
+    #[inline(always)]
+    fn and(self, a: __m256i, mask: u8) -> __m256i {
+        unsafe { _mm256_and_si256(a, _mm256_set1_epi8(mask as i8)) }
+    }
+
+    #[inline(always)]
+    fn or(self, a: __m256i, b: __m256i) -> __m256i {
+        unsafe { _mm256_or_si256(a, b) }
+    }
+
+    #[inline(always)]
+    fn shr(self, a: __m256i, n: usize) -> __m256i {
+        self.and(unsafe { _mm256_srl_epi16(a, _mm_cvtsi32_si128(n as i32)) }, 0xff >> n)
+    }
+
+    #[inline(always)]
+    fn shl(self, a: __m256i, n: usize) -> __m256i {
+        self.and(unsafe { _mm256_sll_epi16(a, _mm_cvtsi32_si128(n as i32)) }, 0xff << n)
+    }
+
+    /// Each byte of `bits` eight times, and of each of the eight another bit.
+    #[inline(always)]
+    fn spread(self, bits: [u8; 4]) -> __m256i {
+        const BYTES: [u64; 4] = [0, 0x0101_0101_0101_0101, 0x0202_0202_0202_0202, 0x0303_0303_0303_0303];
+        const BIT: i64 = i64::from_le_bytes([1, 2, 4, 8, 16, 32, 64, 128]);
+        unsafe {
+            let index = _mm256_loadu_si256(BYTES.as_ptr().cast());
+            let bytes = _mm256_shuffle_epi8(_mm256_set1_epi32(i32::from_le_bytes(bits)), index);
+            let bit = _mm256_set1_epi64x(BIT);
+            _mm256_cmpeq_epi8(_mm256_and_si256(bytes, bit), bit)
+        }
+    }
+
+    #[inline(always)]
+    fn lookup(self, table: &[i8; 16], indices: __m256i) -> __m256i {
+        unsafe {
+            let table = _mm256_broadcastsi128_si256(_mm_loadu_si128(table.as_ptr().cast()));
+            _mm256_shuffle_epi8(table, indices)
+        }
+    }
+
+    #[inline(always)]
+    fn no_sums(self) -> __m256i {
+        unsafe { _mm256_setzero_si256() }
+    }
+
+    #[inline(always)]
+    fn add_sums(self, a: __m256i, b: __m256i) -> __m256i {
+        unsafe { _mm256_add_epi32(a, b) }
+    }
+
+    /// A pair of products is at most 2 · 127 · 127 = 32,258: the saturating i16 sum is exact.
+    #[inline(always)]
+    fn dot_unsigned(self, codes: __m256i, x: __m256i) -> __m256i {
+        unsafe { _mm256_madd_epi16(_mm256_maddubs_epi16(codes, x), _mm256_set1_epi16(1)) }
+    }
+
+    /// |code| as unsigned (up to 128) times x with the code's sign: a pair is at most 2 · 128 · 127 = 32,512.
+    #[inline(always)]
+    fn dot_signed(self, codes: __m256i, x: __m256i) -> __m256i {
+        self.dot_unsigned(unsafe { _mm256_abs_epi8(codes) }, unsafe { _mm256_sign_epi8(x, codes) })
+    }
+
+    #[inline(always)]
+    fn scales(self, bytes: [u64; 2], offset: i8) -> Scales {
+        unsafe {
+            let bytes = _mm_set_epi64x(bytes[1] as i64, bytes[0] as i64);
+            let bytes = _mm_sub_epi8(bytes, _mm_set1_epi8(offset));
+            let even_then_odd = _mm_setr_epi8(0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15);
+            let halves = _mm_shuffle_epi8(bytes, even_then_odd);
+            Scales { halves: _mm256_cvtepi8_epi16(halves), in_order: _mm256_cvtepi8_epi16(bytes) }
+        }
+    }
+
+    #[inline(always)]
+    fn scales_twice(self, bytes: u64, offset: i8) -> Scales {
+        unsafe {
+            let bytes = _mm_sub_epi8(_mm_set1_epi64x(bytes as i64), _mm_set1_epi8(offset));
+            let in_order = _mm256_cvtepi8_epi16(_mm_unpacklo_epi8(bytes, bytes));
+            Scales { halves: _mm256_cvtepi8_epi16(bytes), in_order }
+        }
+    }
+
+    /// The pairs of products (at most 2 · 128 · 127 = 32,512) are multiplied by their scale where `dot_unsigned` multiplies by one.
+    #[inline(always)]
+    fn dot_scaled(self, codes: __m256i, x: __m256i, scales: Scales, j: usize) -> __m256i {
+        unsafe {
+            let scales = _mm256_shuffle_epi8(scales.halves, _mm256_set1_epi16(0x0100 + 0x0202 * j as i16));
+            _mm256_madd_epi16(_mm256_maddubs_epi16(codes, x), scales)
+        }
+    }
+
+    /// |code| times x with the code's sign, as in `dot_signed`: a pair is at most 32,512, and two pairs times 128 fit an i32.
+    #[inline(always)]
+    fn dot_scaled_signed(self, codes: __m256i, x: __m256i, scales: Scales, j: usize) -> __m256i {
+        self.dot_scaled(unsafe { _mm256_abs_epi8(codes) }, unsafe { _mm256_sign_epi8(x, codes) }, scales, j)
+    }
+
+    #[inline(always)]
+    fn store_scales(self, scales: Scales, out: &mut [i16; 16]) {
+        unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), scales.in_order) };
+    }
+
+    #[inline(always)]
+    fn dot_sums(self, scales: Scales, factor: i16, x: &[i16; 16]) -> __m256i {
+        unsafe {
+            let scales = _mm256_mullo_epi16(scales.in_order, _mm256_set1_epi16(factor));
+            _mm256_madd_epi16(scales, _mm256_loadu_si256(x.as_ptr().cast()))
+        }
+    }
+
+    #[inline(always)]
+    fn sum_rows<const C: usize>(self, rows: &impl RowSums<Self, C>) -> [Self::Ints; C] {
+        sum_rows(self, rows)
+    }
+}
+
+/// Adds neighbours pairwise, so that eight rows of eight sums become one register of eight rows.
+#[inline(always)]
+fn sum_rows<const C: usize>(s: Avx2, rows: &impl RowSums<Avx2, C>) -> [Pair<__m256i>; C] {
+    let mut out = [[s.no_sums(); 2]; C];
+    for half in 0..2 {
+        let a = four_rows(s, rows, 8 * half);
+        let b = four_rows(s, rows, 8 * half + 4);
+        for c in 0..C {
+            out[c][half] = add_halves(a[c], b[c]);
+        }
+    }
+    out
+}
+
 /// Rows `first..first + 4`: two registers' worth of partial sums a row, in halves.
 #[inline(always)]
 fn four_rows<const C: usize>(s: Avx2, rows: &impl RowSums<Avx2, C>, first: usize) -> [__m256i; C] {
@@ -327,7 +445,7 @@ fn four_rows<const C: usize>(s: Avx2, rows: &impl RowSums<Avx2, C>, first: usize
 #[inline(always)]
 fn add_neighbours<const C: usize>(mut a: [__m256i; C], b: [__m256i; C]) -> [__m256i; C] {
     for c in 0..C {
-        // SAFETY: called only from the methods of Avx2.
+        // SAFETY: called only with a token that proves AVX2.
         a[c] = unsafe { _mm256_hadd_epi32(a[c], b[c]) };
     }
     a
@@ -336,12 +454,12 @@ fn add_neighbours<const C: usize>(mut a: [__m256i; C], b: [__m256i; C]) -> [__m2
 /// Rows 0..4 in `a` and 4..8 in `b`, each with two half sums: the total of each row.
 #[inline(always)]
 fn add_halves(a: __m256i, b: __m256i) -> __m256i {
-    // SAFETY: called only from the methods of Avx2.
+    // SAFETY: called only with a token that proves AVX2.
     unsafe { _mm256_add_epi32(_mm256_permute2x128_si256::<0x20>(a, b), _mm256_permute2x128_si256::<0x31>(a, b)) }
 }
 
 #[inline(always)]
 fn from_f16(x: __m256i) -> Pair<__m256> {
-    // SAFETY: called only from the methods of Avx2.
+    // SAFETY: called only with a token that proves AVX2.
     unsafe { [_mm256_cvtph_ps(_mm256_castsi256_si128(x)), _mm256_cvtph_ps(_mm256_extracti128_si256::<1>(x))] }
 }

@@ -62,6 +62,8 @@ macro_rules! backend {
 
 #[cfg(target_arch = "x86_64")]
 pub(super) mod avx2;
+#[cfg(target_arch = "x86_64")]
+pub(super) mod avx512;
 mod float_env;
 
 pub use float_env::FloatEnv;

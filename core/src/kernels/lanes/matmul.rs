@@ -1,4 +1,4 @@
-//! Matrix times columns, in place from the file's blocks: 16 rows at a time, lanes are rows.
+//! Matrix times few columns, in place from the file's blocks: 16 rows at a time, lanes are rows. (Many columns: `strips`.)
 //!
 //! ```text
 //!   for 16 rows, for C columns:
@@ -8,12 +8,15 @@
 //! Past the last row, the last row is computed again and dropped. Sixteen rows at a time are sixteen streams that a prefetcher does
 //! not follow, so each block of a group asks for its share of the next group, which lies behind it in one piece.
 
-use super::{RowSums, Simd};
+use super::{Bytewise, RowSums, Simd, strips};
 use crate::kernels::activations::{Column, Columns};
 use crate::kernels::cast::{Blocks, GROUP, Group, Rows};
 use crate::kernels::quant::{F16, Float, Narrow, Scale, Wide};
 use crate::team::Tile;
 use core::array::from_fn;
+
+/// Up to so many columns, unpacking a strip for them would not pay.
+const FEW: usize = 2;
 
 /// Calls `$kernel::<C>(first column)` for groups of 4 columns, then for what is left.
 macro_rules! column_groups {
@@ -40,18 +43,26 @@ macro_rules! column_groups {
 /// `out[c][r] = weights[r] · x[c]` for formats of blocks of 32. `weights` holds the rows of `out`.
 #[inline(always)]
 pub(in crate::kernels) fn matmul_narrow<S: Simd, F: Narrow>(s: S, weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>) {
+    if x.n > FEW {
+        return strips::matmul_narrow::<S, F>(s, weights, x, out);
+    }
+    few_narrow::<S::Row, F>(s.row(), weights, x, out);
+}
+
+#[inline(always)]
+fn few_narrow<S: Bytewise, F: Narrow>(s: S, weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>) {
     let rows = Rows::<F::Block>::new(weights, out.rows());
     for first in (0..rows.len()).step_by(GROUP) {
         let group = rows.group(first);
         column_groups!(x.n, |c, C| {
-            let columns: [Column<'_>; C] = from_fn(|k| x.narrow(c + k));
+            let columns = x.narrow::<C>(c);
             write(s, out, first, c, narrow_group::<S, F, C>(s, &group, &columns));
         });
     }
 }
 
 #[inline(always)]
-fn narrow_group<S: Simd, F: Narrow, const C: usize>(
+fn narrow_group<S: Bytewise, F: Narrow, const C: usize>(
     s: S,
     group: &Group<'_, F::Block>,
     columns: &[Column<'_>; C],
@@ -63,7 +74,6 @@ fn narrow_group<S: Simd, F: Narrow, const C: usize>(
     let scales: [&[f32]; C] = from_fn(|c| &columns[c].scales[..n]);
     let sums: [&[i16]; C] = from_fn(|c| &columns[c].sums[..n]);
     for b in 0..n {
-        prefetch(s, group, b);
         let blocks = group.blocks(b);
         let mut x = [s.load_bytes(&qs[0][b]); C];
         for c in 1..C {
@@ -96,14 +106,15 @@ fn narrow_group<S: Simd, F: Narrow, const C: usize>(
 }
 
 /// Block `b` of 16 rows, and of the columns.
-struct NarrowBlock<'a, S: Simd, F: Narrow, const C: usize> {
+struct NarrowBlock<'a, S: Bytewise, F: Narrow, const C: usize> {
     blocks: Blocks<'a, F::Block>,
     x: [S::Bytes; C],
 }
 
-impl<S: Simd, F: Narrow, const C: usize> RowSums<S, C> for NarrowBlock<'_, S, F, C> {
+impl<S: Bytewise, F: Narrow, const C: usize> RowSums<S, C> for NarrowBlock<'_, S, F, C> {
     #[inline(always)]
     fn row(&self, s: S, r: usize) -> [S::Sums; C] {
+        prefetch(s, self.blocks, r);
         let codes = F::codes(s, self.blocks.row(r));
         let mut sums = [s.no_sums(); C];
         for c in 0..C {
@@ -117,18 +128,26 @@ impl<S: Simd, F: Narrow, const C: usize> RowSums<S, C> for NarrowBlock<'_, S, F,
 /// [`matmul_narrow`] for the K formats.
 #[inline(always)]
 pub(in crate::kernels) fn matmul_wide<S: Simd, F: Wide>(s: S, weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>) {
+    if x.n > FEW {
+        return strips::matmul_wide::<S, F>(s, weights, x, out);
+    }
+    few_wide::<S::Row, F>(s.row(), weights, x, out);
+}
+
+#[inline(always)]
+fn few_wide<S: Bytewise, F: Wide>(s: S, weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>) {
     let rows = Rows::<F::Block>::new(weights, out.rows());
     for first in (0..rows.len()).step_by(GROUP) {
         let group = rows.group(first);
         column_groups!(x.n, |c, C| {
-            let columns: [Column<'_>; C] = from_fn(|k| x.wide(c + k));
+            let columns = x.wide::<C>(c);
             write(s, out, first, c, wide_group::<S, F, C>(s, &group, &columns));
         });
     }
 }
 
 #[inline(always)]
-fn wide_group<S: Simd, F: Wide, const C: usize>(
+fn wide_group<S: Bytewise, F: Wide, const C: usize>(
     s: S,
     group: &Group<'_, F::Block>,
     columns: &[Column<'_>; C],
@@ -139,7 +158,6 @@ fn wide_group<S: Simd, F: Wide, const C: usize>(
     let scales: [&[f32]; C] = from_fn(|c| &columns[c].scales[..n]);
     let sums: [&[[i16; 16]]; C] = from_fn(|c| &columns[c].sums.as_chunks().0[..n]);
     for b in 0..n {
-        prefetch(s, group, b);
         let blocks = group.blocks(b);
         let block = WideBlock::<F, C> { blocks, qs: from_fn(|c| &qs[c][b]), sums: from_fn(|c| &sums[c][b]) };
         let isum = s.sum_rows(&block);
@@ -174,9 +192,10 @@ struct WideBlock<'a, F: Wide, const C: usize> {
     sums: [&'a [i16; 16]; C],
 }
 
-impl<S: Simd, F: Wide, const C: usize> RowSums<S, C> for WideBlock<'_, F, C> {
+impl<S: Bytewise, F: Wide, const C: usize> RowSums<S, C> for WideBlock<'_, F, C> {
     #[inline(always)]
     fn row(&self, s: S, r: usize) -> [S::Sums; C] {
+        prefetch(s, self.blocks, r);
         let block = self.blocks.row(r);
         let scales = F::sub_scales(s, block);
         let mut sums = [s.no_sums(); C];
@@ -204,7 +223,7 @@ impl<S: Simd, F: Wide, const C: usize> RowSums<S, C> for WideBlock<'_, F, C> {
 /// The minima of the same block times the sums of the columns.
 struct WideMins<'a, F: Wide, const C: usize>(&'a WideBlock<'a, F, C>);
 
-impl<S: Simd, F: Wide, const C: usize> RowSums<S, C> for WideMins<'_, F, C> {
+impl<S: Bytewise, F: Wide, const C: usize> RowSums<S, C> for WideMins<'_, F, C> {
     #[inline(always)]
     fn row(&self, s: S, r: usize) -> [S::Sums; C] {
         let mins = F::sub_mins(s, self.0.blocks.row(r));
@@ -257,7 +276,13 @@ fn float_dots<S: Simd, F: Float, const C: usize>(s: S, row: &[F::Block], columns
 }
 
 #[inline(always)]
-fn write<S: Simd, const C: usize>(s: S, out: &mut Tile<'_>, first: usize, column: usize, acc: [S::Lanes; C]) {
+pub(super) fn write<S: Simd, const C: usize>(
+    s: S,
+    out: &mut Tile<'_>,
+    first: usize,
+    column: usize,
+    acc: [S::Lanes; C],
+) {
     for (c, acc) in acc.into_iter().enumerate() {
         let out = &mut out.column(column + c)[first..];
         match out.first_chunk_mut::<16>() {
@@ -267,11 +292,14 @@ fn write<S: Simd, const C: usize>(s: S, out: &mut Tile<'_>, first: usize, column
     }
 }
 
-/// Asks for the next group's share of what comes after blocks `b`.
+/// Asks for the lines of the next group that lie where row `r` of these blocks would, if a row followed the other. Bit by bit: a CPU
+/// has room for a dozen requests or so, and waits when there are more.
 #[inline(always)]
-fn prefetch<S: Simd, B: bytemuck::Pod>(s: S, group: &Group<'_, B>, b: usize) {
-    for line in (0..GROUP * size_of::<B>()).step_by(64) {
-        s.prefetch(group.next(b).wrapping_add(line));
+pub(super) fn prefetch<S: Simd, B: bytemuck::Pod>(s: S, blocks: Blocks<'_, B>, r: usize) {
+    let mut line = (r * size_of::<B>()).next_multiple_of(64);
+    while line < (r + 1) * size_of::<B>() {
+        s.prefetch(blocks.next().wrapping_add(line));
+        line += 64;
     }
 }
 

@@ -6,6 +6,7 @@
 mod attention;
 mod floats;
 mod matmul;
+mod strips;
 
 pub(super) use attention::{attend_f16, attend_q8};
 pub(super) use floats::{activate, layer_norm, quantize, rms_norm, soft_cap, to_f16};
@@ -15,7 +16,7 @@ pub(super) use matmul::{matmul_float, matmul_narrow, matmul_wide};
 ///
 /// A trait and not a closure: a closure could not be `#[inline(always)]`, and one that is not inlined is compiled without the
 /// instruction set.
-pub trait RowSums<S: Simd, const C: usize> {
+pub trait RowSums<S: Bytewise, const C: usize> {
     /// The sums of row `r`, for `C` columns.
     fn row(&self, s: S, r: usize) -> [S::Sums; C];
 }
@@ -25,21 +26,76 @@ pub trait RowSums<S: Simd, const C: usize> {
 /// Widths are fixed and virtual: 16 f32 lanes are one AVX-512 register, two of AVX2 or four of NEON and wasm; the results are the
 /// same. Integer operations are exact. `shl`, `shr` work on bytes.
 pub trait Simd: Copy + Send + Sync + 'static {
+    /// Who is best at one row at a time; itself, or a narrower one that every such CPU has.
+    type Row: Bytewise;
+    /// 16 x i32, a lane a row or position.
+    type Ints: Copy;
+    /// 16 x f32.
+    type Lanes: Copy;
+    /// Columns that are best multiplied with a strip at once: 4 or 8.
+    const COLUMNS: usize;
+    /// What is added to signed codes before they are put into a strip.
+    const SIGNED_OFFSET: i32;
+
+    /// See [`Simd::Row`].
+    fn row(self) -> Self::Row;
+    /// Asks for the cache line at `at`, which may be past the end of what is mapped.
+    fn prefetch(self, at: *const u8);
+
+    /// Bytes `4t..4t + 4` of row r become bytes `4r..4r + 4` of tile t.
+    fn turn(self, rows: &[[u8; 32]; 16], tiles: &mut [[u8; 64]; 8]);
+    /// Lane r is the dot of row r's codes of `4 T` weights with column c, (T) times 4 i8 in -127..=127.
+    fn dot_tiles<const T: usize, const C: usize>(
+        self,
+        tiles: &[[u8; 64]; T],
+        x: [&[[u8; 4]; T]; C],
+        range: Range,
+    ) -> [Self::Ints; C];
+    /// Adds the products of the two i16 of each lane and of `x`.
+    fn dot_pairs(self, sums: Self::Ints, pairs: &[u8; 64], x: [i16; 2]) -> Self::Ints;
+    /// The lower (0) or upper (1) i16 of each lane.
+    fn half_of_pair(self, pairs: &[u8; 64], which: usize) -> Self::Ints;
+    /// Lane l is the dot of codes `4l..4l + 4` (64 i8) and `x` (4 i8), added to `sums`.
+    fn dot_tile(self, sums: Self::Ints, codes: &[i8; 64], x: [i8; 4]) -> Self::Ints;
+    fn splat_int(self, a: i32) -> Self::Ints;
+    fn add_ints(self, a: Self::Ints, b: Self::Ints) -> Self::Ints;
+    fn sub_ints(self, a: Self::Ints, b: Self::Ints) -> Self::Ints;
+    /// The low 32 bits of the products.
+    fn mul_ints(self, a: Self::Ints, b: Self::Ints) -> Self::Ints;
+    /// Nearest f32, ties to even.
+    fn to_lanes(self, a: Self::Ints) -> Self::Lanes;
+
+    fn load(self, x: &[f32; 16]) -> Self::Lanes;
+    fn load_le(self, x: &[u8; 64]) -> Self::Lanes;
+    fn load_f16(self, x: &[u16; 16]) -> Self::Lanes;
+    fn load_f16_le(self, x: &[u8; 32]) -> Self::Lanes;
+    /// f16 bits, gathered one by one, as f32.
+    fn lanes_of_f16(self, bits: [u16; 16]) -> Self::Lanes;
+    /// Rounded to f16, to nearest even.
+    fn to_f16(self, a: Self::Lanes) -> [u16; 16];
+    fn store(self, a: Self::Lanes) -> [f32; 16];
+    fn splat(self, a: f32) -> Self::Lanes;
+    fn add(self, a: Self::Lanes, b: Self::Lanes) -> Self::Lanes;
+    fn mul(self, a: Self::Lanes, b: Self::Lanes) -> Self::Lanes;
+    fn div(self, a: Self::Lanes, b: Self::Lanes) -> Self::Lanes;
+    fn max(self, a: Self::Lanes, b: Self::Lanes) -> Self::Lanes;
+    /// Nearest integer of |x| < 2^31, ties to even.
+    fn round(self, a: Self::Lanes) -> [i32; 16];
+    /// The fixed tree: lane k + lane k + 8, then 4, 2, 1.
+    fn reduce_add(self, a: Self::Lanes) -> f32;
+}
+
+/// What is done with one row of weights at a time.
+pub trait Bytewise: Simd {
     /// 32 bytes: the codes of 32 weights, or 32 int8 activations.
     type Bytes: Copy;
     /// Integers of the sixteen 16s of 256 weights: their scales or their minima.
     type Scales: Copy;
     /// i32 partial sums of one row, in any number and order.
     type Sums: Copy;
-    /// 16 x i32, a lane a row or position.
-    type Ints: Copy;
-    /// 16 x f32.
-    type Lanes: Copy;
-
-    /// Asks for the cache line at `at`, which may be past the end of what is mapped.
-    fn prefetch(self, at: *const u8);
 
     fn load_bytes(self, bytes: &[u8; 32]) -> Self::Bytes;
+    fn store_bytes(self, a: Self::Bytes, out: &mut [u8; 32]);
     /// The low nibbles, then the high nibbles.
     fn nibbles(self, bytes: &[u8; 16]) -> Self::Bytes;
     fn and(self, a: Self::Bytes, mask: u8) -> Self::Bytes;
@@ -65,34 +121,18 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn dot_scaled(self, codes: Self::Bytes, x: Self::Bytes, scales: Self::Scales, j: usize) -> Self::Sums;
     /// The same with `dot_signed`, so codes -128..=127.
     fn dot_scaled_signed(self, codes: Self::Bytes, x: Self::Bytes, scales: Self::Scales, j: usize) -> Self::Sums;
+    fn store_scales(self, scales: Self::Scales, out: &mut [i16; 16]);
     /// Sum of scale · factor · x; |scale · factor| < 2^15.
     fn dot_sums(self, scales: Self::Scales, factor: i16, x: &[i16; 16]) -> Self::Sums;
     /// Lane r is the total of row r, of 16 rows; for `C` columns at once.
     fn sum_rows<const C: usize>(self, rows: &impl RowSums<Self, C>) -> [Self::Ints; C];
+}
 
-    /// Lane l is the dot of codes `4l..4l + 4` (64 i8) and `x` (4 i8), added to `sums`.
-    fn dot_tile(self, sums: Self::Ints, codes: &[i8; 64], x: [i8; 4]) -> Self::Ints;
-    fn splat_int(self, a: i32) -> Self::Ints;
-    fn sub_ints(self, a: Self::Ints, b: Self::Ints) -> Self::Ints;
-    /// Nearest f32, ties to even.
-    fn to_lanes(self, a: Self::Ints) -> Self::Lanes;
-
-    fn load(self, x: &[f32; 16]) -> Self::Lanes;
-    fn load_le(self, x: &[u8; 64]) -> Self::Lanes;
-    fn load_f16(self, x: &[u16; 16]) -> Self::Lanes;
-    fn load_f16_le(self, x: &[u8; 32]) -> Self::Lanes;
-    /// f16 bits, gathered one by one, as f32.
-    fn lanes_of_f16(self, bits: [u16; 16]) -> Self::Lanes;
-    /// Rounded to f16, to nearest even.
-    fn to_f16(self, a: Self::Lanes) -> [u16; 16];
-    fn store(self, a: Self::Lanes) -> [f32; 16];
-    fn splat(self, a: f32) -> Self::Lanes;
-    fn add(self, a: Self::Lanes, b: Self::Lanes) -> Self::Lanes;
-    fn mul(self, a: Self::Lanes, b: Self::Lanes) -> Self::Lanes;
-    fn div(self, a: Self::Lanes, b: Self::Lanes) -> Self::Lanes;
-    fn max(self, a: Self::Lanes, b: Self::Lanes) -> Self::Lanes;
-    /// Nearest integer of |x| < 2^31, ties to even.
-    fn round(self, a: Self::Lanes) -> [i32; 16];
-    /// The fixed tree: lane k + lane k + 8, then 4, 2, 1.
-    fn reduce_add(self, a: Self::Lanes) -> f32;
+/// The codes that a strip can have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Range {
+    /// 0..=127
+    Unsigned,
+    /// -128..=127
+    Signed,
 }

@@ -1,7 +1,7 @@
 //! IQ4_NL: 32 weights in 18 bytes: `d * VALUES[nibble]`, nibbles as in Q4_0.
 
 use super::{Blocks, F16, Narrow, nibble};
-use crate::kernels::lanes::Simd;
+use crate::kernels::lanes::Bytewise;
 
 /// The format.
 pub struct IQ4NL;
@@ -38,7 +38,7 @@ impl Narrow for IQ4NL {
     }
 
     #[inline(always)]
-    fn codes<S: Simd>(s: S, block: &Block) -> S::Bytes {
+    fn codes<S: Bytewise>(s: S, block: &Block) -> S::Bytes {
         s.lookup(&VALUES, s.nibbles(&block.qs))
     }
 }

@@ -4,7 +4,7 @@
 //! (the low one if j is even), the high two are bits `2j, 2j + 1` of the little-endian `scales_h`.
 
 use super::{Blocks, F16, Wide, iq4_nl::VALUES, nibble, word};
-use crate::kernels::lanes::Simd;
+use crate::kernels::lanes::Bytewise;
 
 /// The format.
 pub struct IQ4XS;
@@ -28,6 +28,7 @@ impl Blocks for IQ4XS {
 
 impl Wide for IQ4XS {
     const SIGNED: bool = true;
+    const SPAN: usize = 32;
 
     fn weight(block: &Block, i: usize) -> i32 {
         VALUES[usize::from(nibble(&block.qs[i / 32], i % 32))].into()
@@ -47,7 +48,7 @@ impl Wide for IQ4XS {
 
     /// Nibbles and pairs of bits are moved apart until each is in the byte of its scale.
     #[inline(always)]
-    fn sub_scales<S: Simd>(s: S, block: &Block) -> S::Scales {
+    fn sub_scales<S: Bytewise>(s: S, block: &Block) -> S::Scales {
         let mut low = word(&block.scales_l, 0);
         low = (low | low << 16) & 0x0000_ffff_0000_ffff;
         low = (low | low << 8) & 0x00ff_00ff_00ff_00ff;
@@ -60,7 +61,7 @@ impl Wide for IQ4XS {
     }
 
     #[inline(always)]
-    fn codes<S: Simd>(s: S, block: &Block, j: usize) -> S::Bytes {
+    fn codes<S: Bytewise>(s: S, block: &Block, j: usize) -> S::Bytes {
         s.lookup(&VALUES, s.nibbles(&block.qs[j]))
     }
 }

@@ -1,7 +1,7 @@
 //! The formats, one file each, and their one table.
 //!
 //! A file describes a block (source: ggml's `ggml-common.h`) and its integer weights twice: one by one, which is the specification and
-//! what rows are dequantised by, and `codes` 32 at a time over [`Simd`], which the tests compare with it. Formats come in three
+//! what rows are dequantised by, and `codes` 32 at a time over [`Bytewise`], which the tests compare with it. Formats come in three
 //! families by what they are multiplied with: [`Float`] (f32 columns), [`Narrow`] (blocks of 32) and [`Wide`] (blocks of 256).
 
 mod floats;
@@ -24,7 +24,7 @@ mod tq2_0;
 
 pub use scale::{E8M0, F16, Scale};
 
-use super::lanes::Simd;
+use super::lanes::{Bytewise, Simd};
 use bytemuck::Pod;
 
 /// What the columns must look like for a matrix of a format.
@@ -95,7 +95,7 @@ pub trait Narrow: Blocks {
         F16::ZERO
     }
     /// The 32 codes in order.
-    fn codes<S: Simd>(s: S, block: &Self::Block) -> S::Bytes;
+    fn codes<S: Bytewise>(s: S, block: &Self::Block) -> S::Bytes;
 }
 
 /// Formats of 256 weights with one scale and integer scales inside: with j = i / 16, weight i is
@@ -107,6 +107,8 @@ pub trait Wide: Blocks {
     const OFFSET: i32 = 0;
     /// Whether codes are -128..=127 (true, with an OFFSET of 0) or 0..=63 (false).
     const SIGNED: bool = false;
+    /// Weights that share a sub-scale, 16 or 32.
+    const SPAN: usize = 16;
     /// Integer weight `i`, without its sub-scale: the specification.
     fn weight(block: &Self::Block, i: usize) -> i32;
     /// Integer scale of the 16 weights from `16 * j`, in -128..=127. The product with a weight fits an i16.
@@ -123,14 +125,14 @@ pub trait Wide: Blocks {
         F16::ZERO
     }
     /// All sub-scales.
-    fn sub_scales<S: Simd>(s: S, block: &Self::Block) -> S::Scales;
+    fn sub_scales<S: Bytewise>(s: S, block: &Self::Block) -> S::Scales;
     /// All integer minima, if there are any.
     #[inline(always)]
-    fn sub_mins<S: Simd>(s: S, _block: &Self::Block) -> S::Scales {
+    fn sub_mins<S: Bytewise>(s: S, _block: &Self::Block) -> S::Scales {
         s.scales([0; 2], 0)
     }
     /// The codes of the weights from `32 * j`.
-    fn codes<S: Simd>(s: S, block: &Self::Block, j: usize) -> S::Bytes;
+    fn codes<S: Bytewise>(s: S, block: &Self::Block, j: usize) -> S::Bytes;
 }
 
 /// A computation that is written once per family.

@@ -1,7 +1,7 @@
 //! MXFP4: 32 weights in 17 bytes: `2^(e - 128) * w`, nibbles as in Q4_0, w twice the e2m1 float that the nibble is.
 
 use super::{Blocks, E8M0, Narrow, nibble};
-use crate::kernels::lanes::Simd;
+use crate::kernels::lanes::Bytewise;
 
 /// The format.
 pub struct MXFP4;
@@ -38,7 +38,7 @@ impl Narrow for MXFP4 {
     }
 
     #[inline(always)]
-    fn codes<S: Simd>(s: S, block: &Block) -> S::Bytes {
+    fn codes<S: Bytewise>(s: S, block: &Block) -> S::Bytes {
         s.lookup(&CODES, s.nibbles(&block.qs))
     }
 }

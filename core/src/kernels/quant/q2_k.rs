@@ -4,7 +4,7 @@
 //! `128 * h + 32 * k + l`.
 
 use super::{Blocks, F16, Wide, long};
-use crate::kernels::lanes::Simd;
+use crate::kernels::lanes::Bytewise;
 
 /// The format.
 pub struct Q2K;
@@ -52,17 +52,17 @@ impl Wide for Q2K {
     }
 
     #[inline(always)]
-    fn sub_scales<S: Simd>(s: S, block: &Block) -> S::Scales {
+    fn sub_scales<S: Bytewise>(s: S, block: &Block) -> S::Scales {
         s.scales([0, 1].map(|i| long(&block.scales, i) & 0x0f0f_0f0f_0f0f_0f0f), 0)
     }
 
     #[inline(always)]
-    fn sub_mins<S: Simd>(s: S, block: &Block) -> S::Scales {
+    fn sub_mins<S: Bytewise>(s: S, block: &Block) -> S::Scales {
         s.scales([0, 1].map(|i| (long(&block.scales, i) >> 4) & 0x0f0f_0f0f_0f0f_0f0f), 0)
     }
 
     #[inline(always)]
-    fn codes<S: Simd>(s: S, block: &Block, j: usize) -> S::Bytes {
+    fn codes<S: Bytewise>(s: S, block: &Block, j: usize) -> S::Bytes {
         s.and(s.shr(s.load_bytes(&block.qs[j / 4]), 2 * (j % 4)), 3)
     }
 }

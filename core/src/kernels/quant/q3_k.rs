@@ -5,7 +5,7 @@
 //! `scales[8 + j % 4]`, k = j / 4.
 
 use super::{Blocks, F16, Wide, long, word};
-use crate::kernels::lanes::Simd;
+use crate::kernels::lanes::Bytewise;
 
 /// The format.
 pub struct Q3K;
@@ -48,7 +48,7 @@ impl Wide for Q3K {
     }
 
     #[inline(always)]
-    fn sub_scales<S: Simd>(s: S, block: &Block) -> S::Scales {
+    fn sub_scales<S: Bytewise>(s: S, block: &Block) -> S::Scales {
         let low = long(&block.scales, 0);
         let high = word(&block.scales, 2);
         let high = high | (high >> 2) << 32;
@@ -57,7 +57,7 @@ impl Wide for Q3K {
     }
 
     #[inline(always)]
-    fn codes<S: Simd>(s: S, block: &Block, j: usize) -> S::Bytes {
+    fn codes<S: Bytewise>(s: S, block: &Block, j: usize) -> S::Bytes {
         let low = s.and(s.shr(s.load_bytes(&block.qs[j / 4]), 2 * (j % 4)), 3);
         let high = s.and(s.shr(s.load_bytes(&block.hmask), j), 1);
         s.or(low, s.shl(high, 2))

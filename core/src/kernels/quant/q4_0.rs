@@ -1,7 +1,7 @@
 //! Q4_0: 32 weights in 18 bytes: `d * (nibble - 8)`. Byte i holds weight i in its low and weight i + 16 in its high nibble.
 
 use super::{Blocks, F16, Narrow, nibble};
-use crate::kernels::lanes::Simd;
+use crate::kernels::lanes::Bytewise;
 
 /// The format.
 pub struct Q4_0;
@@ -35,7 +35,7 @@ impl Narrow for Q4_0 {
     }
 
     #[inline(always)]
-    fn codes<S: Simd>(s: S, block: &Block) -> S::Bytes {
+    fn codes<S: Bytewise>(s: S, block: &Block) -> S::Bytes {
         s.nibbles(&block.qs)
     }
 }

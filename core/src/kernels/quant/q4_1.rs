@@ -1,7 +1,7 @@
 //! Q4_1: 32 weights in 20 bytes: `d * nibble + m`, nibbles as in Q4_0.
 
 use super::{Blocks, F16, Narrow, nibble};
-use crate::kernels::lanes::Simd;
+use crate::kernels::lanes::Bytewise;
 
 /// The format.
 pub struct Q4_1;
@@ -41,7 +41,7 @@ impl Narrow for Q4_1 {
     }
 
     #[inline(always)]
-    fn codes<S: Simd>(s: S, block: &Block) -> S::Bytes {
+    fn codes<S: Bytewise>(s: S, block: &Block) -> S::Bytes {
         s.nibbles(&block.qs)
     }
 }

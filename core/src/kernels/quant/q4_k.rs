@@ -3,7 +3,7 @@
 //! Byte `32 * g + l` of `qs` holds weight `64 * g + l` in its low and `64 * g + 32 + l` in its high nibble.
 
 use super::{Blocks, F16, Wide, word};
-use crate::kernels::lanes::Simd;
+use crate::kernels::lanes::Bytewise;
 
 /// The format.
 pub struct Q4K;
@@ -58,7 +58,7 @@ pub(super) fn nibble(qs: &[[u8; 32]; 4], i: usize) -> u8 {
 
 /// The nibbles of the weights from `32 * j`.
 #[inline(always)]
-pub(super) fn nibbles<S: Simd>(s: S, qs: &[[u8; 32]; 4], j: usize) -> S::Bytes {
+pub(super) fn nibbles<S: Bytewise>(s: S, qs: &[[u8; 32]; 4], j: usize) -> S::Bytes {
     s.and(s.shr(s.load_bytes(&qs[j / 2]), 4 * (j % 2)), 15)
 }
 
@@ -69,6 +69,7 @@ impl Blocks for Q4K {
 
 impl Wide for Q4K {
     const HAS_MIN: bool = true;
+    const SPAN: usize = 32;
 
     fn weight(block: &Block, i: usize) -> i32 {
         nibble(&block.qs, i).into()
@@ -93,17 +94,17 @@ impl Wide for Q4K {
     }
 
     #[inline(always)]
-    fn sub_scales<S: Simd>(s: S, block: &Block) -> S::Scales {
+    fn sub_scales<S: Bytewise>(s: S, block: &Block) -> S::Scales {
         s.scales_twice(block.scales.all().0, 0)
     }
 
     #[inline(always)]
-    fn sub_mins<S: Simd>(s: S, block: &Block) -> S::Scales {
+    fn sub_mins<S: Bytewise>(s: S, block: &Block) -> S::Scales {
         s.scales_twice(block.scales.all().1, 0)
     }
 
     #[inline(always)]
-    fn codes<S: Simd>(s: S, block: &Block, j: usize) -> S::Bytes {
+    fn codes<S: Bytewise>(s: S, block: &Block, j: usize) -> S::Bytes {
         nibbles(s, &block.qs, j)
     }
 }

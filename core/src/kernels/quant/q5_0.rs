@@ -1,7 +1,7 @@
 //! Q5_0: 32 weights in 22 bytes: `d * (q - 16)`, the low four bits of q as in Q4_0, the fifth of weight i bit i of `qh`.
 
 use super::{Blocks, F16, Narrow, nibble};
-use crate::kernels::lanes::Simd;
+use crate::kernels::lanes::Bytewise;
 
 /// The format.
 pub struct Q5_0;
@@ -24,7 +24,7 @@ pub(super) fn code(high: &[u8; 4], low: &[u8; 16], i: usize) -> u8 {
 
 /// All codes.
 #[inline(always)]
-pub(super) fn codes<S: Simd>(s: S, high: &[u8; 4], low: &[u8; 16]) -> S::Bytes {
+pub(super) fn codes<S: Bytewise>(s: S, high: &[u8; 4], low: &[u8; 16]) -> S::Bytes {
     s.or(s.nibbles(low), s.and(s.spread(*high), 16))
 }
 
@@ -47,7 +47,7 @@ impl Narrow for Q5_0 {
     }
 
     #[inline(always)]
-    fn codes<S: Simd>(s: S, block: &Block) -> S::Bytes {
+    fn codes<S: Bytewise>(s: S, block: &Block) -> S::Bytes {
         codes(s, &block.qh, &block.qs)
     }
 }

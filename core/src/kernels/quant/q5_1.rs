@@ -4,7 +4,7 @@ use super::{
     Blocks, F16, Narrow,
     q5_0::{code, codes},
 };
-use crate::kernels::lanes::Simd;
+use crate::kernels::lanes::Bytewise;
 
 /// The format.
 pub struct Q5_1;
@@ -45,7 +45,7 @@ impl Narrow for Q5_1 {
     }
 
     #[inline(always)]
-    fn codes<S: Simd>(s: S, block: &Block) -> S::Bytes {
+    fn codes<S: Bytewise>(s: S, block: &Block) -> S::Bytes {
         codes(s, &block.qh, &block.qs)
     }
 }

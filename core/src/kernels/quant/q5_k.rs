@@ -6,7 +6,7 @@ use super::{
     Blocks, F16, Wide,
     q4_k::{Scales, nibble, nibbles},
 };
-use crate::kernels::lanes::Simd;
+use crate::kernels::lanes::Bytewise;
 
 /// The format.
 pub struct Q5K;
@@ -31,6 +31,7 @@ impl Blocks for Q5K {
 
 impl Wide for Q5K {
     const HAS_MIN: bool = true;
+    const SPAN: usize = 32;
 
     fn weight(block: &Block, i: usize) -> i32 {
         let high = (block.qh[i % 32] >> (i / 32)) & 1;
@@ -56,17 +57,17 @@ impl Wide for Q5K {
     }
 
     #[inline(always)]
-    fn sub_scales<S: Simd>(s: S, block: &Block) -> S::Scales {
+    fn sub_scales<S: Bytewise>(s: S, block: &Block) -> S::Scales {
         s.scales_twice(block.scales.all().0, 0)
     }
 
     #[inline(always)]
-    fn sub_mins<S: Simd>(s: S, block: &Block) -> S::Scales {
+    fn sub_mins<S: Bytewise>(s: S, block: &Block) -> S::Scales {
         s.scales_twice(block.scales.all().1, 0)
     }
 
     #[inline(always)]
-    fn codes<S: Simd>(s: S, block: &Block, j: usize) -> S::Bytes {
+    fn codes<S: Bytewise>(s: S, block: &Block, j: usize) -> S::Bytes {
         let high = s.and(s.shr(s.load_bytes(&block.qh), j), 1);
         s.or(nibbles(s, &block.qs, j), s.shl(high, 4))
     }

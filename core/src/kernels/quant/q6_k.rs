@@ -4,7 +4,7 @@
 //! four bits are the low (k < 2) or high nibble of byte `32 * (k % 2) + l`, the high two are bits `2k, 2k + 1` of byte l of `qh`.
 
 use super::{Blocks, F16, Wide};
-use crate::kernels::lanes::Simd;
+use crate::kernels::lanes::Bytewise;
 
 /// The format.
 pub struct Q6K;
@@ -46,12 +46,12 @@ impl Wide for Q6K {
     }
 
     #[inline(always)]
-    fn sub_scales<S: Simd>(s: S, block: &Block) -> S::Scales {
+    fn sub_scales<S: Bytewise>(s: S, block: &Block) -> S::Scales {
         s.scales(bytemuck::cast_ref::<_, [[u8; 8]; 2]>(&block.scales).map(u64::from_le_bytes), 0)
     }
 
     #[inline(always)]
-    fn codes<S: Simd>(s: S, block: &Block, j: usize) -> S::Bytes {
+    fn codes<S: Bytewise>(s: S, block: &Block, j: usize) -> S::Bytes {
         let (half, k) = (j / 4, j % 4);
         let low = s.and(s.shr(s.load_bytes(&block.ql[half][k % 2]), 4 * (k / 2)), 15);
         let high = s.and(s.shr(s.load_bytes(&block.qh[half]), 2 * k), 3);

@@ -1,7 +1,7 @@
 //! Q8_0: 32 weights in 34 bytes: `d * i8`.
 
 use super::{Blocks, F16, Narrow};
-use crate::kernels::lanes::Simd;
+use crate::kernels::lanes::Bytewise;
 
 /// The format.
 pub struct Q8_0;
@@ -35,7 +35,7 @@ impl Narrow for Q8_0 {
     }
 
     #[inline(always)]
-    fn codes<S: Simd>(s: S, block: &Block) -> S::Bytes {
+    fn codes<S: Bytewise>(s: S, block: &Block) -> S::Bytes {
         s.load_bytes(&block.qs)
     }
 }

@@ -4,7 +4,7 @@
 //! weight `160 + 16 * n + l`, and of `c`, which has four, weight `240 + 4 * n + l`.
 
 use super::{Blocks, F16, Wide};
-use crate::kernels::lanes::Simd;
+use crate::kernels::lanes::Bytewise;
 
 /// The format.
 pub struct TQ1_0;
@@ -68,12 +68,12 @@ impl Wide for TQ1_0 {
     }
 
     #[inline(always)]
-    fn sub_scales<S: Simd>(s: S, _: &Block) -> S::Scales {
+    fn sub_scales<S: Bytewise>(s: S, _: &Block) -> S::Scales {
         s.scales([0x0101_0101_0101_0101; 2], 0)
     }
 
     #[inline(always)]
-    fn codes<S: Simd>(s: S, block: &Block, j: usize) -> S::Bytes {
+    fn codes<S: Bytewise>(s: S, block: &Block, j: usize) -> S::Bytes {
         if j < 5 {
             return s.load_bytes(&digits(&block.a, [POWERS[j]; 32]));
         }

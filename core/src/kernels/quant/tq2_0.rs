@@ -1,7 +1,7 @@
 //! TQ2_0: 256 weights in 66 bytes: `d * (q - 1)`, 2-bit q laid out as in Q2_K. Ternary models use q = 0, 1, 2.
 
 use super::{Blocks, F16, Wide};
-use crate::kernels::lanes::Simd;
+use crate::kernels::lanes::Bytewise;
 
 /// The format.
 pub struct TQ2_0;
@@ -38,12 +38,12 @@ impl Wide for TQ2_0 {
     }
 
     #[inline(always)]
-    fn sub_scales<S: Simd>(s: S, _: &Block) -> S::Scales {
+    fn sub_scales<S: Bytewise>(s: S, _: &Block) -> S::Scales {
         s.scales([0x0101_0101_0101_0101; 2], 0)
     }
 
     #[inline(always)]
-    fn codes<S: Simd>(s: S, block: &Block, j: usize) -> S::Bytes {
+    fn codes<S: Bytewise>(s: S, block: &Block, j: usize) -> S::Bytes {
         s.and(s.shr(s.load_bytes(&block.qs[j / 4]), 2 * (j % 4)), 3)
     }
 }
