@@ -120,7 +120,13 @@ impl<'a> Tile<'a> {
         self.rows
     }
 
+    /// Number of columns.
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+
     /// The rows of column `c`.
+    #[inline(always)]
     pub fn column(&mut self, c: usize) -> &mut [f32] {
         assert!(c < self.columns, "column {c} of {}", self.columns);
         // SAFETY: c is in range, the rows lie in the buffer, and the tile is borrowed mutably.
@@ -128,42 +134,45 @@ impl<'a> Tile<'a> {
     }
 }
 
-/// A (columns, rows) buffer cut into tiles of some rows.
+/// A (columns, rows) buffer cut into tiles of some rows and columns.
 pub struct Tiles<'a> {
     whole: Tile<'a>,
     rows_per_tile: usize,
+    columns_per_tile: usize,
 }
 
-// SAFETY: as for Strips: tiles cover disjoint rows and are handed out once each.
+// SAFETY: as for Strips: tiles cover disjoint rows or columns and are handed out once each.
 unsafe impl Sync for Tiles<'_> {}
 
 impl<'a> Tiles<'a> {
-    /// Tiles of `rows_per_tile` rows of a (columns, rows) buffer.
-    pub fn new(data: &'a mut [f32], columns: usize, rows_per_tile: usize) -> Self {
-        Tiles { whole: Tile::new(data, columns), rows_per_tile }
+    /// Tiles of `rows_per_tile` rows and `columns_per_tile` columns of a (columns, rows) buffer; those of the same columns are next to
+    /// each other.
+    pub fn new(data: &'a mut [f32], columns: usize, rows_per_tile: usize, columns_per_tile: usize) -> Self {
+        Tiles { whole: Tile::new(data, columns), rows_per_tile, columns_per_tile }
     }
 
-    /// The rows of tile `i`.
-    pub fn rows(&self, i: usize) -> Range<usize> {
-        let start = i * self.rows_per_tile;
-        start..(start + self.rows_per_tile).min(self.whole.rows)
+    fn tiles_down(&self) -> usize {
+        self.whole.rows.div_ceil(self.rows_per_tile)
     }
 }
 
-// SAFETY: tile i covers rows i * rows_per_tile.., so tiles are disjoint.
+// SAFETY: a tile is where a range of rows meets a range of columns, and no two tiles have both in common.
 unsafe impl<'a> Parts for Tiles<'a> {
     type Part = (Range<usize>, Tile<'a>);
 
     fn count(&self) -> usize {
-        self.whole.rows.div_ceil(self.rows_per_tile)
+        self.tiles_down() * self.whole.columns.div_ceil(self.columns_per_tile)
     }
 
+    /// The rows of the tile, and the tile.
     unsafe fn part(&self, i: usize) -> Self::Part {
-        let rows = self.rows(i);
         let whole = &self.whole;
-        // SAFETY: rows.start is below the buffer's rows by the count.
-        let base = unsafe { whole.base.add(rows.start) };
-        let tile = Tile { base, stride: whole.stride, columns: whole.columns, rows: rows.len(), life: PhantomData };
+        let (row, column) = (i % self.tiles_down() * self.rows_per_tile, i / self.tiles_down() * self.columns_per_tile);
+        let rows = row..(row + self.rows_per_tile).min(whole.rows);
+        let columns = self.columns_per_tile.min(whole.columns - column);
+        // SAFETY: by the count, row and column are inside the buffer.
+        let base = unsafe { whole.base.add(column * whole.stride + row) };
+        let tile = Tile { base, stride: whole.stride, columns, rows: rows.len(), life: PhantomData };
         (rows, tile)
     }
 }

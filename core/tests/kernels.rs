@@ -191,32 +191,45 @@ proptest! {
     }
 
     #[test]
-    fn attention_equals_the_reference(seed: u64, heads in 1usize..7, dim in 1usize..70, q8: bool, capped: bool, ends in prop::collection::vec((0usize..CHUNK, 1usize..=CHUNK), 1..4)) {
-        let cap = capped.then_some(5.0);
-        let expected = attend(Backend::REFERENCE, seed, heads, dim, q8, cap, &ends);
+    fn attention_equals_the_reference(
+        seed: u64,
+        tokens in 1usize..5,
+        heads in 1usize..7,
+        dim in 1usize..70,
+        q8: bool,
+        capped: bool,
+        ends in prop::collection::vec((0usize..CHUNK, 1usize..=CHUNK), 1..4),
+    ) {
+        let shape = Shape { tokens, heads, dim, cap: capped.then_some(5.0) };
+        let expected = attend(Backend::REFERENCE, seed, shape, q8, &ends);
         for backend in backends() {
-            prop_assert_eq!(attend(backend, seed, heads, dim, q8, cap, &ends), expected.clone());
+            prop_assert_eq!(attend(backend, seed, shape, q8, &ends), expected.clone());
         }
     }
 }
 
-/// Attention over chunks of random keys and values, of which `ends` says the visible ranges; the bits of its state.
-fn attend(
-    backend: Backend,
-    seed: u64,
+#[derive(Clone, Copy)]
+struct Shape {
+    tokens: usize,
     heads: usize,
     dim: usize,
-    q8: bool,
     cap: Option<f32>,
-    ends: &[(usize, usize)],
-) -> Vec<u32> {
+}
+
+/// Attention over chunks of random keys and values, of which `ends` says what the first token sees: (start, length); each later token
+/// sees one more at the end and, in every second, one less at the start. The bits of the state.
+fn attend(backend: Backend, seed: u64, shape: Shape, q8: bool, ends: &[(usize, usize)]) -> Vec<u32> {
     let mut random = Random(seed);
-    let padded = dim.next_multiple_of(if q8 { 32 } else { 16 });
-    let q = random.floats(heads * dim);
-    let queries = Queries { q: &q, head_dim: dim, scale: 0.125, cap };
-    let (mut max, mut sum, mut out) = (vec![f32::NEG_INFINITY; heads], vec![0.0; heads], vec![0.0; heads * padded]);
+    let Shape { tokens, heads, dim, cap } = shape;
+    let (padded, rows) = (dim.next_multiple_of(if q8 { 32 } else { 16 }), tokens * heads);
+    // Heads of other keys and values lie between a token's and the next's.
+    let stride = (heads + 1) * dim;
+    let q = random.floats(tokens * stride);
+    let queries = Queries { q: &q, stride, heads, head_dim: dim, scale: 0.125, cap };
+    let (mut max, mut sum, mut out) = (vec![f32::NEG_INFINITY; rows], vec![0.0; rows], vec![0.0; rows * padded]);
     for &(start, length) in ends {
-        let visible = start..(start + length).min(CHUNK);
+        let end = (start + length).min(CHUNK);
+        let visible: Vec<_> = (0..tokens).map(|t| (start + t / 2).min(end - 1)..(end + t).min(CHUNK)).collect();
         let mut state = Gathered { max: &mut max, sum: &mut sum, out: &mut out };
         let halves = |random: &mut Random, n: usize| -> Vec<u16> { (0..n).map(|_| random.half()).collect() };
         let codes =
@@ -228,11 +241,11 @@ fn attend(
             let key_scales = halves(&mut random, CHUNK * padded / 32);
             let value_scales = halves(&mut random, CHUNK * padded / 32);
             let chunk = ChunkQ8 { keys: &keys, key_scales: &key_scales, values: &values, value_scales: &value_scales };
-            (backend.kernels().attend_q8)(&queries, &chunk, visible, &mut state);
+            (backend.kernels().attend_q8)(&queries, &chunk, &visible, &mut state);
         } else {
             let (keys, values) = (halves(&mut random, CHUNK * dim), halves(&mut random, CHUNK * padded));
             assert_eq!(keys.len(), CHUNK / TILE * dim * TILE);
-            (backend.kernels().attend_f16)(&queries, &ChunkF16 { keys: &keys, values: &values }, visible, &mut state);
+            (backend.kernels().attend_f16)(&queries, &ChunkF16 { keys: &keys, values: &values }, &visible, &mut state);
         }
     }
     max.iter().chain(&sum).chain(&out).map(|x| x.to_bits()).collect()

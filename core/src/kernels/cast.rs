@@ -67,7 +67,6 @@ impl<'a, B: Pod> Group<'a, B> {
         assert!(b < self.len);
         Blocks { group: self, b }
     }
-
 }
 
 /// One block of each of sixteen rows.

@@ -25,10 +25,11 @@ pub struct Kernels {
     pub soft_cap: fn(x: &mut [f32], cap: f32),
     /// f16 bits, to nearest even
     pub to_f16: fn(x: &[f32], out: &mut [u16]),
-    /// One chunk of attention, merged into `state`; `visible` positions of the chunk, at least one.
-    pub attend_f16: fn(q: &Queries<'_>, chunk: &ChunkF16<'_>, visible: Range<usize>, state: &mut Gathered<'_>),
+    /// One chunk of attention, merged into `state`. `visible` has the positions that each token sees, at least one; neither end of
+    /// these moves back from one token to the next.
+    pub attend_f16: fn(q: &Queries<'_>, chunk: &ChunkF16<'_>, visible: &[Range<usize>], state: &mut Gathered<'_>),
     /// The same over a q8_0 chunk.
-    pub attend_q8: fn(q: &Queries<'_>, chunk: &ChunkQ8<'_>, visible: Range<usize>, state: &mut Gathered<'_>),
+    pub attend_q8: fn(q: &Queries<'_>, chunk: &ChunkQ8<'_>, visible: &[Range<usize>], state: &mut Gathered<'_>),
 }
 
 /// A set of kernels this machine can run.

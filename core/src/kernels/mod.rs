@@ -64,11 +64,16 @@ impl<'a> Matrix<'a> {
     }
 }
 
-/// The query heads that share one key/value head, for one token.
+/// The query heads that share one key/value head, for some tokens of a session, one after the other. Row r of attention is head
+/// `r % heads` of token `r / heads`.
 #[derive(Debug, Clone, Copy)]
 pub struct Queries<'a> {
-    /// (heads, head_dim), after RoPE
+    /// The heads of token t, (heads, head_dim) after RoPE, from `stride * t`.
     pub q: &'a [f32],
+    /// Floats from a token to the next.
+    pub stride: usize,
+    /// Query heads of each token.
+    pub heads: usize,
     /// Width of a head.
     pub head_dim: usize,
     /// Scores are multiplied by this,
@@ -77,14 +82,22 @@ pub struct Queries<'a> {
     pub cap: Option<f32>,
 }
 
-/// What attention has gathered so far, chunk after chunk: per head the maximum, the sum, and the weighted values.
+impl<'a> Queries<'a> {
+    /// Row `r`: (head_dim).
+    #[inline(always)]
+    pub fn row(&self, r: usize) -> &'a [f32] {
+        &self.q[r / self.heads * self.stride + r % self.heads * self.head_dim..][..self.head_dim]
+    }
+}
+
+/// What attention has gathered so far, chunk after chunk: per row the maximum, the sum, and the weighted values.
 #[derive(Debug)]
 pub struct Gathered<'a> {
-    /// (heads): -inf before the first chunk
+    /// (rows): -inf before the first chunk
     pub max: &'a mut [f32],
-    /// (heads)
+    /// (rows)
     pub sum: &'a mut [f32],
-    /// (heads, padded head_dim)
+    /// (rows, padded head_dim)
     pub out: &'a mut [f32],
 }
 

@@ -180,23 +180,23 @@ fn from_f16(bits: u16) -> f32 {
     f16::from_bits(bits).to_f32()
 }
 
-fn attend_f16(q: &Queries<'_>, chunk: &ChunkF16<'_>, visible: Range<usize>, state: &mut Gathered<'_>) {
+fn attend_f16(q: &Queries<'_>, chunk: &ChunkF16<'_>, visible: &[Range<usize>], state: &mut Gathered<'_>) {
     let (dim, padded) = (q.head_dim, chunk.values.len() / CHUNK);
-    for head in 0..state.max.len() {
-        let query = &q.q[head * dim..][..dim];
+    for row in 0..state.max.len() {
+        let (query, visible) = (q.row(row), visible[row / q.heads].clone());
         let key = |p: usize, d: usize| from_f16(chunk.keys[((p / TILE) * dim + d) * TILE + p % TILE]);
         let score = |p: usize| (0..dim).fold(0.0, |acc, d| acc + query[d] * key(p, d)) * q.scale;
         let value = |e: f32, p: usize, d: usize| e * from_f16(chunk.values[p * padded + d]);
         let score = |p: usize| capped(score(p), q.cap);
-        gather(head, visible.clone(), padded, score, value, state);
+        gather(row, visible, padded, score, value, state);
     }
 }
 
-fn attend_q8(q: &Queries<'_>, chunk: &ChunkQ8<'_>, visible: Range<usize>, state: &mut Gathered<'_>) {
-    let (dim, padded) = (q.head_dim, chunk.values.len() / CHUNK);
+fn attend_q8(q: &Queries<'_>, chunk: &ChunkQ8<'_>, visible: &[Range<usize>], state: &mut Gathered<'_>) {
+    let padded = chunk.values.len() / CHUNK;
     let blocks = padded / 32;
-    for head in 0..state.max.len() {
-        let query = &q.q[head * dim..][..dim];
+    for row in 0..state.max.len() {
+        let (query, visible) = (q.row(row), visible[row / q.heads].clone());
         let score = |p: usize| {
             let (tile, lane) = (p / TILE, p % TILE);
             let mut acc = 0.0;
@@ -214,7 +214,7 @@ fn attend_q8(q: &Queries<'_>, chunk: &ChunkQ8<'_>, visible: Range<usize>, state:
             (e * dv) * f32::from(chunk.values[p * padded + d])
         };
         let score = |p: usize| capped(score(p), q.cap);
-        gather(head, visible.clone(), padded, score, value, state);
+        gather(row, visible, padded, score, value, state);
     }
 }
 
@@ -224,7 +224,7 @@ fn capped(score: f32, cap: Option<f32>) -> f32 {
 
 /// Softmax over the visible positions, the weighted values, and the merge with the chunks before.
 fn gather(
-    head: usize,
+    row: usize,
     visible: Range<usize>,
     dim: usize,
     score: impl Fn(usize) -> f32,
@@ -237,8 +237,8 @@ fn gather(
     visible.clone().for_each(|p| weights[p] = math::exp(weights[p] - m));
     let l = sum16(weights.iter().copied());
     let o = |d: usize| visible.clone().fold(0.0, |acc, p| acc + value(weights[p], p, d));
-    let out = &mut state.out[head * dim..][..dim];
-    let (max, sum) = (&mut state.max[head], &mut state.sum[head]);
+    let out = &mut state.out[row * dim..][..dim];
+    let (max, sum) = (&mut state.max[row], &mut state.sum[row]);
     if *max == f32::NEG_INFINITY {
         (*max, *sum) = (m, l);
         out.iter_mut().enumerate().for_each(|(d, out)| *out = o(d));

@@ -4,9 +4,10 @@ use super::kv::Chunk;
 use super::{Feed, Session, experts, rope};
 use crate::kernels::{Activations, Backend, CHUNK, Columns, Gathered, Matrix, Operands, Queries, quantize_column};
 use crate::model::{Config, Ffn, Layer, MAX_HEAD_DIM, Model, Norm, Weight};
-use crate::team::{Strips, Team, Tiles, for_parts};
+use crate::team::{Parts, Strips, Team, Tile, Tiles, for_parts};
 use alloc::vec;
 use alloc::vec::Vec;
+use core::ops::Range;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 /// Columns whose logits are computed together: more would only make the buffer larger.
@@ -14,6 +15,9 @@ const LOGIT_COLUMNS: usize = 8;
 
 /// Logits that one part of the work scales and caps.
 const LOGIT_STRIP: usize = 4096;
+
+/// Columns whose attention to one key/value head is one part of the work.
+const ATTEND_COLUMNS: usize = 8;
 
 /// A query this large could overflow a score; see "KV cache" in `docs/numerics.md`.
 const LARGEST_QUERY: f32 = f32::from_bits((127 + 90) << 23);
@@ -41,7 +45,7 @@ pub(super) struct Buffers {
     pub(super) k_or_up: Vec<f32>,
     /// (columns, kv_heads * head_dim), then (columns, embedding): what a layer adds to x
     pub(super) v_or_delta: Vec<f32>,
-    /// (columns, kv_heads, group * (padded head_dim + 2)): attention before it is normed
+    /// (columns / ATTEND_COLUMNS, kv_heads, ATTEND_COLUMNS * group * (padded head_dim + 2)): attention before it is normed
     gathered: Vec<f32>,
     /// (RoPE tables, columns, rope_dims / 2) each
     cos: Vec<f32>,
@@ -66,7 +70,7 @@ impl Buffers {
             q_or_gate: floats(q.max(wide)),
             k_or_up: floats(kv.max(wide)),
             v_or_delta: floats(kv.max(c.embedding)),
-            gathered: floats(c.heads * gathered_per_head(c.head_dim)),
+            gathered: vec![0.0; columns.next_multiple_of(ATTEND_COLUMNS) * c.heads * gathered_per_head(c.head_dim)],
             cos: floats(model.ropes.len() * c.rope_dims / 2),
             sin: floats(model.ropes.len() * c.rope_dims / 2),
             logits: vec![0.0; LOGIT_COLUMNS.min(columns) * c.vocab],
@@ -178,19 +182,27 @@ impl Pass<'_> {
     /// Attention of every column and key/value head; v_or_delta = output matrix times the result.
     fn attend(&mut self, index: usize, layer: &Layer, feeds: &[Feed<'_>]) -> bool {
         let (c, n, b) = (&self.model.config, self.b.batch.len(), &mut *self.b);
-        let (group, backend, batch, q) = (c.group() * c.head_dim, self.backend, &b.batch, &b.q_or_gate);
-        let items = n * c.kv_heads;
-        let parts = (
-            Strips::new(&mut b.input.floats, group, items),
-            Strips::new(&mut b.gathered, c.group() * gathered_per_head(c.head_dim), items),
-        );
-        for_parts(self.team, parts, |i, (out, scratch)| {
-            let (column, head) = (batch[i / c.kv_heads], i % c.kv_heads);
-            let session = &*feeds[column.feed].session;
-            let (scale, cap) = (c.attention_scale, c.attention_cap);
-            let queries = Queries { q: &q[i * group..][..group], head_dim: c.head_dim, scale, cap };
-            let first = layer.window.map_or(0, |window| (column.position + 1).saturating_sub(window));
-            attend_head(backend, session, (index, head), (first, column.position), &queries, scratch, out);
+        let (backend, batch, q, heads) = (self.backend, &b.batch, &b.q_or_gate, c.kv_heads);
+        let (rows, scratch) = (c.group() * c.head_dim, ATTEND_COLUMNS * c.group() * gathered_per_head(c.head_dim));
+        let outs = Tiles::new(&mut b.input.floats[..n * heads * rows], n, rows, ATTEND_COLUMNS);
+        let scratch = Strips::new(&mut b.gathered, scratch, outs.count());
+        for_parts(self.team, (outs, scratch), |i, ((rows, mut out), scratch)| {
+            let (head, first) = (i % heads, i / heads * ATTEND_COLUMNS);
+            let mut at = 0;
+            for columns in batch[first..first + out.columns()].chunk_by(|a, b| a.feed == b.feed) {
+                let queries = Queries {
+                    q: &q[(first + at) * c.heads * c.head_dim + rows.start..],
+                    stride: c.heads * c.head_dim,
+                    heads: c.group(),
+                    head_dim: c.head_dim,
+                    scale: c.attention_scale,
+                    cap: c.attention_cap,
+                };
+                let place = AttendPlace { backend, session: feeds[columns[0].feed].session, layer: index, head };
+                let outs = (at..at + columns.len(), &mut out);
+                attend_columns(place, columns, layer.window, queries, scratch, outs);
+                at += columns.len();
+            }
         });
         let parts = b.input.parts(n, c.heads * c.head_dim);
         let finite = Flag::new();
@@ -347,7 +359,7 @@ pub(super) fn matmul<const N: usize>(
 ) {
     let matrices = jobs.each_ref().map(|(w, _)| (model.matrix(w), w.bias.as_deref()));
     // Multiples of 16 rows, the height of a kernel's group; larger where a matrix has many, to take fewer turns.
-    let tiles = jobs.map(|(w, out)| Tiles::new(out, x.n, if w.rows < 4096 { 32 } else { 128 }));
+    let tiles = jobs.map(|(w, out)| Tiles::new(out, x.n, if w.rows < 4096 { 32 } else { 128 }, x.n));
     for_parts(team, tiles, |_, (which, (rows, mut tile))| {
         let (matrix, bias): &(Matrix<'_>, Option<&[f32]>) = &matrices[which];
         (backend.kernels().matmul)(matrix.format, matrix.rows(rows.clone()), x, &mut tile);
@@ -373,34 +385,56 @@ fn scale_logits(c: &Config, backend: Backend, team: &dyn Team, logits: &mut [f32
     });
 }
 
-/// Attention of the query heads of one key/value head at the last of `positions`, over all chunks from the first.
-fn attend_head(
+/// Whose keys and values are attended to, and by what.
+struct AttendPlace<'a> {
     backend: Backend,
-    session: &Session,
-    (layer, head): (usize, usize),
-    (first, last): (usize, usize),
-    queries: &Queries<'_>,
+    session: &'a Session,
+    layer: usize,
+    head: usize,
+}
+
+/// Attention of the query heads of one key/value head, of some columns of one feed, over all chunks that they see.
+fn attend_columns(
+    place: AttendPlace<'_>,
+    columns: &[Column],
+    window: Option<usize>,
+    queries: Queries<'_>,
     scratch: &mut [f32],
-    out: &mut [f32],
+    (to, out): (Range<usize>, &mut Tile<'_>),
 ) {
-    let (dim, padded) = (queries.head_dim, session.kv.padded());
-    let heads = out.len() / dim;
-    let (max, rest) = scratch.split_at_mut(heads);
-    let (sum, rest) = rest.split_at_mut(heads);
-    let gathered = &mut rest[..heads * padded];
+    let AttendPlace { backend, session, layer, head } = place;
+    let (heads, padded) = (queries.heads, session.kv.padded());
+    let rows = columns.len() * heads;
+    let (max, rest) = scratch.split_at_mut(rows);
+    let (sum, gathered) = rest.split_at_mut(rows);
     max.fill(f32::NEG_INFINITY);
-    let mut state = Gathered { max, sum, out: gathered };
-    for chunk in first / CHUNK..=last / CHUNK {
-        let start = chunk * CHUNK;
-        let visible = first.saturating_sub(start)..(last + 1 - start).min(CHUNK);
+    let sees = |c: &Column| window.map_or(0, |window| (c.position + 1).saturating_sub(window))..c.position + 1;
+    let all = sees(&columns[0]).start..sees(&columns[columns.len() - 1]).end;
+    for chunk in all.start / CHUNK..all.end.div_ceil(CHUNK) {
+        // Of this chunk, the first columns may see no more and the last ones nothing yet.
+        let (start, end) = (chunk * CHUNK, (chunk + 1) * CHUNK);
+        let first = columns.partition_point(|c| sees(c).end <= start);
+        let last = columns.partition_point(|c| sees(c).start < end);
+        let mut visible = [const { 0..0 }; ATTEND_COLUMNS];
+        let visible = &mut visible[..last - first];
+        for (visible, column) in visible.iter_mut().zip(&columns[first..last]) {
+            let sees = sees(column);
+            *visible = sees.start.saturating_sub(start)..(sees.end - start).min(CHUNK);
+        }
+        let queries = Queries { q: &queries.q[first * queries.stride..], ..queries };
+        let (first, last) = (first * heads, last * heads);
+        let (max, sum) = (&mut max[first..last], &mut sum[first..last]);
+        let mut state = Gathered { max, sum, out: &mut gathered[first * padded..last * padded] };
         match session.kv.chunk(chunk, layer, head) {
-            Chunk::F16(chunk) => (backend.kernels().attend_f16)(queries, &chunk, visible, &mut state),
-            Chunk::Q8(chunk) => (backend.kernels().attend_q8)(queries, &chunk, visible, &mut state),
+            Chunk::F16(chunk) => (backend.kernels().attend_f16)(&queries, &chunk, visible, &mut state),
+            Chunk::Q8(chunk) => (backend.kernels().attend_q8)(&queries, &chunk, visible, &mut state),
         }
     }
-    for (h, out) in out.chunks_exact_mut(dim).enumerate() {
-        let inverse = 1.0 / state.sum[h];
-        for (out, o) in out.iter_mut().zip(&state.out[h * padded..]) {
+    let outs = to.flat_map(|c| (0..heads).map(move |h| (c, h)));
+    for (r, (c, h)) in outs.enumerate() {
+        let inverse = 1.0 / sum[r];
+        let out = &mut out.column(c)[h * queries.head_dim..][..queries.head_dim];
+        for (out, o) in out.iter_mut().zip(&gathered[r * padded..]) {
             *out = o * inverse;
         }
     }

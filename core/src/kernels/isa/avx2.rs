@@ -49,6 +49,7 @@ impl Simd for Avx2 {
     type Ints = Pair<__m256i>;
     type Lanes = Pair<__m256>;
     const COLUMNS: usize = 4;
+    const CHAINS: usize = 4;
     const SIGNED_OFFSET: i32 = 0;
 
     #[inline(always)]

@@ -39,6 +39,7 @@ impl Simd for Avx512Vnni {
     type Ints = __m512i;
     type Lanes = __m512;
     const COLUMNS: usize = 8;
+    const CHAINS: usize = 8;
     const SIGNED_OFFSET: i32 = 128;
 
     #[inline(always)]

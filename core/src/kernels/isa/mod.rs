@@ -11,8 +11,8 @@ macro_rules! backend {
             fn activate(f: Activation, x: &[f32], up: Option<&[f32]>, out: &mut [f32]) -> ();
             fn soft_cap(x: &mut [f32], cap: f32) -> ();
             fn to_f16(x: &[f32], out: &mut [u16]) -> ();
-            fn attend_f16(q: &Queries<'_>, chunk: &ChunkF16<'_>, visible: Range<usize>, state: &mut Gathered<'_>) -> ();
-            fn attend_q8(q: &Queries<'_>, chunk: &ChunkQ8<'_>, visible: Range<usize>, state: &mut Gathered<'_>) -> ();
+            fn attend_f16(q: &Queries<'_>, chunk: &ChunkF16<'_>, visible: &[Range<usize>], state: &mut Gathered<'_>) -> ();
+            fn attend_q8(q: &Queries<'_>, chunk: &ChunkQ8<'_>, visible: &[Range<usize>], state: &mut Gathered<'_>) -> ();
         }
         backend! { @matmul $simd, $features }
 

@@ -34,6 +34,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
     type Lanes: Copy;
     /// Columns that are best multiplied with a strip at once: 4 or 8.
     const COLUMNS: usize;
+    /// Chains of float additions that keep this machine busy: 4, or 8 if it has registers for more.
+    const CHAINS: usize;
     /// What is added to signed codes before they are put into a strip.
     const SIGNED_OFFSET: i32;
 
