@@ -95,6 +95,9 @@ pub(crate) struct Machine {
     /// Type of the KV cache
     #[arg(long, value_name = "TYPE", value_enum, default_value_t)]
     pub(crate) kv: Kv,
+    /// Tokens of a prompt taken through the layers at once: more are faster and take more memory
+    #[arg(long, value_name = "N", default_value_t = crate::memory::default_batch(), value_parser = batch)]
+    pub(crate) batch: usize,
     /// Kernels to use: one of `picolm backends` [default: the best]
     #[arg(long, value_name = "NAME")]
     pub(crate) backend: Option<String>,
@@ -183,8 +186,8 @@ pub(crate) struct Bench {
     /// Measured runs
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) runs: u32,
-    /// Tokens taken through the layers at once
-    #[arg(long, value_name = "N", default_value_t = crate::model_file::BATCH, value_parser = batch)]
+    /// Tokens of a prompt taken through the layers at once: more are faster and take more memory
+    #[arg(long, value_name = "N", default_value_t = crate::memory::default_batch(), value_parser = batch)]
     pub(crate) batch: usize,
     /// Type of the KV cache
     #[arg(long, value_name = "TYPE", value_enum, default_value_t)]
@@ -204,9 +207,6 @@ pub(crate) struct Digest {
     pub(crate) model: PathBuf,
     #[command(flatten)]
     pub(crate) machine: Machine,
-    /// Tokens taken through the layers at once
-    #[arg(long, value_name = "N", default_value_t = crate::model_file::BATCH, value_parser = batch)]
-    pub(crate) batch: usize,
     #[command(flatten)]
     pub(crate) output: Output,
 }

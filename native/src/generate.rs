@@ -104,10 +104,10 @@ pub(crate) enum End {
 impl Generator {
     fn new(file: &ModelFile, args: &Generate) -> Result<Self> {
         let (model, tokenizer) = (file.model()?, file.tokenizer()?);
-        let engine =
-            model_file::engine(&model, args.machine.backend.as_deref(), args.machine.threads(), model_file::BATCH)?;
+        let machine = &args.machine;
+        let engine = model_file::engine(&model, machine.backend.as_deref(), machine.threads(), machine.batch)?;
         let context = args.context.unwrap_or(model.config.context.min(DEFAULT_CONTEXT));
-        let session = Session::new(&model, context, args.machine.kv.into()).context("-c")?;
+        let session = Session::new(&model, context, machine.kv.into()).context("-c")?;
         let sampler = Sampler::new(args.sampling.params(), model.config.vocab)?;
         StopMatcher::new(args.stop.iter().map(String::as_str)).context("--stop")?;
         let (stops, max_tokens) = (args.stop.clone(), args.max_tokens);

@@ -17,6 +17,7 @@ mod cli;
 mod commands;
 pub mod cpu;
 mod generate;
+mod memory;
 mod mmap;
 mod model_file;
 pub mod pool;

@@ -18,9 +18,6 @@ pub struct ModelFile {
     source: Arc<Joined<Mmap>>,
 }
 
-/// Tokens taken through the layers at once.
-pub(crate) const BATCH: usize = 64;
-
 impl ModelFile {
     /// Maps a file, and if its name is that of a part of a split model (`-00001-of-00003.gguf`), the others as well. Looks at nothing in
     /// them.

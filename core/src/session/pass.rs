@@ -117,6 +117,10 @@ impl Pass<'_> {
         let checked = |ok, stage| if ok { Ok(()) } else { Err(stage) };
         checked(self.attention_input(layer), "the attention input")?;
         checked(self.store_kv(i, feeds), "the keys and values")?;
+        if i + 1 == self.model.layers.len() {
+            // Nobody reads what the others would become.
+            self.keep_wanted();
+        }
         checked(self.attend(i, layer, feeds), "attention")?;
         // Beside attention, the feed-forward part reads x as it was.
         let ok = match &layer.ffn_norm {
@@ -177,6 +181,22 @@ impl Pass<'_> {
             let (k, v) = (&b.k_or_up[i * kv..][..kv], &b.v_or_delta[i * kv..][..kv]);
             feeds[column.feed].session.kv.store(self.backend, layer, column.position, k, v) && ok
         })
+    }
+
+    /// Drops the columns whose logits nobody wants, with their x and q.
+    fn keep_wanted(&mut self) {
+        let (c, b) = (&self.model.config, &mut *self.b);
+        let (x, q) = (c.embedding, c.heads * c.head_dim);
+        let mut kept = 0;
+        for i in 0..b.batch.len() {
+            if b.batch[i].wanted {
+                b.batch[kept] = b.batch[i];
+                b.x.copy_within(i * x..(i + 1) * x, kept * x);
+                b.q_or_gate.copy_within(i * q..(i + 1) * q, kept * q);
+                kept += 1;
+            }
+        }
+        b.batch.truncate(kept);
     }
 
     /// Attention of every column and key/value head; v_or_delta = output matrix times the result.
@@ -256,25 +276,15 @@ impl Pass<'_> {
         finite.get()
     }
 
-    /// The output matrix on the columns wanted, a few at a time.
+    /// The output matrix on the columns that are left, a few at a time.
     pub(super) fn logits(&mut self, logits: &mut dyn FnMut(usize, usize, &[f32])) -> bool {
         let (model, backend, b) = (self.model, self.backend, &mut *self.b);
         let c = &model.config;
-        let mut next = 0;
-        loop {
-            let mut wanted = [0; LOGIT_COLUMNS];
-            let mut n = 0;
-            while next < b.batch.len() && n < b.logits.len() / c.vocab {
-                wanted[n] = next;
-                n += usize::from(b.batch[next].wanted);
-                next += 1;
-            }
-            if n == 0 {
-                return true;
-            }
-            let (x, finite) = (&b.x, Flag::new());
+        let most = b.logits.len() / c.vocab;
+        for (x, columns) in b.x.chunks(most * c.embedding).zip(b.batch.chunks(most)) {
+            let (n, finite) = (columns.len(), Flag::new());
             for_parts(self.team, b.input.parts(n, c.embedding), |i, column| {
-                let x = &x[wanted[i] * c.embedding..][..c.embedding];
+                let x = &x[i * c.embedding..][..c.embedding];
                 apply_norm(backend, &model.output_norm, c, x, column.0);
                 finite.and(quantize_column(backend, operands([&model.output]), column));
             });
@@ -286,10 +296,11 @@ impl Pass<'_> {
             if !finite || !out.iter().all(|x| x.is_finite()) {
                 return false;
             }
-            for (row, &i) in out.chunks_exact(c.vocab).zip(&wanted[..n]) {
-                logits(b.batch[i].feed, b.batch[i].position, row);
+            for (row, column) in out.chunks_exact(c.vocab).zip(columns) {
+                logits(column.feed, column.position, row);
             }
         }
+        true
     }
 }
 

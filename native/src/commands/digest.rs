@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 pub(super) fn run(args: &Digest) -> Result<()> {
     let model = ModelFile::open(&args.model)?.model()?;
     let (threads, kv) = (args.machine.threads(), KvType::from(args.machine.kv));
-    let mut engine = model_file::engine(&model, args.machine.backend.as_deref(), threads, args.batch)?;
+    let mut engine = model_file::engine(&model, args.machine.backend.as_deref(), threads, args.machine.batch)?;
     let tokens: Vec<u32> = digest_tokens(model.config.vocab, model.config.context).collect();
     let mut session = Session::new(&model, model.config.context, kv)?;
     let mut hash = Sha256::new();
@@ -18,7 +18,7 @@ pub(super) fn run(args: &Digest) -> Result<()> {
     engine.forward(&mut [feed], &mut |_, _, logits| logits.iter().for_each(|x| hash.update(x.to_le_bytes())))?;
     let digest: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
 
-    let (backend, batch) = (engine.backend().name(), args.batch);
+    let (backend, batch) = (engine.backend().name(), args.machine.batch);
     let kv = if kv == KvType::F16 { "f16" } else { "q8_0" };
     let json = json!({
         "digest": digest, "backend": backend, "threads": threads, "batch": batch, "kv": kv, "tokens": tokens.len()

@@ -1,7 +1,8 @@
 //! `picolm inspect`: what a file holds, what memory it would take, and whether it runs.
 
 use crate::cli::Output;
-use crate::model_file::{self, BATCH, ModelFile};
+use crate::memory;
+use crate::model_file::{self, ModelFile};
 use crate::stats::size;
 use anyhow::Result;
 use picolm_core::gguf::{Gguf, Tensor, Value};
@@ -86,7 +87,7 @@ fn plan(file: &ModelFile) -> Result<Plan> {
         kv_f16_per_1k: kv(KvType::F16),
         kv_q8_0_per_1k: kv(KvType::Q8_0),
         kv_f16_whole_context: Session::memory_for(&model, model.config.context, KvType::F16),
-        buffers: model_file::engine(&model, None, 1, BATCH)?.memory_bytes(),
+        buffers: model_file::engine(&model, None, 1, memory::default_batch())?.memory_bytes(),
         tokenizer: tokenizer.memory_bytes(),
         model: model.memory_bytes(),
     })

@@ -20,7 +20,7 @@ pub(super) fn run(path: &Path, ids: &[u32], at: &[usize], machine: &Machine, out
     for position in &wanted {
         ensure!(*position <= last, "--at {position}: with {} ids the positions are 0 to {last}", ids.len());
     }
-    let mut engine = model_file::engine(&model, machine.backend.as_deref(), machine.threads(), model_file::BATCH)?;
+    let mut engine = model_file::engine(&model, machine.backend.as_deref(), machine.threads(), machine.batch)?;
     let mut session = Session::new(&model, model.config.context, machine.kv.into())?;
     let mut rows = vec![Vec::new(); wanted.len()];
     let feed = Feed { session: &mut session, tokens: ids, want: Want::All };

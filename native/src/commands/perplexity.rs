@@ -19,7 +19,7 @@ pub(super) fn run(path: &Path, text: &Path, machine: &Machine, output: Output) -
     let context = model.config.context;
     ensure!(tokens.len() <= context, "the text has {} tokens, this model reads {context}: shorten it", tokens.len());
 
-    let mut engine = model_file::engine(&model, machine.backend.as_deref(), machine.threads(), model_file::BATCH)?;
+    let mut engine = model_file::engine(&model, machine.backend.as_deref(), machine.threads(), machine.batch)?;
     let mut session = Session::new(&model, context, machine.kv.into())?;
     let mut sum = 0.0;
     let feed = Feed { session: &mut session, tokens: &tokens, want: Want::All };
