@@ -96,18 +96,27 @@ impl Simd for Avx2 {
         x: [&[[u8; 4]; T]; C],
         range: lanes::Range,
     ) -> [Self::Ints; C] {
+        // Pairs of products of so many tiles fit an i16.
+        let together = match range {
+            lanes::Range::Unsigned { max } => 32767 / (2 * 127 * max) as usize,
+            lanes::Range::Signed => 1,
+        };
         let mut out = [self.splat_int(0); C];
         for half in 0..2 {
-            let mut sums = [self.no_sums(); C];
+            let (mut sums, mut pairs) = ([self.no_sums(); C], [self.no_sums(); C]);
             for t in 0..T {
                 let codes = unsafe { _mm256_loadu_si256(tiles[t][32 * half..].as_ptr().cast()) };
                 for c in 0..C {
                     let x = unsafe { _mm256_set1_epi32(i32::from_le_bytes(x[c][t])) };
-                    let dot = match range {
-                        lanes::Range::Unsigned => self.dot_unsigned(codes, x),
-                        lanes::Range::Signed => self.dot_signed(codes, x),
+                    let products = match range {
+                        lanes::Range::Unsigned { .. } => self.pairs_unsigned(codes, x),
+                        lanes::Range::Signed => self.pairs_signed(codes, x),
                     };
-                    sums[c] = self.add_sums(sums[c], dot);
+                    pairs[c] =
+                        if t % together == 0 { products } else { unsafe { _mm256_add_epi16(pairs[c], products) } };
+                    if t % together == together - 1 || t == T - 1 {
+                        sums[c] = self.add_sums(sums[c], unsafe { _mm256_madd_epi16(pairs[c], _mm256_set1_epi16(1)) });
+                    }
                 }
             }
             for c in 0..C {
@@ -172,6 +181,18 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn sub_ints(self, a: Self::Ints, b: Self::Ints) -> Self::Ints {
         unsafe { [_mm256_sub_epi32(a[0], b[0]), _mm256_sub_epi32(a[1], b[1])] }
+    }
+
+    /// As pairs of i16: the upper half of b is made 0, whatever that of a is.
+    #[inline(always)]
+    fn add_small_mul(self, mut sums: Self::Ints, a: Self::Ints, b: Self::Ints) -> Self::Ints {
+        for half in 0..2 {
+            unsafe {
+                let b = _mm256_and_si256(b[half], _mm256_set1_epi32(0xffff));
+                sums[half] = _mm256_add_epi32(sums[half], _mm256_madd_epi16(a[half], b));
+            }
+        }
+        sums
     }
 
     #[inline(always)]
@@ -355,16 +376,14 @@ impl Bytewise for Avx2 {
         unsafe { _mm256_add_epi32(a, b) }
     }
 
-    /// A pair of products is at most 2 · 127 · 127 = 32,258: the saturating i16 sum is exact.
     #[inline(always)]
     fn dot_unsigned(self, codes: __m256i, x: __m256i) -> __m256i {
-        unsafe { _mm256_madd_epi16(_mm256_maddubs_epi16(codes, x), _mm256_set1_epi16(1)) }
+        unsafe { _mm256_madd_epi16(self.pairs_unsigned(codes, x), _mm256_set1_epi16(1)) }
     }
 
-    /// |code| as unsigned (up to 128) times x with the code's sign: a pair is at most 2 · 128 · 127 = 32,512.
     #[inline(always)]
     fn dot_signed(self, codes: __m256i, x: __m256i) -> __m256i {
-        self.dot_unsigned(unsafe { _mm256_abs_epi8(codes) }, unsafe { _mm256_sign_epi8(x, codes) })
+        unsafe { _mm256_madd_epi16(self.pairs_signed(codes, x), _mm256_set1_epi16(1)) }
     }
 
     #[inline(always)]
@@ -418,6 +437,22 @@ impl Bytewise for Avx2 {
     #[inline(always)]
     fn sum_rows<const C: usize>(self, rows: &impl RowSums<Self, C>) -> [Self::Ints; C] {
         sum_rows(self, rows)
+    }
+}
+
+// SAFETY of every block below: as above.
+#[allow(clippy::undocumented_unsafe_blocks)]
+impl Avx2 {
+    /// Sums of pairs of products. One is at most 2 · 127 · 127 = 32,258: the saturating i16 sum is exact.
+    #[inline(always)]
+    fn pairs_unsigned(self, codes: __m256i, x: __m256i) -> __m256i {
+        unsafe { _mm256_maddubs_epi16(codes, x) }
+    }
+
+    /// |code| as unsigned (up to 128) times x with the code's sign: a pair is at most 2 · 128 · 127 = 32,512.
+    #[inline(always)]
+    fn pairs_signed(self, codes: __m256i, x: __m256i) -> __m256i {
+        unsafe { _mm256_maddubs_epi16(_mm256_abs_epi8(codes), _mm256_sign_epi8(x, codes)) }
     }
 }
 

@@ -146,6 +146,12 @@ impl Simd for Avx512Vnni {
         unsafe { _mm512_mullo_epi32(a, b) }
     }
 
+    /// As pairs of i16: the upper half of b is made 0, whatever that of a is.
+    #[inline(always)]
+    fn add_small_mul(self, sums: __m512i, a: __m512i, b: __m512i) -> __m512i {
+        unsafe { _mm512_dpwssd_epi32(sums, a, _mm512_and_si512(b, _mm512_set1_epi32(0xffff))) }
+    }
+
     #[inline(always)]
     fn to_lanes(self, a: __m512i) -> __m512 {
         unsafe { _mm512_cvtepi32_ps(a) }

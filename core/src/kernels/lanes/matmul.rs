@@ -8,7 +8,7 @@
 //! Past the last row, the last row is computed again and dropped. Sixteen rows at a time are sixteen streams that a prefetcher does
 //! not follow, so each block of a group asks for its share of the next group, which lies behind it in one piece.
 
-use super::{Bytewise, RowSums, Simd, strips};
+use super::{Bytewise, Range, RowSums, Simd, strips};
 use crate::kernels::activations::{Column, Columns};
 use crate::kernels::cast::{Blocks, GROUP, Group, Rows};
 use crate::kernels::quant::{F16, Float, Narrow, Scale, Wide};
@@ -119,7 +119,7 @@ impl<S: Bytewise, F: Narrow, const C: usize> RowSums<S, C> for NarrowBlock<'_, S
         let mut sums = [s.no_sums(); C];
         for c in 0..C {
             let x = self.x[c];
-            sums[c] = if F::SIGNED { s.dot_signed(codes, x) } else { s.dot_unsigned(codes, x) };
+            sums[c] = if F::CODES == Range::Signed { s.dot_signed(codes, x) } else { s.dot_unsigned(codes, x) };
         }
         sums
     }
@@ -208,7 +208,7 @@ impl<S: Bytewise, F: Wide, const C: usize> RowSums<S, C> for WideBlock<'_, F, C>
             let codes = F::codes(s, block, j);
             for c in 0..C {
                 let x = s.load_bytes(&self.qs[c][j]);
-                let dot = if F::SIGNED {
+                let dot = if F::CODES == Range::Signed {
                     s.dot_scaled_signed(codes, x, scales, j)
                 } else {
                     s.dot_scaled(codes, x, scales, j)

@@ -64,6 +64,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn sub_ints(self, a: Self::Ints, b: Self::Ints) -> Self::Ints;
     /// The low 32 bits of the products.
     fn mul_ints(self, a: Self::Ints, b: Self::Ints) -> Self::Ints;
+    /// `sums + a * b`, where both are -32768..=32767.
+    fn add_small_mul(self, sums: Self::Ints, a: Self::Ints, b: Self::Ints) -> Self::Ints;
     /// Nearest f32, ties to even.
     fn to_lanes(self, a: Self::Ints) -> Self::Lanes;
 
@@ -133,8 +135,8 @@ pub trait Bytewise: Simd {
 /// The codes that a strip can have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Range {
-    /// 0..=127
-    Unsigned,
+    /// 0..=max, which is at most 127
+    Unsigned { max: i32 },
     /// -128..=127
     Signed,
 }

@@ -99,7 +99,7 @@ fn unpack_narrow<S: Simd, F: Narrow>(
     if F::HAS_MIN {
         strip.mins[b] = s.store(Scale::lanes(s, mins));
     }
-    if F::SIGNED {
+    if F::CODES == Range::Signed {
         add_offset::<S>(&mut rows);
     }
     s.turn(&rows, &mut strip.codes[b]);
@@ -117,13 +117,13 @@ fn dot_narrow<S: Simd, F: Narrow, const C: usize>(
     let qs: [&[[[u8; 4]; 8]]; C] = from_fn(|c| &fours(columns[c].qs)[start..][..n]);
     let scales: [&[f32]; C] = from_fn(|c| &columns[c].scales[start..][..n]);
     let sums: [&[i16]; C] = from_fn(|c| &columns[c].sums[start..][..n]);
-    let (range, offset) = range::<S>(F::SIGNED, F::OFFSET);
+    let offset = offset::<S>(F::CODES, F::OFFSET);
     for b in 0..n.min(NARROW) {
         let mut x = [&qs[0][b]; C];
         for c in 1..C {
             x[c] = &qs[c][b];
         }
-        let isum = s.dot_tiles(&strip.codes[b], x, range);
+        let isum = s.dot_tiles(&strip.codes[b], x, F::CODES);
         let dw = s.load(&strip.scales[b]);
         for c in 0..C {
             let (dx, xsum) = (s.splat(scales[c][b]), i32::from(sums[c][b]));
@@ -206,7 +206,7 @@ fn unpack_wide<S: Simd, F: Wide>(s: S, group: &Group<'_, F::Block>, from: usize,
         for r in 0..16 {
             s.row().store_bytes(F::codes(s.row(), blocks.row(r), j), &mut rows[r]);
         }
-        if F::SIGNED {
+        if F::CODES == Range::Signed {
             add_offset::<S>(&mut rows);
         }
         s.turn(&rows, &mut strip.codes[b][j]);
@@ -225,14 +225,12 @@ fn dot_wide<S: Simd, F: Wide, const C: usize>(
     let qs: [&[[[u8; 4]; 64]]; C] = from_fn(|c| &fours(columns[c].qs)[start..][..n]);
     let scales: [&[f32]; C] = from_fn(|c| &columns[c].scales[start..][..n]);
     let sums: [&[[[i16; 2]; 8]]; C] = from_fn(|c| &columns[c].sums.as_chunks().0.as_chunks().0[start..][..n]);
-    let offset = range::<S>(F::SIGNED, F::OFFSET).1;
+    let offset = offset::<S>(F::CODES, F::OFFSET);
     for b in 0..n.min(WIDE) {
         let mut isum = [s.splat_int(0); C];
         if offset != 0 {
+            isum = dot_sums(s, &strip.sub_scales[b], sums.map(|sums| &sums[b]));
             for c in 0..C {
-                for k in 0..8 {
-                    isum[c] = s.dot_pairs(isum[c], &strip.sub_scales[b][k], sums[c][b][k]);
-                }
                 isum[c] = s.mul_ints(isum[c], s.splat_int(-offset));
             }
         }
@@ -246,17 +244,28 @@ fn dot_wide<S: Simd, F: Wide, const C: usize>(
         }
         let dw = s.load(&strip.scales[b]);
         for c in 0..C {
-            let dx = s.splat(scales[c][b]);
-            acc[c] = s.add(acc[c], s.mul(s.mul(dw, dx), s.to_lanes(isum[c])));
-            if F::HAS_MIN {
-                let mut msum = s.splat_int(0);
-                for k in 0..8 {
-                    msum = s.dot_pairs(msum, &strip.sub_mins[b][k], sums[c][b][k]);
-                }
-                acc[c] = s.add(acc[c], s.mul(s.mul(s.load(&strip.mins[b]), dx), s.to_lanes(msum)));
+            acc[c] = s.add(acc[c], s.mul(s.mul(dw, s.splat(scales[c][b])), s.to_lanes(isum[c])));
+        }
+        if F::HAS_MIN {
+            let msum = dot_sums(s, &strip.sub_mins[b], sums.map(|sums| &sums[b]));
+            let mw = s.load(&strip.mins[b]);
+            for c in 0..C {
+                acc[c] = s.add(acc[c], s.mul(s.mul(mw, s.splat(scales[c][b])), s.to_lanes(msum[c])));
             }
         }
     }
+}
+
+/// Integer scales or minima of 256 weights times the sums of the columns.
+#[inline(always)]
+fn dot_sums<S: Simd, const C: usize>(s: S, pairs: &Codes, sums: [&[[i16; 2]; 8]; C]) -> [S::Ints; C] {
+    let mut total = [s.splat_int(0); C];
+    for k in 0..8 {
+        for c in 0..C {
+            total[c] = s.dot_pairs(total[c], &pairs[k], sums[c][k]);
+        }
+    }
+    total
 }
 
 /// Adds the dots of 32 weights, each 16 times their integer scale; or all 32 where they share it.
@@ -268,9 +277,10 @@ fn add_scaled<S: Simd, F: Wide, const C: usize>(
     pairs: &[u8; 64],
     x: [&[[u8; 4]; 8]; C],
 ) -> [S::Ints; C] {
-    let range = range::<S>(F::SIGNED, F::OFFSET).0;
-    if F::SPAN == 32 {
-        let (dots, scale) = (s.dot_tiles(codes, x, range), s.half_of_pair(pairs, 0));
+    // 16 products with an activation sum up to what an i16 holds.
+    let small = matches!(F::CODES, Range::Unsigned { max: ..=16 });
+    if F::SPAN == 32 && !small {
+        let (dots, scale) = (s.dot_tiles(codes, x, F::CODES), s.half_of_pair(pairs, 0));
         for c in 0..C {
             isum[c] = s.add_ints(isum[c], s.mul_ints(dots[c], scale));
         }
@@ -282,18 +292,21 @@ fn add_scaled<S: Simd, F: Wide, const C: usize>(
             four[c] = &x[c].as_chunks().0[half];
         }
         let tiles: &[[u8; 64]; 4] = &codes.as_chunks().0[half];
-        let (dots, scale) = (s.dot_tiles(tiles, four, range), s.half_of_pair(pairs, half));
+        let (dots, scale) = (s.dot_tiles(tiles, four, F::CODES), s.half_of_pair(pairs, half));
         for c in 0..C {
-            isum[c] = s.add_ints(isum[c], s.mul_ints(dots[c], scale));
+            isum[c] = match small {
+                true => s.add_small_mul(isum[c], dots[c], scale),
+                false => s.add_ints(isum[c], s.mul_ints(dots[c], scale)),
+            };
         }
     }
     isum
 }
 
-/// What codes the strip has, and by how much they are larger than weights.
+/// By how much the codes of a strip are larger than weights.
 #[inline(always)]
-fn range<S: Simd>(signed: bool, offset: i32) -> (Range, i32) {
-    if signed { (Range::Signed, S::SIGNED_OFFSET) } else { (Range::Unsigned, offset) }
+fn offset<S: Simd>(codes: Range, offset: i32) -> i32 {
+    if codes == Range::Signed { S::SIGNED_OFFSET } else { offset }
 }
 
 /// Signed codes as this machine wants them.

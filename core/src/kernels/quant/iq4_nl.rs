@@ -1,7 +1,7 @@
 //! IQ4_NL: 32 weights in 18 bytes: `d * VALUES[nibble]`, nibbles as in Q4_0.
 
 use super::{Blocks, F16, Narrow, nibble};
-use crate::kernels::lanes::Bytewise;
+use crate::kernels::lanes::{Bytewise, Range};
 
 /// The format.
 pub struct IQ4NL;
@@ -25,8 +25,8 @@ impl Blocks for IQ4NL {
 }
 
 impl Narrow for IQ4NL {
+    const CODES: Range = Range::Signed;
     type Scale = F16;
-    const SIGNED: bool = true;
 
     fn weight(block: &Block, i: usize) -> i32 {
         VALUES[usize::from(nibble(&block.qs, i))].into()

@@ -4,7 +4,7 @@
 //! (the low one if j is even), the high two are bits `2j, 2j + 1` of the little-endian `scales_h`.
 
 use super::{Blocks, F16, Wide, iq4_nl::VALUES, nibble, word};
-use crate::kernels::lanes::Bytewise;
+use crate::kernels::lanes::{Bytewise, Range};
 
 /// The format.
 pub struct IQ4XS;
@@ -27,7 +27,7 @@ impl Blocks for IQ4XS {
 }
 
 impl Wide for IQ4XS {
-    const SIGNED: bool = true;
+    const CODES: Range = Range::Signed;
     const SPAN: usize = 32;
 
     fn weight(block: &Block, i: usize) -> i32 {

@@ -24,7 +24,7 @@ mod tq2_0;
 
 pub use scale::{E8M0, F16, Scale};
 
-use super::lanes::{Bytewise, Simd};
+use super::lanes::{Bytewise, Range, Simd};
 use bytemuck::Pod;
 
 /// What the columns must look like for a matrix of a format.
@@ -83,8 +83,8 @@ pub trait Narrow: Blocks {
     const HAS_MIN: bool = false;
     /// `weight = code - OFFSET`.
     const OFFSET: i32 = 0;
-    /// Whether codes are -128..=127 (true, with an OFFSET of 0) or 0..=127 (false).
-    const SIGNED: bool = false;
+    /// The codes there can be; 0..=63, or -128..=127 with an OFFSET of 0.
+    const CODES: Range;
     /// Integer weight `i`: the specification.
     fn weight(block: &Self::Block, i: usize) -> i32;
     /// The scale.
@@ -105,8 +105,8 @@ pub trait Wide: Blocks {
     const HAS_MIN: bool = false;
     /// `weight = code - OFFSET`, at most 32.
     const OFFSET: i32 = 0;
-    /// Whether codes are -128..=127 (true, with an OFFSET of 0) or 0..=63 (false).
-    const SIGNED: bool = false;
+    /// The codes there can be; 0..=63, or -128..=127 with an OFFSET of 0.
+    const CODES: Range;
     /// Weights that share a sub-scale, 16 or 32.
     const SPAN: usize = 16;
     /// Integer weight `i`, without its sub-scale: the specification.

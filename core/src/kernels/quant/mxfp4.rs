@@ -1,7 +1,7 @@
 //! MXFP4: 32 weights in 17 bytes: `2^(e - 128) * w`, nibbles as in Q4_0, w twice the e2m1 float that the nibble is.
 
 use super::{Blocks, E8M0, Narrow, nibble};
-use crate::kernels::lanes::Bytewise;
+use crate::kernels::lanes::{Bytewise, Range};
 
 /// The format.
 pub struct MXFP4;
@@ -25,6 +25,7 @@ impl Blocks for MXFP4 {
 }
 
 impl Narrow for MXFP4 {
+    const CODES: Range = Range::Unsigned { max: 24 };
     type Scale = E8M0;
     const OFFSET: i32 = 12;
 

@@ -4,7 +4,7 @@
 //! `128 * h + 32 * k + l`.
 
 use super::{Blocks, F16, Wide, long};
-use crate::kernels::lanes::Bytewise;
+use crate::kernels::lanes::{Bytewise, Range};
 
 /// The format.
 pub struct Q2K;
@@ -27,6 +27,7 @@ impl Blocks for Q2K {
 }
 
 impl Wide for Q2K {
+    const CODES: Range = Range::Unsigned { max: 3 };
     const HAS_MIN: bool = true;
 
     fn weight(block: &Block, i: usize) -> i32 {

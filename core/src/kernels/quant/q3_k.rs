@@ -5,7 +5,7 @@
 //! `scales[8 + j % 4]`, k = j / 4.
 
 use super::{Blocks, F16, Wide, long, word};
-use crate::kernels::lanes::Bytewise;
+use crate::kernels::lanes::{Bytewise, Range};
 
 /// The format.
 pub struct Q3K;
@@ -28,6 +28,7 @@ impl Blocks for Q3K {
 }
 
 impl Wide for Q3K {
+    const CODES: Range = Range::Unsigned { max: 7 };
     const OFFSET: i32 = 4;
 
     fn weight(block: &Block, i: usize) -> i32 {

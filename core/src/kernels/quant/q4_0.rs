@@ -1,7 +1,7 @@
 //! Q4_0: 32 weights in 18 bytes: `d * (nibble - 8)`. Byte i holds weight i in its low and weight i + 16 in its high nibble.
 
 use super::{Blocks, F16, Narrow, nibble};
-use crate::kernels::lanes::Bytewise;
+use crate::kernels::lanes::{Bytewise, Range};
 
 /// The format.
 pub struct Q4_0;
@@ -22,6 +22,7 @@ impl Blocks for Q4_0 {
 }
 
 impl Narrow for Q4_0 {
+    const CODES: Range = Range::Unsigned { max: 15 };
     type Scale = F16;
     const OFFSET: i32 = 8;
 

@@ -1,7 +1,7 @@
 //! Q4_1: 32 weights in 20 bytes: `d * nibble + m`, nibbles as in Q4_0.
 
 use super::{Blocks, F16, Narrow, nibble};
-use crate::kernels::lanes::Bytewise;
+use crate::kernels::lanes::{Bytewise, Range};
 
 /// The format.
 pub struct Q4_1;
@@ -23,6 +23,7 @@ impl Blocks for Q4_1 {
 }
 
 impl Narrow for Q4_1 {
+    const CODES: Range = Range::Unsigned { max: 15 };
     type Scale = F16;
     const HAS_MIN: bool = true;
 

@@ -3,7 +3,7 @@
 //! Byte `32 * g + l` of `qs` holds weight `64 * g + l` in its low and `64 * g + 32 + l` in its high nibble.
 
 use super::{Blocks, F16, Wide, word};
-use crate::kernels::lanes::Bytewise;
+use crate::kernels::lanes::{Bytewise, Range};
 
 /// The format.
 pub struct Q4K;
@@ -68,6 +68,7 @@ impl Blocks for Q4K {
 }
 
 impl Wide for Q4K {
+    const CODES: Range = Range::Unsigned { max: 15 };
     const HAS_MIN: bool = true;
     const SPAN: usize = 32;
 

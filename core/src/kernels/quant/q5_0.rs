@@ -1,7 +1,7 @@
 //! Q5_0: 32 weights in 22 bytes: `d * (q - 16)`, the low four bits of q as in Q4_0, the fifth of weight i bit i of `qh`.
 
 use super::{Blocks, F16, Narrow, nibble};
-use crate::kernels::lanes::Bytewise;
+use crate::kernels::lanes::{Bytewise, Range};
 
 /// The format.
 pub struct Q5_0;
@@ -34,6 +34,7 @@ impl Blocks for Q5_0 {
 }
 
 impl Narrow for Q5_0 {
+    const CODES: Range = Range::Unsigned { max: 31 };
     type Scale = F16;
     const OFFSET: i32 = 16;
 

@@ -4,7 +4,7 @@ use super::{
     Blocks, F16, Narrow,
     q5_0::{code, codes},
 };
-use crate::kernels::lanes::Bytewise;
+use crate::kernels::lanes::{Bytewise, Range};
 
 /// The format.
 pub struct Q5_1;
@@ -27,6 +27,7 @@ impl Blocks for Q5_1 {
 }
 
 impl Narrow for Q5_1 {
+    const CODES: Range = Range::Unsigned { max: 31 };
     type Scale = F16;
     const HAS_MIN: bool = true;
 

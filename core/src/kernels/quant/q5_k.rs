@@ -6,7 +6,7 @@ use super::{
     Blocks, F16, Wide,
     q4_k::{Scales, nibble, nibbles},
 };
-use crate::kernels::lanes::Bytewise;
+use crate::kernels::lanes::{Bytewise, Range};
 
 /// The format.
 pub struct Q5K;
@@ -30,6 +30,7 @@ impl Blocks for Q5K {
 }
 
 impl Wide for Q5K {
+    const CODES: Range = Range::Unsigned { max: 31 };
     const HAS_MIN: bool = true;
     const SPAN: usize = 32;
 

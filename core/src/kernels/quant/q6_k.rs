@@ -4,7 +4,7 @@
 //! four bits are the low (k < 2) or high nibble of byte `32 * (k % 2) + l`, the high two are bits `2k, 2k + 1` of byte l of `qh`.
 
 use super::{Blocks, F16, Wide};
-use crate::kernels::lanes::Bytewise;
+use crate::kernels::lanes::{Bytewise, Range};
 
 /// The format.
 pub struct Q6K;
@@ -27,6 +27,7 @@ impl Blocks for Q6K {
 }
 
 impl Wide for Q6K {
+    const CODES: Range = Range::Unsigned { max: 63 };
     const OFFSET: i32 = 32;
 
     fn weight(block: &Block, i: usize) -> i32 {

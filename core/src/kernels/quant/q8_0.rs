@@ -1,7 +1,7 @@
 //! Q8_0: 32 weights in 34 bytes: `d * i8`.
 
 use super::{Blocks, F16, Narrow};
-use crate::kernels::lanes::Bytewise;
+use crate::kernels::lanes::{Bytewise, Range};
 
 /// The format.
 pub struct Q8_0;
@@ -22,8 +22,8 @@ impl Blocks for Q8_0 {
 }
 
 impl Narrow for Q8_0 {
+    const CODES: Range = Range::Signed;
     type Scale = F16;
-    const SIGNED: bool = true;
 
     fn weight(block: &Block, i: usize) -> i32 {
         i32::from(block.qs[i] as i8)

@@ -4,7 +4,7 @@
 //! weight `160 + 16 * n + l`, and of `c`, which has four, weight `240 + 4 * n + l`.
 
 use super::{Blocks, F16, Wide};
-use crate::kernels::lanes::Bytewise;
+use crate::kernels::lanes::{Bytewise, Range};
 
 /// The format.
 pub struct TQ1_0;
@@ -47,6 +47,7 @@ impl Blocks for TQ1_0 {
 }
 
 impl Wide for TQ1_0 {
+    const CODES: Range = Range::Unsigned { max: 2 };
     const OFFSET: i32 = 1;
 
     fn weight(block: &Block, i: usize) -> i32 {

@@ -1,7 +1,7 @@
 //! TQ2_0: 256 weights in 66 bytes: `d * (q - 1)`, 2-bit q laid out as in Q2_K. Ternary models use q = 0, 1, 2.
 
 use super::{Blocks, F16, Wide};
-use crate::kernels::lanes::Bytewise;
+use crate::kernels::lanes::{Bytewise, Range};
 
 /// The format.
 pub struct TQ2_0;
@@ -22,6 +22,7 @@ impl Blocks for TQ2_0 {
 }
 
 impl Wide for TQ2_0 {
+    const CODES: Range = Range::Unsigned { max: 3 };
     const OFFSET: i32 = 1;
 
     fn weight(block: &Block, i: usize) -> i32 {
