@@ -22,7 +22,7 @@ pub fn measure(backend: Backend) {
         let cache = f16_cache(positions);
         let attend = |q: &Queries<'_>, i: usize, visible: usize, state: &mut Gathered<'_>| {
             let [keys, values] = cache.each_ref().map(|halves| &halves[i * CHUNK_VALUES..][..CHUNK_VALUES]);
-            (backend.kernels().attend_f16)(q, &ChunkF16 { keys, values }, 0..visible, state);
+            (backend.kernels().attend_f16)(q, &ChunkF16 { keys, values }, &[0..visible; 1], state);
         };
         report("f16", 2.0, backend, positions, attend);
 
@@ -32,7 +32,7 @@ pub fn measure(backend: Backend) {
         let attend = |q: &Queries<'_>, i: usize, visible: usize, state: &mut Gathered<'_>| {
             let [keys, values] = codes.each_ref().map(|codes| &codes[i * CHUNK_VALUES..][..CHUNK_VALUES]);
             let chunk = ChunkQ8 { keys, key_scales: &scales, values, value_scales: &scales };
-            (backend.kernels().attend_q8)(q, &chunk, 0..visible, state);
+            (backend.kernels().attend_q8)(q, &chunk, &[0..visible; 1], state);
         };
         report("q8_0", 34.0 / 32.0, backend, positions, attend);
     }
@@ -47,7 +47,7 @@ fn report(
     attend: impl Fn(&Queries<'_>, usize, usize, &mut Gathered<'_>),
 ) {
     let q: Vec<f32> = random_bytes(GROUP * DIM).into_iter().map(|byte| f32::from(byte) / 128.0 - 1.0).collect();
-    let queries = Queries { q: &q, head_dim: DIM, scale: 0.125, cap: None };
+    let queries = Queries { q: &q, stride: q.len(), heads: GROUP, head_dim: DIM, scale: 0.125, cap: None };
     let (mut max, mut sum, mut out) = ([0.0; GROUP], [0.0; GROUP], [0.0; GROUP * DIM]);
     let chunks = positions.div_ceil(CHUNK);
     let seconds = time(|| {
