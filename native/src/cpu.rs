@@ -9,10 +9,13 @@ use std::num::NonZero;
 pub fn detect() -> Cpu {
     #[allow(unused_mut, reason = "there are CPUs with nothing to find")]
     let mut cpu = Cpu::default();
-    // SAFETY of both: the CPU has the features, and the operating system saves their registers: the macro asks for both.
+    // SAFETY of all: the CPU has the features, and the operating system saves their registers: the macro asks for both.
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("f16c") {
         cpu.avx2 = Some(unsafe { picolm_core::kernels::Avx2::assume() });
+        if is_x86_feature_detected!("avxvnni") {
+            cpu.avx_vnni = Some(unsafe { picolm_core::kernels::AvxVnni::assume() });
+        }
         if is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("avx512dq")

@@ -57,7 +57,11 @@ impl Backend {
     /// The backends this machine can run, best first. The host asks its CPU and passes what it found.
     pub fn all(cpu: Cpu) -> impl Iterator<Item = Backend> {
         #[cfg(target_arch = "x86_64")]
-        let found = [cpu.avx512_vnni.map(super::Avx512Vnni::backend), cpu.avx2.map(super::Avx2::backend)];
+        let found = [
+            cpu.avx512_vnni.map(super::Avx512Vnni::backend),
+            cpu.avx_vnni.map(super::AvxVnni::backend),
+            cpu.avx2.map(super::Avx2::backend),
+        ];
         #[cfg(not(target_arch = "x86_64"))]
         let found: [Option<Backend>; 0] = {
             let Cpu {} = cpu;
@@ -73,6 +77,9 @@ pub struct Cpu {
     /// AVX2 and F16C.
     #[cfg(target_arch = "x86_64")]
     pub avx2: Option<super::Avx2>,
+    /// AVX2, F16C and AVX-VNNI.
+    #[cfg(target_arch = "x86_64")]
+    pub avx_vnni: Option<super::AvxVnni>,
     /// AVX-512 F, BW, DQ, VL and VNNI, and F16C.
     #[cfg(target_arch = "x86_64")]
     pub avx512_vnni: Option<super::Avx512Vnni>,

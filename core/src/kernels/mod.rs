@@ -23,6 +23,8 @@ pub use activations::{Activations, Columns, quantize_column};
 pub use dispatch::{Backend, Cpu, Kernels};
 pub use isa::FloatEnv;
 #[cfg(target_arch = "x86_64")]
+pub use isa::avx_vnni::AvxVnni;
+#[cfg(target_arch = "x86_64")]
 pub use isa::avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 pub use isa::avx512::Avx512Vnni;

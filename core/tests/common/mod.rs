@@ -24,6 +24,12 @@ pub fn cpu() -> Cpu {
             // SAFETY: made only if the features are there.
             .then(|| unsafe { picolm_core::kernels::Avx2::assume() }),
         #[cfg(target_arch = "x86_64")]
+        avx_vnni: (is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("f16c")
+            && is_x86_feature_detected!("avxvnni"))
+        // SAFETY: made only if the features are there.
+        .then(|| unsafe { picolm_core::kernels::AvxVnni::assume() }),
+        #[cfg(target_arch = "x86_64")]
         avx512_vnni: (is_x86_feature_detected!("f16c")
             && is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("avx512bw")

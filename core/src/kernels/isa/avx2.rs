@@ -1,4 +1,4 @@
-//! x86-64 with AVX2 and F16C.
+//! x86-64 with AVX2 and F16C, and what AVX-VNNI changes.
 
 use crate::kernels::activations::{ColumnMut, Columns};
 use crate::kernels::dispatch::{Backend, Kernels};
@@ -9,19 +9,24 @@ use crate::team::Tile;
 use core::arch::x86_64::*;
 use core::ops::Range;
 
-/// The proof that this CPU has AVX2 and F16C.
+/// The proof that this CPU has AVX2 and F16C, and AVX-VNNI if `VNNI`: the same kernels, with other instructions for the dots.
 #[derive(Debug, Clone, Copy)]
-pub struct Avx2(());
+pub struct Ymm<const VNNI: bool>(());
 
-impl Avx2 {
+/// The proof that this CPU has AVX2 and F16C.
+pub type Avx2 = Ymm<false>;
+
+impl<const VNNI: bool> Ymm<VNNI> {
     /// Makes the token.
     ///
     /// # Safety
-    /// The CPU and the operating system must support AVX2 and F16C (`is_x86_feature_detected!`).
+    /// The CPU and the operating system must support AVX2 and F16C, and AVX-VNNI if `VNNI` (`is_x86_feature_detected!`).
     pub unsafe fn assume() -> Self {
-        Avx2(())
+        Ymm(())
     }
+}
 
+impl Avx2 {
     /// The kernels.
     pub fn backend(self) -> Backend {
         Backend::new(&KERNELS)
@@ -41,16 +46,16 @@ pub struct Scales {
     in_order: __m256i,
 }
 
-// SAFETY of every block below: the token proves AVX2 and F16C; loads and stores are unaligned and go through references to arrays
+// SAFETY of every block below: the token proves AVX2 and F16C, and AVX-VNNI if VNNI; loads and stores are unaligned and go through references to arrays
 // of exactly the register's size.
 #[allow(clippy::undocumented_unsafe_blocks)]
-impl Simd for Avx2 {
+impl<const VNNI: bool> Simd for Ymm<VNNI> {
     type Row = Self;
     type Ints = Pair<__m256i>;
     type Lanes = Pair<__m256>;
     const COLUMNS: usize = 4;
     const CHAINS: usize = 4;
-    const SIGNED_OFFSET: i32 = 0;
+    const SIGNED_OFFSET: i32 = if VNNI { 128 } else { 0 };
 
     #[inline(always)]
     fn row(self) -> Self {
@@ -96,29 +101,9 @@ impl Simd for Avx2 {
         x: [&[[u8; 4]; T]; C],
         range: lanes::Range,
     ) -> [Self::Ints; C] {
-        // Pairs of products of so many tiles fit an i16.
-        let together = match range {
-            lanes::Range::Unsigned { max } => 32767 / (2 * 127 * max) as usize,
-            lanes::Range::Signed => 1,
-        };
         let mut out = [self.splat_int(0); C];
         for half in 0..2 {
-            let (mut sums, mut pairs) = ([self.no_sums(); C], [self.no_sums(); C]);
-            for t in 0..T {
-                let codes = unsafe { _mm256_loadu_si256(tiles[t][32 * half..].as_ptr().cast()) };
-                for c in 0..C {
-                    let x = unsafe { _mm256_set1_epi32(i32::from_le_bytes(x[c][t])) };
-                    let products = match range {
-                        lanes::Range::Unsigned { .. } => self.pairs_unsigned(codes, x),
-                        lanes::Range::Signed => self.pairs_signed(codes, x),
-                    };
-                    pairs[c] =
-                        if t % together == 0 { products } else { unsafe { _mm256_add_epi16(pairs[c], products) } };
-                    if t % together == together - 1 || t == T - 1 {
-                        sums[c] = self.add_sums(sums[c], unsafe { _mm256_madd_epi16(pairs[c], _mm256_set1_epi16(1)) });
-                    }
-                }
-            }
+            let sums = if VNNI { vnni_sums(tiles, x, half) } else { pair_sums(self, tiles, x, range, half) };
             for c in 0..C {
                 out[c][half] = sums[c];
             }
@@ -132,7 +117,7 @@ impl Simd for Avx2 {
             let x = _mm256_set1_epi32(bytemuck::cast(x));
             for half in 0..2 {
                 let pairs = _mm256_loadu_si256(pairs[32 * half..].as_ptr().cast());
-                sums[half] = _mm256_add_epi32(sums[half], _mm256_madd_epi16(pairs, x));
+                sums[half] = add_pairs::<VNNI>(sums[half], pairs, x);
             }
         }
         sums
@@ -189,7 +174,7 @@ impl Simd for Avx2 {
         for half in 0..2 {
             unsafe {
                 let b = _mm256_and_si256(b[half], _mm256_set1_epi32(0xffff));
-                sums[half] = _mm256_add_epi32(sums[half], _mm256_madd_epi16(a[half], b));
+                sums[half] = add_pairs::<VNNI>(sums[half], a[half], b);
             }
         }
         sums
@@ -300,7 +285,7 @@ impl Simd for Avx2 {
 
 // SAFETY of every block below: as above.
 #[allow(clippy::undocumented_unsafe_blocks)]
-impl Bytewise for Avx2 {
+impl<const VNNI: bool> Bytewise for Ymm<VNNI> {
     type Bytes = __m256i;
     type Scales = Scales;
     /// Eight partial sums; those of bytes 0..16 in the low half.
@@ -378,12 +363,16 @@ impl Bytewise for Avx2 {
 
     #[inline(always)]
     fn dot_unsigned(self, codes: __m256i, x: __m256i) -> __m256i {
-        unsafe { _mm256_madd_epi16(self.pairs_unsigned(codes, x), _mm256_set1_epi16(1)) }
+        match VNNI {
+            true => unsafe { _mm256_dpbusd_avx_epi32(self.no_sums(), codes, x) },
+            false => unsafe { _mm256_madd_epi16(_mm256_maddubs_epi16(codes, x), _mm256_set1_epi16(1)) },
+        }
     }
 
     #[inline(always)]
     fn dot_signed(self, codes: __m256i, x: __m256i) -> __m256i {
-        unsafe { _mm256_madd_epi16(self.pairs_signed(codes, x), _mm256_set1_epi16(1)) }
+        let (codes, x) = move_sign(codes, x);
+        self.dot_unsigned(codes, x)
     }
 
     #[inline(always)]
@@ -415,10 +404,11 @@ impl Bytewise for Avx2 {
         }
     }
 
-    /// |code| times x with the code's sign, as in `dot_signed`: a pair is at most 32,512, and two pairs times 128 fit an i32.
+    /// A pair is at most 32,512 here too, and two pairs times 128 fit an i32.
     #[inline(always)]
     fn dot_scaled_signed(self, codes: __m256i, x: __m256i, scales: Scales, j: usize) -> __m256i {
-        self.dot_scaled(unsafe { _mm256_abs_epi8(codes) }, unsafe { _mm256_sign_epi8(x, codes) }, scales, j)
+        let (codes, x) = move_sign(codes, x);
+        self.dot_scaled(codes, x, scales, j)
     }
 
     #[inline(always)]
@@ -440,25 +430,82 @@ impl Bytewise for Avx2 {
     }
 }
 
-// SAFETY of every block below: as above.
-#[allow(clippy::undocumented_unsafe_blocks)]
-impl Avx2 {
-    /// Sums of pairs of products. One is at most 2 · 127 · 127 = 32,258: the saturating i16 sum is exact.
-    #[inline(always)]
-    fn pairs_unsigned(self, codes: __m256i, x: __m256i) -> __m256i {
-        unsafe { _mm256_maddubs_epi16(codes, x) }
-    }
+/// |code| as unsigned (up to 128), and x with the code's sign.
+#[inline(always)]
+fn move_sign(codes: __m256i, x: __m256i) -> (__m256i, __m256i) {
+    // SAFETY: called only with a token that proves AVX2.
+    unsafe { (_mm256_abs_epi8(codes), _mm256_sign_epi8(x, codes)) }
+}
 
-    /// |code| as unsigned (up to 128) times x with the code's sign: a pair is at most 2 · 128 · 127 = 32,512.
-    #[inline(always)]
-    fn pairs_signed(self, codes: __m256i, x: __m256i) -> __m256i {
-        unsafe { _mm256_maddubs_epi16(_mm256_abs_epi8(codes), _mm256_sign_epi8(x, codes)) }
+/// `sums` and the products of pairs of i16.
+#[inline(always)]
+fn add_pairs<const VNNI: bool>(sums: __m256i, a: __m256i, b: __m256i) -> __m256i {
+    // SAFETY: called only with a token that proves AVX2, and AVX-VNNI if VNNI.
+    unsafe {
+        match VNNI {
+            true => _mm256_dpwssd_avx_epi32(sums, a, b),
+            false => _mm256_add_epi32(sums, _mm256_madd_epi16(a, b)),
+        }
     }
+}
+
+/// [`Simd::dot_tiles`] for eight of the rows, with VNNI. Signed codes come with 128 added.
+#[inline(always)]
+fn vnni_sums<const T: usize, const C: usize>(
+    tiles: &[[u8; 64]; T],
+    x: [&[[u8; 4]; T]; C],
+    half: usize,
+) -> [__m256i; C] {
+    // SAFETY: called only with a token that proves AVX-VNNI.
+    unsafe {
+        let mut sums = [_mm256_setzero_si256(); C];
+        for t in 0..T {
+            let codes = _mm256_loadu_si256(tiles[t][32 * half..].as_ptr().cast());
+            for c in 0..C {
+                sums[c] = _mm256_dpbusd_avx_epi32(sums[c], codes, _mm256_set1_epi32(i32::from_le_bytes(x[c][t])));
+            }
+        }
+        sums
+    }
+}
+
+/// [`Simd::dot_tiles`] for eight of the rows, without VNNI: pairs of products are i16, and added as such while they fit.
+#[inline(always)]
+fn pair_sums<const VNNI: bool, const T: usize, const C: usize>(
+    s: Ymm<VNNI>,
+    tiles: &[[u8; 64]; T],
+    x: [&[[u8; 4]; T]; C],
+    range: lanes::Range,
+    half: usize,
+) -> [__m256i; C] {
+    // A pair is at most 2 · 127 · 127 = 32,258, or signed 2 · 128 · 127 = 32,512: the saturating sum of `maddubs` is exact.
+    let together = match range {
+        lanes::Range::Unsigned { max } => 32767 / (2 * 127 * max) as usize,
+        lanes::Range::Signed => 1,
+    };
+    let (mut sums, mut pairs) = ([s.no_sums(); C], [s.no_sums(); C]);
+    for t in 0..T {
+        // SAFETY: the token proves AVX2.
+        let codes = unsafe { _mm256_loadu_si256(tiles[t][32 * half..].as_ptr().cast()) };
+        for c in 0..C {
+            // SAFETY: as above.
+            unsafe {
+                let x = _mm256_set1_epi32(i32::from_le_bytes(x[c][t]));
+                let (codes, x) = if range == lanes::Range::Signed { move_sign(codes, x) } else { (codes, x) };
+                let products = _mm256_maddubs_epi16(codes, x);
+                pairs[c] = if t % together == 0 { products } else { _mm256_add_epi16(pairs[c], products) };
+                if t % together == together - 1 || t == T - 1 {
+                    sums[c] = s.add_sums(sums[c], _mm256_madd_epi16(pairs[c], _mm256_set1_epi16(1)));
+                }
+            }
+        }
+    }
+    sums
 }
 
 /// Adds neighbours pairwise, so that eight rows of eight sums become one register of eight rows.
 #[inline(always)]
-fn sum_rows<const C: usize>(s: Avx2, rows: &impl RowSums<Avx2, C>) -> [Pair<__m256i>; C] {
+fn sum_rows<const VNNI: bool, const C: usize>(s: Ymm<VNNI>, rows: &impl RowSums<Ymm<VNNI>, C>) -> [Pair<__m256i>; C] {
     let mut out = [[s.no_sums(); 2]; C];
     for half in 0..2 {
         let a = four_rows(s, rows, 8 * half);
@@ -472,7 +519,11 @@ fn sum_rows<const C: usize>(s: Avx2, rows: &impl RowSums<Avx2, C>) -> [Pair<__m2
 
 /// Rows `first..first + 4`: two registers' worth of partial sums a row, in halves.
 #[inline(always)]
-fn four_rows<const C: usize>(s: Avx2, rows: &impl RowSums<Avx2, C>, first: usize) -> [__m256i; C] {
+fn four_rows<const VNNI: bool, const C: usize>(
+    s: Ymm<VNNI>,
+    rows: &impl RowSums<Ymm<VNNI>, C>,
+    first: usize,
+) -> [__m256i; C] {
     let a = add_neighbours(rows.row(s, first), rows.row(s, first + 1));
     let b = add_neighbours(rows.row(s, first + 2), rows.row(s, first + 3));
     add_neighbours(a, b)

@@ -24,7 +24,8 @@ macro_rules! backend {
         fn $name($($arg: $ty),*) -> $ret {
             #[target_feature(enable = $features)]
             unsafe fn inner($($arg: $ty),*) -> $ret {
-                lanes::$name($simd(()), $($arg),*)
+                // SAFETY: as below.
+                lanes::$name(unsafe { <$simd>::assume() }, $($arg),*)
             }
             // SAFETY: reached only through a Backend, which is made from the token: the CPU has the features.
             unsafe { inner($($arg),*) }
@@ -52,7 +53,8 @@ macro_rules! backend {
         fn $name<F: $family>(self) {
             #[target_feature(enable = $features)]
             unsafe fn inner<F: $family>(weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>) {
-                lanes::$kernel::<$simd, F>($simd(()), weights, x, out);
+                // SAFETY: as below.
+                lanes::$kernel::<$simd, F>(unsafe { <$simd>::assume() }, weights, x, out);
             }
             // SAFETY: reached only through a Backend, which is made from the token: the CPU has the features.
             unsafe { inner::<F>(self.weights, self.x, self.out) }
@@ -64,6 +66,8 @@ macro_rules! backend {
 pub(super) mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub(super) mod avx512;
+#[cfg(target_arch = "x86_64")]
+pub(super) mod avx_vnni;
 mod float_env;
 
 pub use float_env::FloatEnv;
