@@ -67,6 +67,11 @@ impl<const VNNI: bool> Simd for Ymm<VNNI> {
         unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) };
     }
 
+    #[inline(always)]
+    fn prefetch_far(self, at: *const u8) {
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) };
+    }
+
     /// Of each eight rows, rows i and 4 + i in one register, then 4 x 4 turned in each half.
     #[inline(always)]
     fn turn(self, rows: &[[u8; 32]; 16], tiles: &mut [[u8; 64]; 8]) {

@@ -53,6 +53,11 @@ impl Simd for Avx512Vnni {
         self.row().prefetch(at);
     }
 
+    #[inline(always)]
+    fn prefetch_far(self, at: *const u8) {
+        self.row().prefetch_far(at);
+    }
+
     /// Four rows to a register, `i, 4 + i, 8 + i, 12 + i`, then 4 x 4 turned in each quarter.
     #[inline(always)]
     fn turn(self, rows: &[[u8; 32]; 16], tiles: &mut [[u8; 64]; 8]) {

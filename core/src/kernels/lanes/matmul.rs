@@ -292,13 +292,17 @@ pub(super) fn write<S: Simd, const C: usize>(
     }
 }
 
-/// Asks for the lines of the next group that lie where row `r` of these blocks would, if a row followed the other. Bit by bit: a CPU
-/// has room for a dozen requests or so, and waits when there are more.
+/// How far ahead lines are asked for, to be brought into the L2 cache. Measured: 4 and 64 KB are slower.
+const FAR: usize = 16 << 10;
+
+/// Asks for the lines of the next group that lie where row `r` of these blocks would, if a row followed the other, and for those that
+/// are [`FAR`] behind them. Bit by bit: a CPU has room for a dozen requests or so, and waits when there are more.
 #[inline(always)]
 pub(super) fn prefetch<S: Simd, B: bytemuck::Pod>(s: S, blocks: Blocks<'_, B>, r: usize) {
     let mut line = (r * size_of::<B>()).next_multiple_of(64);
     while line < (r + 1) * size_of::<B>() {
         s.prefetch(blocks.next().wrapping_add(line));
+        s.prefetch_far(blocks.next().wrapping_add(line + FAR));
         line += 64;
     }
 }

@@ -41,8 +41,10 @@ pub trait Simd: Copy + Send + Sync + 'static {
 
     /// See [`Simd::Row`].
     fn row(self) -> Self::Row;
-    /// Asks for the cache line at `at`, which may be past the end of what is mapped.
+    /// Asks for the cache line at `at`, which may be past the end of what is mapped, to be in the L1 cache soon.
     fn prefetch(self, at: *const u8);
+    /// The same, to be in the L2 cache.
+    fn prefetch_far(self, at: *const u8);
 
     /// Bytes `4t..4t + 4` of row r become bytes `4r..4r + 4` of tile t.
     fn turn(self, rows: &[[u8; 32]; 16], tiles: &mut [[u8; 64]; 8]);
