@@ -46,19 +46,30 @@ pub unsafe trait Parts: Sync {
     unsafe fn part(&self, i: usize) -> Self::Part;
 }
 
+/// Most runs of parts that are taken apart from each other; more members share them.
+const MAX_RUNS: usize = 16;
+
 /// Calls `work(i, part i)` for every part, spread over the team.
+///
+/// Each member begins with a run of its own, so that what it reads lies in one piece and what it asked for ahead is its own; who is done
+/// helps the others.
 pub fn for_parts<P: Parts>(team: &dyn Team, parts: P, work: impl Fn(usize, P::Part) + Sync) {
     let count = parts.count();
-    let next = AtomicUsize::new(0);
-    let take = |_member: usize| {
+    let runs = team.size().min(count).clamp(1, MAX_RUNS);
+    let taken = [const { AtomicUsize::new(0) }; MAX_RUNS];
+    let start = |run: usize| run * count / runs;
+    let take = |member: usize| {
         let _env = FloatEnv::enter();
-        loop {
-            let i = next.fetch_add(1, Ordering::Relaxed);
-            if i >= count {
-                break;
+        for run in (0..runs).map(|i| (member + i) % runs) {
+            let parts_of_run = start(run)..start(run + 1);
+            loop {
+                let i = parts_of_run.start + taken[run].fetch_add(1, Ordering::Relaxed);
+                if !parts_of_run.contains(&i) {
+                    break;
+                }
+                // SAFETY: i is below the count, runs do not overlap, and the run's counter gives each i out once.
+                work(i, unsafe { parts.part(i) });
             }
-            // SAFETY: i is below the count, and the counter gives each i out once.
-            work(i, unsafe { parts.part(i) });
         }
     };
     if count <= 1 || team.size() == 1 { take(0) } else { team.run(&take) }
