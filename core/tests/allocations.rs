@@ -3,7 +3,7 @@
 mod common;
 
 use common::{backends, emulated, fixture, team};
-use picolm_core::session::{Engine, Feed, KvType, Session, Want};
+use picolm_core::session::{Engine, Feed, KvType, Lookup, Session, Want};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
@@ -64,4 +64,29 @@ fn count(name: &str) {
             assert!(position % 256 != 0 || made >= buffers, "the counter counts");
         }
     }
+}
+
+#[test]
+fn drafts_allocate_nothing() {
+    let model = common::load(&fixture("golden/llama-Q4_K_S.gguf"));
+    let mut engine = Engine::new(model.clone(), backends()[0], team(1), 32);
+    let mut session = Session::new(&model, 256, KvType::F16).expect("a session");
+    let mut past = Vec::with_capacity(256);
+    past.extend([1, 2, 3, 1, 2]);
+    // The block of the cache comes with the first token.
+    let feed = Feed { session: &mut session, tokens: &past[..4], want: Want::Nothing };
+    engine.forward(&mut [feed], &mut |_, _, _| ()).expect("no logits");
+    let (mut lookup, mut most) = (Lookup::new(7), 0);
+    let before = ALLOCATIONS.get();
+    while past.len() < 200 {
+        let tokens = lookup.propose(&past, 7);
+        // A chooser who counts to three, so that drafts are right.
+        let choose = &mut |position: usize, _: &[f32]| Some(position as u32 % 3 + 1);
+        let right = engine.forward_draft(&mut session, tokens, choose).expect("logits");
+        past.extend(&tokens[1..=right]);
+        past.push(past.len() as u32 % 3 + 1);
+        most = most.max(right);
+        lookup.learn(right);
+    }
+    assert_eq!((ALLOCATIONS.get() - before, most), (0, 7));
 }

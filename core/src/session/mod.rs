@@ -11,10 +11,12 @@
 //! is made; a step allocates nothing but a KV block each 256 positions.
 
 mod digest;
+mod draft;
 mod error;
 mod experts;
 mod forward;
 mod kv;
+mod lookup;
 mod pass;
 mod rope;
 
@@ -22,6 +24,7 @@ pub use digest::{DIGEST_TOKENS, digest_tokens};
 pub use error::Error;
 pub use forward::{Engine, Feed, Want};
 pub use kv::KvType;
+pub use lookup::{Lookup, MAX_DRAFT};
 
 use crate::model::{Model, ModelId};
 use kv::KvCache;
