@@ -49,6 +49,9 @@ pub(crate) struct Generate {
     /// End the answer in front of this text (repeatable)
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub(crate) stop: Vec<String>,
+    /// Prompt lookup: try up to N tokens at once [7] that followed the last ones before. The same answer, sooner where it repeats itself
+    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "7", value_parser = DRAFT())]
+    pub(crate) lookup: Option<u8>,
     /// Answer with JSON (not there yet)
     #[arg(long)]
     pub(crate) json: bool,
@@ -102,6 +105,10 @@ pub(crate) struct Machine {
     #[arg(long, value_name = "NAME")]
     pub(crate) backend: Option<String>,
 }
+
+/// From 2, as one is hardly worth a batch.
+const DRAFT: fn() -> clap::builder::RangedI64ValueParser<u8> =
+    || clap::value_parser!(u8).range(2..=picolm_core::session::MAX_DRAFT as i64);
 
 /// 1 to 512 threads.
 const THREADS: fn() -> clap::builder::RangedI64ValueParser<u16> = || clap::value_parser!(u16).range(1..=512);

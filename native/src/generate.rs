@@ -6,7 +6,7 @@ use crate::stats::{Stats, anonymous_memory, size};
 use crate::{chat, say};
 use anyhow::{Context, Result, bail, ensure};
 use picolm_core::sampler::{Sampler, StopMatcher};
-use picolm_core::session::{Engine, Feed, Session, Want};
+use picolm_core::session::{Engine, Feed, Lookup, Session, Want};
 use picolm_core::text::{Encode, Tokenizer, Utf8Stream};
 use std::io::{self, Read, StdoutLock, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -70,6 +70,7 @@ pub(crate) struct Generator {
     engine: Engine,
     session: Session,
     sampler: Sampler,
+    lookup: Lookup,
     stops: Vec<String>,
     max_tokens: usize,
     stats: Stats,
@@ -110,6 +111,7 @@ impl Generator {
         let session = Session::new(&model, context, machine.kv.into()).context("-c")?;
         let sampler = Sampler::new(args.sampling.params(), model.config.vocab)?;
         StopMatcher::new(args.stop.iter().map(String::as_str)).context("--stop")?;
+        let lookup = Lookup::new(args.lookup.map_or(0, usize::from));
         let (stops, max_tokens) = (args.stop.clone(), args.max_tokens);
         Ok(Generator {
             tokenizer,
@@ -117,6 +119,7 @@ impl Generator {
             engine,
             session,
             sampler,
+            lookup,
             stops,
             max_tokens,
             stats: Stats::default(),
@@ -154,69 +157,60 @@ impl Generator {
         interrupt: &AtomicBool,
         show: &mut dyn FnMut(&str) -> io::Result<()>,
     ) -> Result<Answer> {
-        let mut text = AnswerText::new(&self.stops)?;
-        let mut tokens = Vec::new();
+        let mut writing = Writing {
+            text: AnswerText::new(&self.stops)?,
+            tokens: Vec::new(),
+            end: Ok(None),
+            max_tokens: self.max_tokens,
+            context: self.session.context(),
+            interrupt,
+            show,
+        };
         let start = Instant::now();
         let before = self.fed.len();
-        let mut next = self.feed_prompt(prompt, interrupt)?;
+        self.feed_prompt(prompt, &mut writing)?;
         self.stats.prompt.add(self.fed.len() - before, start.elapsed());
 
         let start = Instant::now();
-        let end = loop {
-            let Some(token) = next else { break End::Interrupted };
-            if self.tokenizer.is_end_of_generation(token) {
-                break End::Token;
-            }
-            self.sampler.accept(token);
-            tokens.push(token);
-            // Structure that is no end of the answer, such as a stray start of turn, is no text either.
-            let bytes = if self.tokenizer.is_special(token) { &[] } else { self.tokenizer.token_bytes(token) };
-            if text.push(bytes, show)? {
-                break End::Stop;
-            }
-            if tokens.len() >= self.max_tokens {
-                break End::Length;
-            }
-            if self.session.len() == self.session.context() {
-                break End::Context;
-            }
-            if interrupt.load(Ordering::Relaxed) {
-                break End::Interrupted;
-            }
-            next = Some(self.feed(&[token])?);
-        };
+        while let Some(token) = writing.last() {
+            self.feed(token, &mut writing)?;
+        }
+        let Writing { text, tokens, end, show, .. } = writing;
+        let end = end?.context("no logits")?;
         self.stats.answer.add(tokens.len().saturating_sub(1), start.elapsed());
         Ok(Answer { text: text.finish(show)?, tokens, end })
     }
 
-    /// The first token of the answer; `None` if interrupted.
-    fn feed_prompt(&mut self, prompt: &[u32], interrupt: &AtomicBool) -> Result<Option<u32>> {
-        let mut next = None;
+    /// Feeds a prompt, and chooses the first token of the answer.
+    fn feed_prompt(&mut self, prompt: &[u32], writing: &mut Writing<'_>) -> Result<()> {
         for tokens in prompt.chunks(PROMPT_STEP) {
-            if interrupt.load(Ordering::Relaxed) {
-                return Ok(None);
+            if writing.interrupt.load(Ordering::Relaxed) {
+                writing.end = Ok(Some(End::Interrupted));
+                return Ok(());
             }
             tokens.iter().for_each(|&token| self.sampler.accept(token));
             let last = tokens.as_ptr_range().end == prompt.as_ptr_range().end;
-            if last {
-                next = Some(self.feed(tokens)?);
-            } else {
-                let feed = Feed { session: &mut self.session, tokens, want: Want::Nothing };
-                self.engine.forward(&mut [feed], &mut |_, _, _| {})?;
-                self.fed.extend(tokens);
-            }
+            let want = if last { Want::Last } else { Want::Nothing };
+            let feed = Feed { session: &mut self.session, tokens, want };
+            self.engine.forward(&mut [feed], &mut |_, position, logits| {
+                writing.choose(&mut self.sampler, &self.tokenizer, position + 1, logits);
+            })?;
+            self.fed.extend(tokens);
         }
-        Ok(next)
+        Ok(())
     }
 
-    /// Feeds tokens and chooses the one after them.
-    fn feed(&mut self, tokens: &[u32]) -> Result<u32> {
-        let position = (self.session.len() + tokens.len()) as u64;
-        let mut next = None;
-        let feed = Feed { session: &mut self.session, tokens, want: Want::Last };
-        self.engine.forward(&mut [feed], &mut |_, _, logits| next = Some(self.sampler.sample(logits, position)))?;
-        self.fed.extend(tokens);
-        Ok(next.context("no logits")??)
+    /// Feeds a token and what may follow it, and chooses what does.
+    fn feed(&mut self, token: u32, writing: &mut Writing<'_>) -> Result<()> {
+        self.fed.push(token);
+        let tokens = self.lookup.propose(&self.fed, writing.room(self.fed.len()));
+        let right = self.engine.forward_draft(&mut self.session, tokens, &mut |position, logits| {
+            writing.choose(&mut self.sampler, &self.tokenizer, position, logits)
+        })?;
+        self.fed.extend(&tokens[1..=right]);
+        self.stats.lookup.add(tokens.len() - 1, right);
+        self.lookup.learn(right);
+        Ok(())
     }
 
     /// Says why an answer stops in the middle, where that is not what was asked for.
@@ -232,7 +226,7 @@ impl Generator {
     }
 
     fn say_stats(&self, load_time: Duration) {
-        let (Stats { prompt, answer }, model) = (self.stats, self.engine.model());
+        let (Stats { prompt, answer, lookup }, model) = (self.stats, self.engine.model());
         say(&format!(
             "picolm: loaded in {:.0} ms; prompt {} tokens, {:.1} tokens/s; answer {} tokens, {:.1} tokens/s ({})",
             1e3 * load_time.as_secs_f64(),
@@ -242,6 +236,10 @@ impl Generator {
             answer.per_second(),
             self.engine.backend().name(),
         ));
+        if lookup.proposed > 0 {
+            let (right, all, percent) = (lookup.accepted, lookup.proposed, lookup.percent());
+            say(&format!("picolm: lookup: {all} tokens proposed, {right} accepted ({percent:.0} %)"));
+        }
         let all = anonymous_memory().map_or(String::new(), |bytes| format!("; anonymous in all {}", size(bytes)));
         say(&format!(
             "picolm: memory: KV cache {}, buffers {}, tokenizer {}, model {}{all}; weights mapped {}",
@@ -251,6 +249,64 @@ impl Generator {
             size(model.memory_bytes() as u64),
             size(model.weight_bytes()),
         ));
+    }
+}
+
+/// An answer on its way: tokens are chosen, and become text, until there is an end.
+struct Writing<'a> {
+    text: AnswerText,
+    tokens: Vec<u32>,
+    /// An error has no other way out of the engine than to wait here.
+    end: Result<Option<End>>,
+    max_tokens: usize,
+    context: usize,
+    interrupt: &'a AtomicBool,
+    show: &'a mut dyn FnMut(&str) -> io::Result<()>,
+}
+
+impl Writing<'_> {
+    /// The token to go on with, if this is not the end.
+    fn last(&self) -> Option<u32> {
+        self.tokens.last().copied().filter(|_| matches!(self.end, Ok(None)))
+    }
+
+    /// Tokens of a draft behind `fed` others that there is room and use for: one more is chosen in any case.
+    fn room(&self, fed: usize) -> usize {
+        (self.context - fed).min(self.max_tokens - self.tokens.len() - 1)
+    }
+
+    /// Chooses the token for a position, and shows its text. `None` at the end.
+    fn choose(&mut self, sampler: &mut Sampler, tokenizer: &Tokenizer, position: usize, logits: &[f32]) -> Option<u32> {
+        self.end = self.try_choose(sampler, tokenizer, position, logits);
+        self.last()
+    }
+
+    fn try_choose(
+        &mut self,
+        sampler: &mut Sampler,
+        tokenizer: &Tokenizer,
+        position: usize,
+        logits: &[f32],
+    ) -> Result<Option<End>> {
+        let token = sampler.sample(logits, position as u64)?;
+        if tokenizer.is_end_of_generation(token) {
+            return Ok(Some(End::Token));
+        }
+        sampler.accept(token);
+        self.tokens.push(token);
+        // Structure that is no end of the answer, such as a stray start of turn, is no text either.
+        let bytes = if tokenizer.is_special(token) { &[] } else { tokenizer.token_bytes(token) };
+        Ok(if self.text.push(bytes, self.show)? {
+            Some(End::Stop)
+        } else if self.tokens.len() >= self.max_tokens {
+            Some(End::Length)
+        } else if position == self.context {
+            Some(End::Context)
+        } else if self.interrupt.load(Ordering::Relaxed) {
+            Some(End::Interrupted)
+        } else {
+            None
+        })
     }
 }
 

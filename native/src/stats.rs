@@ -7,6 +7,7 @@ use std::time::Duration;
 pub(crate) struct Stats {
     pub(crate) prompt: Rate,
     pub(crate) answer: Rate,
+    pub(crate) lookup: Drafts,
 }
 
 /// Tokens, and the time they took.
@@ -25,6 +26,25 @@ impl Rate {
     /// Tokens per second; 0 if nothing was measured.
     pub(crate) fn per_second(&self) -> f64 {
         if self.time.is_zero() { 0.0 } else { self.tokens as f64 / self.time.as_secs_f64() }
+    }
+}
+
+/// Tokens that were tried before the model had chosen them, and those of them that it then chose.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Drafts {
+    pub(crate) proposed: usize,
+    pub(crate) accepted: usize,
+}
+
+impl Drafts {
+    pub(crate) fn add(&mut self, proposed: usize, accepted: usize) {
+        self.proposed += proposed;
+        self.accepted += accepted;
+    }
+
+    /// How many of a hundred were accepted; 0 if none were proposed.
+    pub(crate) fn percent(&self) -> f64 {
+        100.0 * self.accepted as f64 / self.proposed.max(1) as f64
     }
 }
 

@@ -260,6 +260,44 @@ fn an_answer_ends_where_the_context_does() {
     assert_eq!(String::from_utf8_lossy(&output.stdout), greedy(&["-n", "5"]));
 }
 
+/// Drawn to what it has said before, even a model that knows nothing says the same again and again: drafts come true.
+const CIRCLING: [&str; 4] = ["-t", "0", "--frequency-penalty", "-10"];
+/// A coin decides between the two tokens said most: there are always drafts, and about half of each comes true.
+const FLIPPING: [&str; 8] = ["-t", "100", "-k", "1", "--top-k", "2", "--frequency-penalty", "-1"];
+
+/// Each way an answer can end, with drafts whose tokens lie on both sides of that end.
+#[test]
+fn lookup_gives_the_same_answers() {
+    let model = golden(MODEL);
+    let run = |more: &[&str]| {
+        let output = picolm(&[&[&*model, "-p", "Once upon"], more].concat());
+        assert!(output.status.success(), "{}", stderr(&output));
+        (String::from_utf8_lossy(&output.stdout).into_owned(), stderr(&output))
+    };
+    let reason = |notes: &str| notes.lines().find(|line| line.contains("stopped")).map(str::to_owned);
+    for pull in [&CIRCLING[..], &FLIPPING] {
+        let whole = run(&[pull, &["-n", "60"]].concat()).0;
+        for n in (1..20).step_by(2) {
+            let stop: String = whole.chars().skip(n).take(2).collect();
+            let (n, context) = (n.to_string(), (n + 10).to_string());
+            let limits: [&[&str]; 4] =
+                [&["-n", &n], &["-c", &context], &["-n", "60", "--stop", &stop], &["-s", &n, "--kv", "q8_0"]];
+            for limit in limits {
+                let args = [pull, limit].concat();
+                let (plain, ending) = run(&args);
+                for lookup in ["--lookup", "--lookup=2", "--lookup=63"] {
+                    let (answer, notes) = run(&[&args[..], &[lookup]].concat());
+                    assert_eq!(answer, plain, "{args:?} {lookup}");
+                    assert_eq!(reason(&notes), reason(&ending), "{args:?} {lookup}");
+                }
+            }
+        }
+        let (_, notes) = run(&[pull, &["--lookup"]].concat());
+        assert!(accepted(&notes) > 10, "{notes}");
+    }
+    assert!(!run(&["-n", "9"]).1.contains("lookup"), "not asked for, not told");
+}
+
 #[test]
 fn stderr_tells_speed_and_memory() {
     let output = picolm(&[&golden(MODEL), "-p", "Once", "-n", "3"]);
@@ -368,6 +406,8 @@ fn options_that_are_none_get_the_usage() {
         &[&model, "-j", "0"],
         &[&model, "-j", "100000"],
         &[&model, "--kv", "f64"],
+        &[&model, "--lookup=1"],
+        &[&model, "--lookup=64"],
         &[&model, "-p"],
         &[&model, "--system", "without --chat"],
         &[&model, &model],
@@ -495,6 +535,27 @@ fn a_conversation_goes_on_until_reset_and_quit() {
     let (answers, notes) = talk("Hi you\nHi you\n/reset\nHi you\n", &["-c", &context]);
     assert_eq!(answers, first.repeat(2));
     assert!(notes.contains(&format!("the context is {context}")) && notes.contains("/reset"), "{notes}");
+}
+
+/// The cache holds the same tokens at the end of each answer: the next one would differ else.
+#[test]
+fn a_conversation_with_lookup_is_the_same() {
+    let model = chat_model("lookup.gguf");
+    let limits = [&["-n", "9"][..], &["-n", "30"], &["-n", "40", "--stop", "e"], &["-n", "25", "-s", "7"]];
+    for (limits, pull) in limits.into_iter().flat_map(|l| [(l, &CIRCLING[..]), (l, &FLIPPING)]) {
+        let talk = |lookup: &[&str]| {
+            let args = [&[&*model, "--chat"], pull, limits, lookup].concat();
+            let output = picolm_with(&args, b"Hi you\nHi you\nAnd you?\nHi you\n");
+            assert!(output.status.success(), "{}", stderr(&output));
+            (String::from_utf8_lossy(&output.stdout).into_owned(), stderr(&output))
+        };
+        let (plain, lookup) = (talk(&[]), talk(&["--lookup"]));
+        assert_eq!(lookup.0, plain.0, "{limits:?} {pull:?}");
+        let fed =
+            |notes: &str| notes.split("prompt ").nth(1).and_then(|rest| Some(rest.split_once(' ')?.0.to_string()));
+        assert!(fed(&lookup.1).is_some() && fed(&lookup.1) == fed(&plain.1), "{} {}", lookup.1, plain.1);
+        assert!(accepted(&lookup.1) > 0, "{limits:?} {pull:?} {}", lookup.1);
+    }
 }
 
 #[test]

@@ -122,6 +122,35 @@ fn one_digest_for_every_number_of_threads_and_batch() {
     assert_eq!(digest(&["-j", "1", "--batch", "50"]), digest(&["-j", "2", "--batch", "64"]));
 }
 
+/// A text that is copied word for word, so that drafts come true, and one where few do.
+#[test]
+fn answers_are_the_same_with_lookup() {
+    let list = "The quick brown fox jumps over the lazy dog near the river bank.\n\
+                A small boat with seven sailors left the harbour of Lisbon in May.\n\
+                Every engineer in the building knew that the old pump would fail.\n";
+    let copy = format!("A list, and then the same list, copied word for word.\n\n{list}\n{list}\nThe quick brown");
+    let model = model();
+    let run = |prompt: &str, more: &[&str]| {
+        let output = picolm(&[&[&*model, "-p", prompt, "-n", "60"], more].concat());
+        assert!(output.status.success(), "{}", stderr(&output));
+        (output.stdout.clone(), accepted(&stderr(&output)))
+    };
+    let drawn = |seed| ["-t", "0.8", "--repeat-penalty", "1.02", "-s", seed];
+    let ways = [&["-t", "0"][..], &["-t", "0", "--kv", "q8_0"], &drawn("1"), &drawn("2"), &drawn("3")];
+    let mut drawn = 0;
+    for (way, prompt) in ways.into_iter().flat_map(|way| [(way, &*copy), (way, "Once upon a time")]) {
+        let (plain, drafted) = (run(prompt, way), run(prompt, &[way, &["--lookup"]].concat()));
+        assert_eq!(drafted.0, plain.0, "{way:?} {prompt}");
+        if prompt == copy && way[1] == "0" {
+            // Of about 50 words the model copies most.
+            assert!(drafted.1 > 20, "{way:?}: {} accepted", drafted.1);
+        } else if prompt == copy {
+            drawn += drafted.1;
+        }
+    }
+    assert!(drawn > 20, "at a temperature: {drawn} accepted");
+}
+
 #[test]
 fn a_question_is_answered() {
     let args = ["--chat", "-p", "What is the capital of France?", "-t", "0", "-n", "40"];

@@ -70,6 +70,12 @@ pub fn json_of(args: &[&str], stdin: &[u8]) -> Value {
     serde_json::from_str(&text).unwrap_or_else(|e| panic!("{args:?}: {e}: {text:?}"))
 }
 
+/// The tokens of drafts that were right, from `lookup: 40 tokens proposed, 20 accepted (50 %)`; 0 if there is no such line.
+pub fn accepted(notes: &str) -> usize {
+    let count = notes.split(" proposed, ").nth(1).and_then(|rest| rest.split_once(" accepted"));
+    count.map_or(0, |(count, _)| count.parse().expect("a number"))
+}
+
 pub fn floats(value: &Value) -> Vec<f64> {
     value.as_array().expect("an array").iter().map(|v| v.as_f64().expect("a number")).collect()
 }
