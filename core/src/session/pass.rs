@@ -120,6 +120,9 @@ impl Pass<'_> {
         if i + 1 == self.model.layers.len() {
             // Nobody reads what the others would become.
             self.keep_wanted();
+            if self.b.batch.is_empty() {
+                return Ok(());
+            }
         }
         checked(self.attend(i, layer, feeds), "attention")?;
         // Beside attention, the feed-forward part reads x as it was.
