@@ -9,11 +9,12 @@ use std::num::NonZero;
 pub fn detect() -> Cpu {
     #[allow(unused_mut, reason = "there are CPUs with nothing to find")]
     let mut cpu = Cpu::default();
-    // SAFETY of all: the CPU has the features, and the operating system saves their registers: the macro asks for both.
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("f16c") {
+        // SAFETY: the CPU has both, and the operating system saves their registers: the macro asks for that, too.
         cpu.avx2 = Some(unsafe { picolm_core::kernels::Avx2::assume() });
         if is_x86_feature_detected!("avxvnni") {
+            // SAFETY: as above.
             cpu.avx_vnni = Some(unsafe { picolm_core::kernels::AvxVnni::assume() });
         }
         if is_x86_feature_detected!("avx512f")
@@ -22,6 +23,7 @@ pub fn detect() -> Cpu {
             && is_x86_feature_detected!("avx512vl")
             && is_x86_feature_detected!("avx512vnni")
         {
+            // SAFETY: as above.
             cpu.avx512_vnni = Some(unsafe { picolm_core::kernels::Avx512Vnni::assume() });
         }
     }

@@ -6,6 +6,7 @@ use crate::kernels::lanes::{self, Bytewise, RowSums, Simd};
 use crate::kernels::quant::{Float, Format, Narrow, Visitor, Wide};
 use crate::kernels::{Activation, ChunkF16, ChunkQ8, Gathered, Queries};
 use crate::team::Tile;
+use core::arch::asm;
 use core::arch::x86_64::*;
 use core::ops::Range;
 
@@ -448,10 +449,28 @@ fn add_pairs<const VNNI: bool>(sums: __m256i, a: __m256i, b: __m256i) -> __m256i
     // SAFETY: called only with a token that proves AVX2, and AVX-VNNI if VNNI.
     unsafe {
         match VNNI {
-            true => _mm256_dpwssd_avx_epi32(sums, a, b),
+            true => vnni_pairs(sums, a, b),
             false => _mm256_add_epi32(sums, _mm256_madd_epi16(a, b)),
         }
     }
+}
+
+/// `sums` and the products of pairs of i16. Written out, since LLVM makes two instructions of `_mm256_dpwssd_avx_epi32` to shorten a
+/// chain that does not matter here.
+#[inline]
+#[target_feature(enable = "avxvnni")]
+fn vnni_pairs(mut sums: __m256i, a: __m256i, b: __m256i) -> __m256i {
+    // SAFETY: touches nothing but the register.
+    unsafe {
+        asm!(
+            "{{vex}} vpdpwssd {0}, {1}, {2}",
+            inout(ymm_reg) sums,
+            in(ymm_reg) a,
+            in(ymm_reg) b,
+            options(pure, nomem, nostack, preserves_flags)
+        );
+    }
+    sums
 }
 
 /// [`Simd::dot_tiles`] for eight of the rows, with VNNI. Signed codes come with 128 added.
