@@ -9,7 +9,7 @@
 //! Data flows one way. A host brings bytes ([`weights::WeightSource`]), threads ([`team::Team`]) and a CPU token
 //! ([`kernels::Backend`]); the core does no I/O, starts no thread and reads no clock. Every result is the same, bit for
 //! bit, on every backend, for every thread count and batch size: `docs/numerics.md` is the contract.
-#![cfg_attr(not(any(feature = "std", test)), no_std)]
+#![cfg_attr(not(test), no_std)]
 
 extern crate alloc;
 

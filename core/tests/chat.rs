@@ -2,14 +2,13 @@
 //!
 //! Expected texts were made with Jinja2 3.1: `ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True,
 //! extensions=[loopcontrols, …])`, `tojson` and `strftime_now` as in `transformers.utils.chat_template_utils`.
-#![cfg(feature = "std")]
 
 mod vocabulary;
 
 use picolm_core::gguf::Gguf;
-use picolm_core::text::{ChatError, ChatTemplate, DateTime, Encode, Message, RenderOptions, Tokenizer};
+use picolm_core::text::{ChatError, ChatTemplate, DateTime, Encode, Json, Message, RenderOptions, Tokenizer};
 use serde_json::json;
-use vocabulary::Keys;
+use vocabulary::{Keys, entries, json};
 
 /// SmolLM2's own template, and Qwen2.5's but for the default system prompt.
 const SMOLLM2: &str = "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n' }}{% endif %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
@@ -126,7 +125,7 @@ fn options() -> RenderOptions {
     RenderOptions {
         add_generation_prompt: true,
         now: Some(DateTime { year: 2024, month: 12, day: 31, hour: 23, minute: 59, second: 59 }),
-        tools: Some(json!([tool])),
+        tools: Some(json(json!([tool]))),
         ..RenderOptions::default()
     }
 }
@@ -193,9 +192,9 @@ fn bos_written_by_the_template_is_not_doubled() {
 #[test]
 fn messages_carry_other_fields_and_options_other_variables() {
     let mut message = Message::new("assistant", "");
-    message.fields.insert("tool_calls".into(), json!([{"function": {"name": "f", "arguments": {"z": 1, "a": [2.0]}}}]));
+    message.fields = entries(json!({"tool_calls": [{"function": {"name": "f", "arguments": {"z": 1, "a": [2.0]}}}]}));
     let mut options = options();
-    options.variables.insert("enable_thinking".into(), json!(false));
+    options.variables.push(("enable_thinking".into(), Json::Bool(false)));
     let template = "{% for c in messages[0].tool_calls %}{{ c.function.name }}{{ c.function.arguments | tojson }}\
                     {{ c.function.arguments }}{% endfor %}{{ enable_thinking is false }}";
     assert_eq!(render(template, &[message], &options).unwrap(), "f{\"z\": 1, \"a\": [2.0]}{'z': 1, 'a': [2.0]}True");

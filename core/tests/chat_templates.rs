@@ -1,12 +1,11 @@
 //! The templates of published models render byte for byte as Jinja2 renders them (`chat_templates/make_expected.py`).
-#![cfg(feature = "std")]
 
 mod vocabulary;
 
 use picolm_core::text::{ChatError, ChatTemplate, DateTime, Message, RenderOptions};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use vocabulary::Keys;
+use vocabulary::{Keys, entries};
 
 /// 2026-02-28 13:05:09, as in the script.
 const NOW: i64 = 1_772_283_909;
@@ -23,7 +22,7 @@ fn message(json: &Value) -> Message {
     let mut fields = json.as_object().expect("an object").clone();
     let mut text = |key| fields.remove(key).and_then(|v| v.as_str().map(String::from)).expect("a string");
     let mut message = Message::new(text("role"), text("content"));
-    message.fields = fields;
+    message.fields = entries(Value::Object(fields));
     message
 }
 
@@ -33,8 +32,8 @@ fn render(source: &str, talk: &Value) -> Result<String, ChatError> {
     let options = RenderOptions {
         add_generation_prompt: talk["add_generation_prompt"].as_bool().expect("a boolean"),
         now: Some(DateTime::from_unix(NOW)),
-        tools: talk.get("tools").cloned(),
-        variables: talk.get("variables").and_then(Value::as_object).cloned().unwrap_or_default(),
+        tools: talk.get("tools").cloned().map(vocabulary::json),
+        variables: talk.get("variables").cloned().map(entries).unwrap_or_default(),
     };
     ChatTemplate::new(source, &tokenizer)?.render(&messages, &options)
 }

@@ -15,7 +15,6 @@
 mod bpe_bytes;
 mod bpe_score;
 mod charsmap;
-#[cfg(feature = "std")]
 mod chat;
 mod error;
 mod merge;
@@ -30,8 +29,7 @@ mod unigram;
 mod vocab;
 mod wordpiece;
 
-#[cfg(feature = "std")]
-pub use chat::{ChatError, ChatTemplate, DateTime, Message, RenderOptions};
+pub use chat::{ChatError, ChatTemplate, DateTime, Json, JsonError, Message, RenderOptions};
 pub use error::TokenizerError;
 pub use stream::Utf8Stream;
 pub use tokenizer::{Encode, Tokenizer};

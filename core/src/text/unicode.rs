@@ -51,6 +51,18 @@ pub(super) fn is_uncased(c: char) -> bool {
     !c.is_ascii() && (is_mark(c) || matches!(category(c), ModifierLetter | OtherLetter))
 }
 
+/// `\p{Nd}`: decimal digits.
+pub(super) fn is_decimal(c: char) -> bool {
+    category(c) == DecimalNumber
+}
+
+/// What Python's `repr` shows as it is: no controls, nothing unassigned, of spaces only the plain one.
+pub(super) fn is_printable(c: char) -> bool {
+    let hidden = is_control(c)
+        || matches!(category(c), Surrogate | Unassigned | SpaceSeparator | LineSeparator | ParagraphSeparator);
+    c == ' ' || !hidden
+}
+
 /// `\p{N}`: decimal digits, letter numbers (Ⅷ) and others (½).
 pub(super) fn is_number(c: char) -> bool {
     if c.is_ascii() {

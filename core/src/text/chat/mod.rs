@@ -4,23 +4,49 @@
 //!   tokenizer.chat_template ──ChatTemplate──► render(messages, options) ──► prompt ──Tokenizer::encode──► ids
 //! ```
 //!
-//! Templates come from the model file and are programs, so they run in a box (`sandbox`): no files, no clock, no includes; a
-//! budget of steps, one of bytes read and one of bytes made for the whole rendering (`budget`); what they print looks as
-//! Python prints it (`python`). Everything else follows Hugging Face's `apply_chat_template`
-//! (<https://huggingface.co/docs/transformers/chat_templating>).
+//! Templates come from the model file and are programs from strangers, so they run in an interpreter that has nothing but
+//! these values: no files, no clock, no other templates; and every operation pays from the budget of the rendering (`run`).
+//!
+//! ```text
+//!   source ──lexer──► tokens ──parser──► ast ──render──► text
+//!                                               │
+//!               operators, methods, filters, checks, globals   (on values, paid through run)
+//! ```
+//!
+//! The language is Jinja2's, in the dialect of Hugging Face's `apply_chat_template`: `trim_blocks` and `lstrip_blocks` are
+//! on, loops have `break` and `continue`, nothing is escaped (<https://jinja.palletsprojects.com/en/stable/templates/>,
+//! <https://huggingface.co/docs/transformers/chat_templating>). Where Jinja2 has a generator, here is a list.
 
-mod budget;
+mod ast;
+mod checks;
+mod decimal;
+mod filters;
+mod globals;
+mod json;
+mod lexer;
+mod methods;
+mod native;
+mod operators;
+mod parser;
+mod printf;
 mod python;
-mod sandbox;
+mod render;
+mod run;
 mod strftime;
+mod tojson;
+mod value;
 
+pub use json::{Json, JsonError};
 pub use strftime::DateTime;
 
 use super::Tokenizer;
 use crate::gguf::{self, Gguf};
-use minijinja::Value;
-use std::string::{String, ToString};
-use std::vec::Vec;
+use alloc::rc::Rc;
+use alloc::string::String;
+use alloc::vec::Vec;
+use render::Renderer;
+use run::{Fail, Run};
+use value::Value;
 
 /// Templates longer than this are refused; the longest published ones have about 20 KB.
 const MAX_TEMPLATE_BYTES: usize = 128 << 10;
@@ -40,8 +66,9 @@ pub struct Message {
     pub role: String,
     /// What is said.
     pub content: String,
-    /// Other fields that templates read, such as `tool_calls`, `name` or `reasoning_content`.
-    pub fields: serde_json::Map<String, serde_json::Value>,
+    /// Other fields that templates read, such as `tool_calls`, `name` or `reasoning_content`. A field `content` replaces
+    /// the text: a list of parts, or null beside tool calls.
+    pub fields: Vec<(String, Json)>,
 }
 
 /// What a rendering depends on besides the messages.
@@ -53,9 +80,9 @@ pub struct RenderOptions {
     /// `is defined` use a fixed date.
     pub now: Option<DateTime>,
     /// Functions the model may call: a list of JSON schemas.
-    pub tools: Option<serde_json::Value>,
+    pub tools: Option<Json>,
     /// Further variables some templates know, such as `enable_thinking`.
-    pub variables: serde_json::Map<String, serde_json::Value>,
+    pub variables: Vec<(String, Json)>,
 }
 
 /// Why a prompt could not be made.
@@ -86,7 +113,7 @@ pub enum ChatError {
 impl Message {
     /// A message of a role and a text.
     pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
-        Message { role: role.into(), content: content.into(), fields: serde_json::Map::new() }
+        Message { role: role.into(), content: content.into(), fields: Vec::new() }
     }
 }
 
@@ -112,8 +139,8 @@ impl ChatTemplate {
         let ids = [tokenizer.bos(), tokenizer.eos(), tokenizer.unknown()];
         let spell = |id| String::from_utf8_lossy(tokenizer.token_bytes(id)).into_owned();
         let special_tokens = names.into_iter().zip(ids).filter_map(|(name, id)| Some((name, spell(id?)))).collect();
-        let source = sandbox::prepare(source)?;
-        sandbox::check(&source)?;
+        let source = source.replace("\r\n", "\n").replace('\r', "\n");
+        parser::parse(&source).map_err(|error| *error)?;
         Ok(ChatTemplate { source, special_tokens })
     }
 
@@ -123,41 +150,86 @@ impl ChatTemplate {
     /// # Errors
     /// [`ChatError::Refused`] if the template does not accept the messages; [`ChatError::Limit`] if it uses too much.
     pub fn render(&self, messages: &[Message], options: &RenderOptions) -> Result<String, ChatError> {
-        let tools = options.tools.as_ref().map_or(Value::from(()), value_of);
-        let messages: Vec<Value> = messages.iter().map(Message::to_value).collect();
-        let mut variables: Vec<(&str, Value)> = vec![
-            ("messages", Value::from(messages)),
-            ("tools", tools),
-            ("documents", Value::from(())),
-            ("add_generation_prompt", Value::from(options.add_generation_prompt)),
-        ];
-        variables.extend(self.special_tokens.iter().map(|(name, text)| (*name, Value::from(text.as_str()))));
-        variables.extend(options.variables.iter().map(|(name, value)| (name.as_str(), value_of(value))));
-        sandbox::render(&self.source, variables, options.now)
+        let named = options.variables.iter().chain(messages.iter().flat_map(|message| &message.fields));
+        let values: usize =
+            named.map(|(_, value)| value_bytes(value)).chain(options.tools.iter().map(value_bytes)).sum();
+        let bytes = values + messages.iter().map(|message| message.role.len() + message.content.len()).sum::<usize>();
+        let run = Run::new(bytes as u64, options.now);
+        let variables = self.variables(&run, messages, options).map_err(|fail| failure(*fail, 1))?;
+        let mut renderer = Renderer::new(run, variables, (4 << 20) + 4 * bytes);
+        let tree = parser::parse(&self.source).map_err(|error| *error)?;
+        renderer.render(&tree).map_err(|fail| failure(*fail, renderer.line as usize))
+    }
+
+    /// What the template finds.
+    fn variables(&self, run: &Run, messages: &[Message], options: &RenderOptions) -> run::Result<Variables> {
+        let messages = run::collect(&mut messages.iter().map(|message| message.to_value(run)))?;
+        let mut all: Variables = Vec::new();
+        // The first of a name is found: the host's own come before what every template gets.
+        for (name, value) in options.variables.iter().rev() {
+            all.push((name.as_str().into(), value_of(run, value)?));
+        }
+        for (name, text) in &self.special_tokens {
+            all.push(((*name).into(), run.text(text)?));
+        }
+        all.push(("messages".into(), run.list(messages)?));
+        all.push(("tools".into(), options.tools.as_ref().map_or(Ok(Value::None), |tools| value_of(run, tools))?));
+        all.push(("documents".into(), Value::None));
+        all.push(("add_generation_prompt".into(), Value::Bool(options.add_generation_prompt)));
+        Ok(all)
     }
 }
 
-/// JSON as the template's values; objects keep the order of their keys.
-fn value_of(json: &serde_json::Value) -> Value {
-    use serde_json::Value as Json;
+type Variables = Vec<(Rc<str>, Value)>;
+
+fn failure(fail: Fail, line: usize) -> ChatError {
+    match fail {
+        Fail::Limit(what) => ChatError::Limit { line, what },
+        Fail::Refused(message) => ChatError::Refused(message),
+        Fail::Error(message) => ChatError::Render { line, message },
+    }
+}
+
+/// About the size of an input, which is the host's to answer for: the budget grows with it.
+fn value_bytes(json: &Json) -> usize {
+    size_of::<Value>()
+        + match json {
+            Json::Text(text) => text.len(),
+            Json::List(items) => items.iter().map(value_bytes).sum(),
+            Json::Object(pairs) => pairs.iter().map(|(key, value)| key.len() + value_bytes(value)).sum(),
+            _ => 0,
+        }
+}
+
+/// JSON as the template's values.
+fn value_of(run: &Run, json: &Json) -> run::Result {
     match json {
-        Json::Null => Value::from(()),
-        Json::Bool(b) => Value::from(*b),
-        Json::Number(n) => match (n.as_i64(), n.as_u64()) {
-            (Some(n), _) => Value::from(n),
-            (_, Some(n)) => Value::from(n),
-            _ => Value::from(n.as_f64().unwrap_or(f64::NAN)),
-        },
-        Json::String(text) => Value::from(text.as_str()),
-        Json::Array(items) => Value::from(items.iter().map(value_of).collect::<Vec<Value>>()),
-        Json::Object(map) => Value::from_pairs(map.iter().map(|(key, value)| (key.to_string(), value_of(value)))),
+        Json::Null => Ok(Value::None),
+        Json::Bool(b) => Ok(Value::Bool(*b)),
+        Json::Int(n) => Ok(Value::Int(*n)),
+        Json::Digits(digits) => Ok(Value::Digits(digits.as_str().into())),
+        Json::Float(x) => Ok(Value::Float(*x)),
+        Json::Text(text) => run.text(text),
+        Json::List(items) => run.list(run::collect(&mut items.iter().map(|item| value_of(run, item)))?),
+        Json::Object(pairs) => {
+            let mut all = Vec::new();
+            for (key, value) in pairs {
+                run.insert(&mut all, run.text(key)?, value_of(run, value)?)?;
+            }
+            run.dict(all)
+        }
     }
 }
 
 impl Message {
-    fn to_value(&self) -> Value {
-        let own = [("role", Value::from(self.role.as_str())), ("content", Value::from(self.content.as_str()))];
-        let others = self.fields.iter().map(|(name, value)| (name.as_str(), value_of(value)));
-        Value::from_pairs(own.into_iter().chain(others).map(|(name, value)| (name.to_string(), value)))
+    fn to_value(&self, run: &Run) -> run::Result {
+        let mut all = Vec::new();
+        for (name, text) in [("role", &self.role), ("content", &self.content)] {
+            all.push((run.text(name)?, run.text(text)?));
+        }
+        for (name, value) in &self.fields {
+            run.insert(&mut all, run.text(name)?, value_of(run, value)?)?;
+        }
+        run.dict(all)
     }
 }

@@ -1,216 +1,161 @@
-//! Values as Python writes them: `str()`, `repr()` and `json.dumps()`.
+//! Values as Python writes them: `str()`, `repr()` and the parts of `json.dumps()` that are like it.
 
-use super::budget::{Budget, over};
-use minijinja::value::{Kwargs, ValueKind};
-use minijinja::{Error, ErrorKind, Value};
-use std::borrow::Cow;
-use std::format;
-use std::string::{String, ToString};
-use std::vec::Vec;
+use super::super::unicode;
+use super::decimal;
+use super::run::{Object, Result, Run, limit};
+use super::value::{List, Value};
+use alloc::format;
+use alloc::rc::Rc;
+use alloc::string::{String, ToString};
+
+/// Deepest nesting that is written: namespaces can contain themselves.
+pub(super) const MAX_DEPTH: usize = 100;
+
+/// Text being made, and paid for.
+pub(super) struct Text<'r> {
+    run: &'r Run,
+    out: String,
+}
 
 /// `str(value)`: what a template prints.
-pub(super) fn display<'v>(value: &'v Value, budget: &Budget) -> Result<Cow<'v, str>, Error> {
-    if let Some(text) = value.as_str() {
-        budget.make(text.len() as u64)?;
-        return Ok(Cow::Borrowed(text));
+pub(super) fn display(run: &Run, value: &Value) -> Result<Rc<str>> {
+    match value {
+        Value::Str(text) => Ok(Rc::clone(text)),
+        Value::Undefined(_) => Ok("".into()),
+        other => repr(run, other),
     }
-    if value.is_undefined() {
-        return Ok(Cow::Borrowed(""));
+}
+
+/// `repr(value)`
+pub(super) fn repr(run: &Run, value: &Value) -> Result<Rc<str>> {
+    let mut text = Text::new(run);
+    text.repr(value, 0)?;
+    Ok(text.out.into())
+}
+
+impl<'r> Text<'r> {
+    pub(super) fn new(run: &'r Run) -> Text<'r> {
+        Text { run, out: String::new() }
     }
-    let mut out = Writer { text: String::new(), budget };
-    out.repr(value, 0)?;
-    Ok(Cow::Owned(out.text))
-}
 
-/// The test `iterable`. minijinja counts `none` among the iterable, and `tools is iterable and tools | length` then fails.
-pub(super) fn is_iterable(value: &Value) -> bool {
-    !value.is_none() && minijinja::tests::is_iterable(value)
-}
-
-/// The `tojson` filter: `json.dumps(value, ensure_ascii=False, …)`, as Hugging Face defines it.
-pub(super) fn tojson(value: &Value, ascii: Option<bool>, kwargs: &Kwargs, budget: &Budget) -> Result<Value, Error> {
-    let indent: Option<usize> = kwargs.get("indent")?;
-    let separators: Option<Vec<String>> = kwargs.get("separators")?;
-    let style = Json {
-        indent,
-        ascii: kwargs.get::<Option<bool>>("ensure_ascii")?.or(ascii).unwrap_or(false),
-        sort: kwargs.get::<Option<bool>>("sort_keys")?.unwrap_or(false),
-        separators: match separators.as_deref() {
-            Some([item, key]) => (item.clone(), key.clone()),
-            Some(_) => return Err(Error::new(ErrorKind::InvalidOperation, "separators should be a pair")),
-            None => (if indent.is_some() { "," } else { ", " }.into(), ": ".into()),
-        },
-    };
-    kwargs.assert_all_used()?;
-    let mut out = Writer { text: String::new(), budget };
-    out.json(value, &style, 0)?;
-    Ok(Value::from(out.text))
-}
-
-struct Json {
-    indent: Option<usize>,
-    ascii: bool,
-    sort: bool,
-    /// between items, between key and value
-    separators: (String, String),
-}
-
-struct Writer<'b> {
-    text: String,
-    budget: &'b Budget,
-}
-
-impl Writer<'_> {
-    fn push(&mut self, text: &str) -> Result<(), Error> {
-        self.budget.make(text.len() as u64)?;
-        self.text.push_str(text);
+    pub(super) fn push(&mut self, text: &str) -> Result<()> {
+        self.run.make(text.len())?;
+        self.out.push_str(text);
         Ok(())
     }
 
-    fn repr(&mut self, value: &Value, depth: usize) -> Result<(), Error> {
-        if depth > 100 {
-            return Err(over("nesting"));
+    pub(super) fn char(&mut self, c: char) -> Result<()> {
+        self.run.make(c.len_utf8())?;
+        self.out.push(c);
+        Ok(())
+    }
+
+    pub(super) fn repeat(&mut self, text: &str, times: usize) -> Result<()> {
+        self.run.make(text.len().saturating_mul(times))?;
+        (0..times).for_each(|_| self.out.push_str(text));
+        Ok(())
+    }
+
+    pub(super) fn finish(self) -> Result {
+        self.run.make(32)?;
+        Ok(Value::Str(self.out.into()))
+    }
+
+    fn repr(&mut self, value: &Value, depth: usize) -> Result<()> {
+        if depth > MAX_DEPTH {
+            return limit("nesting");
         }
-        match value.kind() {
-            ValueKind::None => self.push("None"),
-            ValueKind::Undefined => self.push("Undefined"),
-            ValueKind::Bool => self.push(if value.is_true() { "True" } else { "False" }),
-            ValueKind::Number => self.push(&number(value, "inf", "nan")),
-            ValueKind::String => self.push(&quoted(value.as_str().unwrap_or_default())),
-            ValueKind::Seq | ValueKind::Iterable => {
-                let tuple = value.is_tuple();
-                self.push(if tuple { "(" } else { "[" })?;
-                for (i, item) in value.try_iter()?.enumerate() {
-                    self.push(if i > 0 { ", " } else { "" })?;
-                    self.repr(&item, depth + 1)?;
-                }
-                let single = tuple && value.len() == Some(1);
-                self.push(if single {
-                    ",)"
-                } else if tuple {
-                    ")"
-                } else {
-                    "]"
-                })
-            }
-            ValueKind::Map => {
+        match value {
+            Value::Undefined(_) => self.push("Undefined"),
+            Value::None => self.push("None"),
+            Value::Bool(b) => self.push(if *b { "True" } else { "False" }),
+            Value::Int(n) => self.push(&n.to_string()),
+            Value::Digits(digits) => self.push(digits),
+            Value::Float(x) => self.push(&float(*x, "inf", "nan")),
+            Value::Str(text) => self.quoted(text),
+            Value::List(list) => self.sequence("[", list, "]", depth),
+            Value::Tuple(list) => self.sequence("(", list, if list.items.len() == 1 { ",)" } else { ")" }, depth),
+            Value::Dict(dict) => {
                 self.push("{")?;
-                for (i, key) in value.try_iter()?.enumerate() {
-                    self.push(if i > 0 { ", " } else { "" })?;
-                    self.repr(&key, depth + 1)?;
-                    self.push(": ")?;
-                    self.repr(&value.get_item(&key)?, depth + 1)?;
+                for (i, (key, value)) in dict.pairs.iter().enumerate() {
+                    self.pair(i, key, value, depth)?;
                 }
                 self.push("}")
             }
-            _ => self.push(&value.to_string()),
-        }
-    }
-
-    fn json(&mut self, value: &Value, style: &Json, depth: usize) -> Result<(), Error> {
-        if depth > 100 {
-            return Err(over("nesting"));
-        }
-        match value.kind() {
-            ValueKind::None => self.push("null"),
-            ValueKind::Bool => self.push(if value.is_true() { "true" } else { "false" }),
-            ValueKind::Number => self.push(&number(value, "Infinity", "NaN")),
-            ValueKind::String => self.json_string(value.as_str().unwrap_or_default(), style.ascii),
-            ValueKind::Seq | ValueKind::Iterable => {
-                let items: Vec<(Option<Value>, Value)> = value.try_iter()?.map(|item| (None, item)).collect();
-                self.json_items(&items, ["[", "]"], style, depth)
+            Value::Range(range) => {
+                let step = if range.step == 1 { String::new() } else { format!(", {}", range.step) };
+                self.push(&format!("range({}, {}{step})", range.start, range.stop))
             }
-            ValueKind::Map => {
-                let mut keys: Vec<Value> = value.try_iter()?.collect();
-                if style.sort {
-                    keys.sort();
-                }
-                let item = |key: Value| Ok((Some(key.clone()), value.get_item(&key)?));
-                let items: Vec<_> = keys.into_iter().map(item).collect::<Result<_, Error>>()?;
-                self.json_items(&items, ["{", "}"], style, depth)
-            }
-            kind => Err(Error::new(ErrorKind::InvalidOperation, format!("tojson: {kind} is not JSON serializable"))),
-        }
-    }
-
-    fn json_items(
-        &mut self,
-        items: &[(Option<Value>, Value)],
-        brackets: [&str; 2],
-        style: &Json,
-        depth: usize,
-    ) -> Result<(), Error> {
-        self.push(brackets[0])?;
-        for (i, (key, item)) in items.iter().enumerate() {
-            self.push(if i > 0 { &style.separators.0 } else { "" })?;
-            self.new_line(style, depth + 1)?;
-            if let Some(key) = key {
-                match key.as_str() {
-                    Some(text) => self.json_string(text, style.ascii)?,
-                    None => {
-                        self.push("\"")?;
-                        self.json(key, style, depth + 1)?;
-                        self.push("\"")?;
+            Value::Object(index) => match self.run.objects.borrow().get(*index) {
+                Some(Object::Namespace(names)) => {
+                    self.push("<Namespace {")?;
+                    for (i, (name, value)) in names.iter().enumerate() {
+                        self.pair(i, &Value::Str(Rc::clone(name)), value, depth)?;
                     }
+                    self.push("}>")
                 }
-                self.push(&style.separators.1)?;
+                Some(Object::Loop(inside)) => {
+                    self.push(&format!("<LoopContext {}/{}>", inside.index + 1, inside.items.len()))
+                }
+                None => Ok(()),
+            },
+            Value::Macro(def, _) => self.push(&format!("<Macro '{}'>", def.name)),
+            Value::Function(native) => self.push(&format!("<function {}>", native.name)),
+            Value::Method(method) => {
+                self.push(&format!("<built-in method {} of {} object>", method.1.name, method.0.type_name()))
             }
-            self.json(item, style, depth + 1)?;
         }
-        if !items.is_empty() {
-            self.new_line(style, depth)?;
-        }
-        self.push(brackets[1])
     }
 
-    fn new_line(&mut self, style: &Json, depth: usize) -> Result<(), Error> {
-        let Some(indent) = style.indent else { return Ok(()) };
-        let width = indent.saturating_mul(depth);
-        self.budget.make(width as u64 + 1)?;
-        self.text.push('\n');
-        self.text.extend(core::iter::repeat_n(' ', width));
-        Ok(())
+    fn sequence(&mut self, open: &str, list: &List, close: &str, depth: usize) -> Result<()> {
+        self.push(open)?;
+        for (i, item) in list.items.iter().enumerate() {
+            self.push(if i > 0 { ", " } else { "" })?;
+            self.repr(item, depth + 1)?;
+        }
+        self.push(close)
     }
 
-    fn json_string(&mut self, text: &str, ascii: bool) -> Result<(), Error> {
-        // At most six bytes for each.
-        self.budget.make(6 * text.len() as u64 + 2)?;
-        self.text.push('"');
+    fn pair(&mut self, index: usize, key: &Value, value: &Value, depth: usize) -> Result<()> {
+        self.push(if index > 0 { ", " } else { "" })?;
+        self.repr(key, depth + 1)?;
+        self.push(": ")?;
+        self.repr(value, depth + 1)
+    }
+
+    fn quoted(&mut self, text: &str) -> Result<()> {
+        let quote = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
+        self.char(quote)?;
         for c in text.chars() {
             match c {
-                '"' => self.text.push_str("\\\""),
-                '\\' => self.text.push_str("\\\\"),
-                '\n' => self.text.push_str("\\n"),
-                '\r' => self.text.push_str("\\r"),
-                '\t' => self.text.push_str("\\t"),
-                '\u{8}' => self.text.push_str("\\b"),
-                '\u{c}' => self.text.push_str("\\f"),
-                c if c < ' ' || (ascii && !c.is_ascii()) => {
-                    for unit in c.encode_utf16(&mut [0; 2]) {
-                        self.text.push_str(&format!("\\u{unit:04x}"));
-                    }
+                '\n' => self.push("\\n")?,
+                '\r' => self.push("\\r")?,
+                '\t' => self.push("\\t")?,
+                c if c == quote || c == '\\' => self.push(&format!("\\{c}"))?,
+                c if unicode::is_printable(c) => self.char(c)?,
+                c => {
+                    let code = u32::from(c);
+                    self.push(&match code {
+                        0..0x100 => format!("\\x{code:02x}"),
+                        0x100..0x10000 => format!("\\u{code:04x}"),
+                        _ => format!("\\U{code:08x}"),
+                    })?;
                 }
-                c => self.text.push(c),
             }
         }
-        self.text.push('"');
-        Ok(())
+        self.char(quote)
     }
 }
 
-/// Integers in full; floats in the fewest digits, with a two-digit exponent from 1e16 and below 1e-4.
-fn number(value: &Value, infinity: &str, nan: &str) -> String {
-    let float = match f64::try_from(value.clone()) {
-        Ok(float) if !value.is_integer() => float,
-        _ => return value.to_string(),
-    };
-    if float.is_nan() {
+/// A float in the fewest digits, with a two-digit exponent from 1e16 and below 1e-4.
+pub(super) fn float(x: f64, infinity: &str, nan: &str) -> String {
+    if x.is_nan() {
         return nan.into();
     }
-    if float.is_infinite() {
-        return format!("{}{infinity}", if float < 0.0 { "-" } else { "" });
+    if x.is_infinite() {
+        return format!("{}{infinity}", if x < 0.0 { "-" } else { "" });
     }
-    let text = format!("{float:?}");
+    let text = format!("{x:?}");
     match text.split_once('e') {
         None => text,
         Some((digits, exponent)) => {
@@ -220,21 +165,48 @@ fn number(value: &Value, infinity: &str, nan: &str) -> String {
     }
 }
 
-/// `repr` of a string.
-fn quoted(text: &str) -> String {
-    let quote = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
-    let mut out = String::from(quote);
-    for c in text.chars() {
-        match c {
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            c if c == quote => out.extend(['\\', c]),
-            c if c.is_ascii_control() => out.push_str(&format!("\\x{:02x}", u32::from(c))),
-            c => out.push(c),
-        }
+/// `str.isspace`: Unicode's white space and four control characters.
+pub(super) fn is_space(c: char) -> bool {
+    c.is_whitespace() || matches!(c, '\x1c'..='\x1f')
+}
+
+/// `float(text)`, if it is one.
+pub(super) fn parse_float(text: &str) -> Option<f64> {
+    let text = without_underscores(text)?.to_ascii_lowercase();
+    let (sign, word) = match text.strip_prefix('-') {
+        Some(word) => (-1.0, word),
+        None => (1.0, text.strip_prefix('+').unwrap_or(&text)),
+    };
+    match word {
+        "inf" | "infinity" => Some(sign * f64::INFINITY),
+        "nan" => Some(f64::NAN),
+        _ => decimal::parse(&text),
     }
-    out.push(quote);
-    out
+}
+
+/// `int(text, radix)`, if it is one.
+pub(super) fn parse_int(text: &str, radix: u32) -> Option<i64> {
+    let text = without_underscores(text)?.to_ascii_lowercase();
+    let (sign, digits) = match text.strip_prefix('-') {
+        Some(digits) => ("-", digits),
+        None => ("", text.strip_prefix('+').unwrap_or(&text)),
+    };
+    let prefix = match radix {
+        2 => "0b",
+        8 => "0o",
+        16 => "0x",
+        _ => "",
+    };
+    let digits = digits.strip_prefix(prefix).unwrap_or(digits);
+    if digits.starts_with(['+', '-']) {
+        return None;
+    }
+    i64::from_str_radix(&format!("{sign}{digits}"), radix).ok()
+}
+
+/// Trimmed, and without the underscores that may stand between digits.
+fn without_underscores(text: &str) -> Option<String> {
+    let text = text.trim_matches(is_space);
+    let misplaced = text.starts_with('_') || text.ends_with('_') || text.contains("__");
+    (!misplaced).then(|| text.replace('_', ""))
 }

@@ -1,8 +1,7 @@
 //! `strftime_now`: dates as Python's `datetime.now().strftime` writes them, in the C locale.
 
-use minijinja::{Error, ErrorKind};
-use std::format;
-use std::string::String;
+use alloc::format;
+use alloc::string::String;
 
 /// A date and time of day, already in the time zone it should be shown in. A host makes one from its clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,8 +60,8 @@ impl DateTime {
         }
     }
 
-    /// Writes the date by a format of `%` directives; a directive it does not know is an error.
-    pub(super) fn strftime(&self, format: &str) -> Result<String, Error> {
+    /// Writes the date by a format of `%` directives; a directive it does not know is an error, whose message is returned.
+    pub(super) fn strftime(&self, format: &str) -> Result<String, String> {
         let (mut out, mut chars) = (String::new(), format.chars());
         while let Some(c) = chars.next() {
             if c != '%' {
@@ -78,8 +77,7 @@ impl DateTime {
                 Some(text) => out.push_str(&text),
                 None => {
                     let found = directive.map(String::from).unwrap_or_default();
-                    let message = format!("strftime_now: directive %{found} is not supported");
-                    return Err(Error::new(ErrorKind::InvalidOperation, message));
+                    return Err(format!("strftime_now: directive %{found} is not supported"));
                 }
             }
         }

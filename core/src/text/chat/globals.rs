@@ -1,0 +1,62 @@
+//! Functions a template can call by their names.
+
+use super::native::{Call, Native, native};
+use super::python::display;
+use super::run::{Fail, Object, Result, error};
+use super::value::Value;
+use alloc::boxed::Box;
+use alloc::rc::Rc;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+pub(super) static GLOBALS: [Native; 5] = [
+    native("dict", "*", |call| {
+        let pairs = pairs(call)?;
+        call.run.dict(pairs)
+    }),
+    native("namespace", "*", |call| {
+        let name = |(name, value): (Value, Value)| Some((Rc::from(name.as_str()?), value));
+        let names: Vec<_> = pairs(call)?.into_iter().filter_map(name).collect();
+        call.run.make(names.len() * size_of::<(Rc<str>, Value)>())?;
+        Ok(Value::Object(call.run.object(Object::Namespace(names))?))
+    }),
+    native("raise_exception", "message", |call| {
+        let message = call.given(0).map_or_else(|| Ok("".into()), |value| display(call.run, value))?;
+        Err(Box::new(Fail::Refused(String::from(&*message))))
+    }),
+    native("range", "start ?stop ?step", |call| {
+        let first = call.int(0)?.unwrap_or(0);
+        let (start, stop) = call.int(1)?.map_or((0, first), |stop| (first, stop));
+        call.run.range(start, stop, call.int(2)?.unwrap_or(1))
+    }),
+    native("strftime_now", "format", |call| match (call.run.now, call.str(0)?) {
+        (Some(now), Some(format)) => call.run.text(&now.strftime(&format).or_else(error)?),
+        _ => error("strftime_now: there is no clock"),
+    }),
+];
+
+/// The arguments of `dict`: a dictionary or a list of pairs, and further pairs by name.
+fn pairs(call: &Call) -> Result<Vec<(Value, Value)>> {
+    let mut pairs = Vec::new();
+    match &*call.rest.positional {
+        [] => {}
+        [Value::Dict(dict)] => {
+            call.run.make(dict.pairs.len() * size_of::<(Value, Value)>())?;
+            pairs.clone_from(&dict.pairs);
+        }
+        [list] => {
+            for pair in call.run.items(list)?.iter() {
+                let pair = call.run.items(&pair)?;
+                let (Some(key), Some(value), 2) = (pair.get(0), pair.get(1), pair.len()) else {
+                    return error("dict: a list of pairs was expected");
+                };
+                call.run.insert(&mut pairs, key, value)?;
+            }
+        }
+        _ => return error("at most one argument without a name was expected"),
+    }
+    for (name, value) in &call.rest.named {
+        call.run.insert(&mut pairs, Value::Str(Rc::clone(name)), value.clone())?;
+    }
+    Ok(pairs)
+}

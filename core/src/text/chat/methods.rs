@@ -1,0 +1,333 @@
+//! The methods of strings, lists, dictionaries and loops that do not change them.
+
+use super::super::unicode;
+use super::checks::is_cased;
+use super::native::{Call, Native, find as find_in, native};
+use super::printf;
+use super::python::{Text, display, is_space};
+use super::run::{Object, Result, Run, collect, error};
+use super::value::Value;
+use alloc::rc::Rc;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// A value's method of a name.
+pub(super) fn find(run: &Run, value: &Value, name: &str) -> Option<&'static Native> {
+    match value {
+        Value::Str(_) => find_in(&STR, name),
+        Value::List(_) => find_in(&LIST, name),
+        Value::Tuple(_) | Value::Range(_) => find_in(&LIST[..2], name),
+        Value::Dict(_) => find_in(&DICT, name),
+        Value::Object(index) => match run.objects.borrow().get(*index) {
+            Some(Object::Loop(_)) => find_in(&LOOP, name),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Whether Python has such a method, but one that changes the value.
+pub(super) fn is_unsafe(value: &Value, name: &str) -> bool {
+    let names: &[&str] = match value {
+        Value::List(_) => &["append", "clear", "extend", "insert", "pop", "remove", "reverse", "sort"],
+        Value::Dict(_) => &["clear", "pop", "popitem", "setdefault", "update"],
+        _ => &[],
+    };
+    names.contains(&name)
+}
+
+static LOOP: [Native; 2] = [
+    native("changed", "*", |call| {
+        let now = call.run.tuple(call.rest.positional.clone())?;
+        let Value::Object(index) = call.this else { return error("changed: not a loop") };
+        let before = match call.run.objects.borrow_mut().get_mut(index) {
+            Some(Object::Loop(state)) => state.changed.replace(now.clone()),
+            _ => None,
+        };
+        let same = before.map_or(Ok(false), |before| call.run.equal(&before, &now))?;
+        Ok(Value::Bool(!same))
+    }),
+    native("cycle", "*", |call| {
+        let Value::Object(index) = call.this else { return error("cycle: not a loop") };
+        match (call.run.objects.borrow().get(index), call.rest.positional.len()) {
+            (Some(Object::Loop(state)), count @ 1..) => Ok(call.rest.positional[state.index % count].clone()),
+            _ => error("no items for cycling given"),
+        }
+    }),
+];
+
+static LIST: [Native; 3] = [
+    native("count", "value", |call| {
+        let mut count = 0;
+        for item in call.items()? {
+            count += i64::from(call.run.equal(&item, call.given(0).unwrap_or(&Value::None))?);
+        }
+        Ok(Value::Int(count))
+    }),
+    native("index", "value", |call| {
+        for (index, item) in call.items()?.into_iter().enumerate() {
+            if call.run.equal(&item, call.given(0).unwrap_or(&Value::None))? {
+                return Ok(Value::Int(index as i64));
+            }
+        }
+        error("the value is not in the list")
+    }),
+    native("copy", "", |call| Ok(call.this.clone())),
+];
+
+static DICT: [Native; 5] = [
+    native("copy", "", |call| Ok(call.this.clone())),
+    native("get", "key ?default", |call| {
+        let Value::Dict(dict) = &call.this else { return error("get: not a dictionary") };
+        let found = call.run.look_up(dict, call.given(0).unwrap_or(&Value::None))?;
+        Ok(found.unwrap_or_else(|| call.given(1).cloned().unwrap_or(Value::None)))
+    }),
+    native("items", "", |call| items(call.run, &call.this)),
+    native("keys", "", |call| call.run.list(call.items()?)),
+    native("values", "", |call| {
+        let Value::Dict(dict) = &call.this else { return error("values: not a dictionary") };
+        call.run.list(dict.pairs.iter().map(|(_, value)| value.clone()).collect())
+    }),
+];
+
+/// The pairs of a dictionary.
+pub(super) fn items(run: &Run, value: &Value) -> Result {
+    match value {
+        Value::Dict(dict) => {
+            let mut pairs = dict.pairs.iter().map(|(key, value)| run.tuple(Vec::from([key.clone(), value.clone()])));
+            run.list(collect(&mut pairs)?)
+        }
+        Value::Undefined(_) => run.list(Vec::new()),
+        other => other.wrong("only a mapping has pairs, not {}"),
+    }
+}
+
+static STR: [Native; 31] = [
+    native("capitalize", "", |call| capitalize(call.run, &call.text()?)),
+    native("count", "sub ?start ?end", |call| {
+        let (text, sub) = (call.text()?, needle(call, 0)?);
+        let Some((_, part)) = window(call, &text, 1)? else { return Ok(Value::Int(0)) };
+        Ok(Value::Int(if sub.is_empty() { part.chars().count() + 1 } else { part.matches(&*sub).count() } as i64))
+    }),
+    native("endswith", "suffix ?start ?end", |call| affix(call, |part, suffix| part.ends_with(suffix))),
+    native("find", "sub ?start ?end", |call| Ok(Value::Int(find_text(call, false)?.unwrap_or(-1)))),
+    native("format", "*", printf::format_method),
+    native("index", "sub ?start ?end", |call| found(find_text(call, false)?)),
+    native("isalnum", "", |call| every(call, |c| unicode::is_letter(c) || c.is_numeric())),
+    native("isalpha", "", |call| every(call, unicode::is_letter)),
+    native("isascii", "", |call| Ok(Value::Bool(call.text()?.is_ascii()))),
+    native("isdecimal", "", |call| every(call, unicode::is_decimal)),
+    native("isdigit", "", |call| {
+        every(call, |c| unicode::is_decimal(c) || matches!(c, '²' | '³' | '¹' | '⁰'..='⁹' | '₀'..='₉'))
+    }),
+    native("islower", "", |call| Ok(Value::Bool(is_cased(&call.text()?, char::is_lowercase)))),
+    native("isnumeric", "", |call| every(call, char::is_numeric)),
+    native("isspace", "", |call| every(call, is_space)),
+    native("isupper", "", |call| Ok(Value::Bool(is_cased(&call.text()?, char::is_uppercase)))),
+    native("join", "iterable", |call| join(call.run, call.given(0).unwrap_or(&Value::None), &call.text()?, false)),
+    native("lower", "", |call| call.run.text(&call.text()?.to_lowercase())),
+    native("lstrip", "?chars", |call| strip(call.run, &call.text()?, call.str(0)?, true, false)),
+    native("removeprefix", "prefix", |call| {
+        let (text, prefix) = (call.text()?, needle(call, 0)?);
+        call.run.text(text.strip_prefix(&*prefix).unwrap_or(&text))
+    }),
+    native("removesuffix", "suffix", |call| {
+        let (text, suffix) = (call.text()?, needle(call, 0)?);
+        call.run.text(text.strip_suffix(&*suffix).unwrap_or(&text))
+    }),
+    native("replace", "old new ?count", |call| {
+        replace(call.run, &call.text()?, &needle(call, 0)?, &needle(call, 1)?, call.int(2)?)
+    }),
+    native("rfind", "sub ?start ?end", |call| Ok(Value::Int(find_text(call, true)?.unwrap_or(-1)))),
+    native("rindex", "sub ?start ?end", |call| found(find_text(call, true)?)),
+    native("rsplit", "?sep ?maxsplit", |call| split(call, true)),
+    native("rstrip", "?chars", |call| strip(call.run, &call.text()?, call.str(0)?, false, true)),
+    native("split", "?sep ?maxsplit", |call| split(call, false)),
+    native("splitlines", "?keepends", |call| {
+        let text = call.text()?;
+        texts(call.run, lines(&text, call.truth(0)))
+    }),
+    native("startswith", "prefix ?start ?end", |call| affix(call, |part, prefix| part.starts_with(prefix))),
+    native("strip", "?chars", |call| strip(call.run, &call.text()?, call.str(0)?, true, true)),
+    native("title", "", |call| title(call.run, &call.text()?, |c| !c.is_lowercase() && !c.is_uppercase())),
+    native("upper", "", |call| call.run.text(&call.text()?.to_uppercase())),
+];
+
+/// First letter upper, others lower.
+pub(super) fn capitalize(run: &Run, text: &str) -> Result {
+    let mut chars = text.chars();
+    let mut out: String = chars.next().into_iter().flat_map(title_case).collect();
+    out.push_str(&chars.as_str().to_lowercase());
+    run.text(&out)
+}
+
+/// Letters upper behind what `separates`, others lower.
+pub(super) fn title(run: &Run, text: &str, separates: fn(char) -> bool) -> Result {
+    let mut out = Text::new(run);
+    let mut start = true;
+    for c in text.chars() {
+        let all: String = if start { title_case(c).collect() } else { c.to_lowercase().collect() };
+        out.push(&all)?;
+        start = separates(c);
+    }
+    out.finish()
+}
+
+/// A letter at the start of a word: of several that it becomes, only the first is upper.
+fn title_case(c: char) -> impl Iterator<Item = char> {
+    c.to_uppercase().enumerate().flat_map(|(index, c)| {
+        let lower = (index > 0).then(|| c.to_lowercase());
+        lower.into_iter().flatten().chain((index == 0).then_some(c))
+    })
+}
+
+pub(super) fn strip(run: &Run, text: &str, chars: Option<Rc<str>>, left: bool, right: bool) -> Result {
+    // Each character of the text is looked for among `chars`.
+    run.read(text.len().saturating_mul(chars.as_ref().map_or(1, |chars| chars.len())))?;
+    let stripped = |c: char| chars.as_ref().map_or_else(|| is_space(c), |chars| chars.contains(c));
+    let text = if left { text.trim_start_matches(stripped) } else { text };
+    run.text(if right { text.trim_end_matches(stripped) } else { text })
+}
+
+/// With the first `count` places replaced; all, if it is none or negative.
+pub(super) fn replace(run: &Run, text: &str, old: &str, new: &str, count: Option<i64>) -> Result {
+    let count = count.and_then(|count| usize::try_from(count).ok()).unwrap_or(usize::MAX);
+    let (mut out, mut copied) = (Text::new(run), 0);
+    for (at, found) in text.match_indices(old).take(count) {
+        out.push(&text[copied..at])?;
+        out.push(new)?;
+        copied = at + found.len();
+    }
+    out.push(&text[copied..])?;
+    out.finish()
+}
+
+/// The items of `list` with `between` between them; `convert`: other values than strings too.
+pub(super) fn join(run: &Run, list: &Value, between: &str, convert: bool) -> Result {
+    let mut out = Text::new(run);
+    for (index, item) in run.items(list)?.iter().enumerate() {
+        if !convert && item.as_str().is_none() {
+            return item.wrong("join: a string was expected, not {}");
+        }
+        run.read(16)?;
+        out.push(if index > 0 { between } else { "" })?;
+        out.push(&display(run, &item)?)?;
+    }
+    out.finish()
+}
+
+/// The lines of a text as Python's `splitlines` cuts it.
+pub(super) fn lines(mut text: &str, keep_ends: bool) -> Vec<&str> {
+    let ends = ['\n', '\r', '\x0b', '\x0c', '\x1c', '\x1d', '\x1e', '\u{85}', '\u{2028}', '\u{2029}'];
+    let mut lines = Vec::new();
+    while !text.is_empty() {
+        let end = text.find(ends).unwrap_or(text.len());
+        let rest = &text[end..];
+        let length = if rest.starts_with("\r\n") { 2 } else { rest.chars().next().map_or(0, char::len_utf8) };
+        lines.push(&text[..if keep_ends { end + length } else { end }]);
+        text = &rest[length..];
+    }
+    lines
+}
+
+/// A list of texts.
+fn texts(run: &Run, all: Vec<&str>) -> Result {
+    run.list(collect(&mut all.into_iter().map(|text| run.text(text)))?)
+}
+
+/// `str.split(sep, maxsplit)`, or `rsplit`.
+pub(super) fn split(call: &Call, from_right: bool) -> Result {
+    let (text, separator) = (call.text()?, call.str(0)?);
+    let max = call.int(1)?.and_then(|max| usize::try_from(max).ok()).unwrap_or(usize::MAX);
+    if separator.as_ref().is_some_and(|separator| separator.is_empty()) {
+        return error("empty separator");
+    }
+    let (mut parts, mut rest) = (Vec::new(), &*text);
+    loop {
+        call.run.read(32)?;
+        if separator.is_none() {
+            rest = if from_right { rest.trim_end_matches(is_space) } else { rest.trim_start_matches(is_space) };
+            if rest.is_empty() {
+                break;
+            }
+        }
+        let place = match (&separator, from_right) {
+            _ if parts.len() == max => None,
+            (Some(separator), false) => rest.find(&**separator),
+            (Some(separator), true) => rest.rfind(&**separator),
+            (None, false) => rest.find(is_space),
+            (None, true) => rest.rfind(is_space),
+        };
+        let Some(at) = place else {
+            parts.push(rest);
+            break;
+        };
+        let length =
+            separator.as_ref().map_or_else(|| rest[at..].chars().next().map_or(0, char::len_utf8), |s| s.len());
+        let (before, after) = (&rest[..at], &rest[at + length..]);
+        (rest, _) = if from_right { (before, parts.push(after)) } else { (after, parts.push(before)) };
+    }
+    if from_right {
+        parts.reverse();
+    }
+    texts(call.run, parts)
+}
+
+/// A text argument.
+fn needle(call: &Call, index: usize) -> Result<Rc<str>> {
+    call.str(index)?.map_or_else(|| error("a string was expected, not none"), Ok)
+}
+
+fn every(call: &Call, is: fn(char) -> bool) -> Result {
+    let text = call.text()?;
+    Ok(Value::Bool(!text.is_empty() && text.chars().all(is)))
+}
+
+fn found(index: Option<i64>) -> Result {
+    index.map_or_else(|| error("substring not found"), |index| Ok(Value::Int(index)))
+}
+
+/// `text[start:end]` by the arguments from `first` on, and how many characters stand before it; `None` if it starts
+/// behind the text.
+fn window<'t>(call: &Call, text: &'t str, first: usize) -> Result<Option<(usize, &'t str)>> {
+    let (start, end) = (call.int(first)?, call.int(first + 1)?);
+    if start.is_none() && end.is_none() {
+        return Ok(Some((0, text)));
+    }
+    let len = text.chars().count();
+    let place = |at: i64| if at < 0 { at.saturating_add(len as i64).max(0) } else { at };
+    let (start, end) = (place(start.unwrap_or(0)), place(end.unwrap_or(len as i64)).min(len as i64));
+    if start > end {
+        return Ok(None);
+    }
+    let byte = |at: i64| text.char_indices().nth(at as usize).map_or(text.len(), |(byte, _)| byte);
+    Ok(Some((start as usize, &text[byte(start)..byte(end)])))
+}
+
+fn find_text(call: &Call, last: bool) -> Result<Option<i64>> {
+    let (text, sub) = (call.text()?, needle(call, 0)?);
+    let Some((before, part)) = window(call, &text, 1)? else { return Ok(None) };
+    let at = if last { part.rfind(&*sub) } else { part.find(&*sub) };
+    Ok(at.map(|at| (before + part[..at].chars().count()) as i64))
+}
+
+/// Whether one of the prefixes, or the one, fits.
+fn affix(call: &Call, fits: fn(&str, &str) -> bool) -> Result {
+    let text = call.text()?;
+    let part = window(call, &text, 1)?;
+    let one = |affix: &Value| match (affix, part) {
+        (Value::Str(affix), part) => Ok(part.is_some_and(|(_, part)| fits(part, affix))),
+        (other, _) => other.wrong("a string or a tuple of strings was expected, not {}"),
+    };
+    match call.given(0) {
+        Some(Value::Tuple(all)) => {
+            for affix in &all.items {
+                if one(affix)? {
+                    return Ok(Value::Bool(true));
+                }
+            }
+            Ok(Value::Bool(false))
+        }
+        affix => Ok(Value::Bool(one(affix.unwrap_or(&Value::None))?)),
+    }
+}
