@@ -2,14 +2,16 @@
 //! with those of a folder.
 
 mod gguf;
+mod template;
 mod tokenizer;
 pub mod vocab;
 
 pub use gguf::gguf;
+pub use template::template;
 pub use tokenizer::tokenizer;
 
 /// Takes any bytes.
 pub type Target = fn(&[u8]);
 
 /// Every target by name.
-pub const TARGETS: &[(&str, Target)] = &[("gguf", gguf), ("tokenizer", tokenizer)];
+pub const TARGETS: &[(&str, Target)] = &[("gguf", gguf), ("template", template), ("tokenizer", tokenizer)];

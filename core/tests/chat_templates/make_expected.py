@@ -53,4 +53,5 @@ def main():
     (HERE / "expected.json").write_text(json.dumps(found, ensure_ascii=False, indent=1) + "\n")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -10,6 +10,7 @@ fn main() -> std::io::Result<()> {
     let folder = std::env::args().nth(1).unwrap_or_else(|| "corpus".into());
     let folder = Path::new(&folder);
     write(&folder.join("gguf"), gguf_seeds())?;
+    write(&folder.join("template"), template_seeds()?)?;
     write(&folder.join("tokenizer"), tokenizer_seeds())
 }
 
@@ -20,6 +21,15 @@ fn write(folder: &Path, seeds: Vec<Vec<u8>>) -> std::io::Result<()> {
     }
     println!("{}: {} seeds", folder.display(), seeds.len());
     Ok(())
+}
+
+/// The published templates of the core's tests.
+fn template_seeds() -> std::io::Result<Vec<Vec<u8>>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../core/tests/chat_templates");
+    let mut paths = std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "jinja"));
+    paths.sort();
+    paths.iter().map(std::fs::read).collect()
 }
 
 /// Good files of every kind of value and tensor, and bad ones that no small change to those would give.

@@ -217,3 +217,41 @@ impl Reader<'_> {
         code.map_or_else(|| self.fail("four hexadecimal digits were expected"), Ok)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_read() {
+        let list = |items: &[Json]| Json::List(items.to_vec());
+        let cases = [
+            (" null ", Json::Null),
+            ("[true,false]", list(&[Json::Bool(true), Json::Bool(false)])),
+            ("[0, -1,9223372036854775807]", list(&[Json::Int(0), Json::Int(-1), Json::Int(i64::MAX)])),
+            ("18446744073709551615", Json::Digits("18446744073709551615".into())),
+            ("[0.5,-1e3,1E-2]", list(&[Json::Float(0.5), Json::Float(-1000.0), Json::Float(0.01)])),
+            (r#""a\"\\\/\b\f\n\r\t\u00e9\ud83e\udd99🦙""#, Json::from("a\"\\/\u{8}\u{c}\n\r\té🦙🦙")),
+            ("{}", Json::Object(Vec::new())),
+            (r#"{"b":[],"a":{"":1}}"#, {
+                let inner = Json::Object(Vec::from([("".into(), Json::Int(1))]));
+                Json::Object(Vec::from([("b".into(), list(&[])), ("a".into(), inner)]))
+            }),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(Json::parse(text), Ok(expected), "{text}");
+        }
+        let deep = "[".repeat(100) + &"]".repeat(100);
+        assert!(Json::parse(&deep).is_ok());
+    }
+
+    #[test]
+    fn other_texts_are_errors_that_name_the_place() {
+        let bad = "|nul|[|[1|[1,|[1,]|[1 2]|{|{1:2}|{\"a\"}|{\"a\":}|{\"a\":1,}|\"|\"\\x\"|\"\\u12\"|\"\\ud800\"|\"\n\"|01|-|+1|1.|.5|1e|1.5.2|--1|nan|1 2|\"\\ud800\\u0041\"|é";
+        for text in bad.split('|') {
+            assert!(Json::parse(text).is_err(), "{text}");
+        }
+        assert!(Json::parse(&"[".repeat(100_000)).is_err());
+        assert_eq!(Json::parse("[1, x]"), Err(JsonError { at: 4, what: "a value was expected" }));
+    }
+}
