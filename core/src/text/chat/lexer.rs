@@ -106,7 +106,9 @@ impl<'s> Lexer<'s> {
         let kind = rest.as_bytes()[open + 1];
         self.push_text(&rest[..open], rest[open + 2..].chars().next(), kind != b'{');
         self.advance(open + 2);
-        let _ = self.skip("-") || self.skip("+");
+        if !self.skip("-") {
+            self.skip("+");
+        }
         match kind {
             b'#' => self.comment(),
             b'%' if self.raw_starts() => self.raw(),

@@ -15,7 +15,9 @@
 //!
 //! The language is Jinja2's, in the dialect of Hugging Face's `apply_chat_template`: `trim_blocks` and `lstrip_blocks` are
 //! on, loops have `break` and `continue`, nothing is escaped (<https://jinja.palletsprojects.com/en/stable/templates/>,
-//! <https://huggingface.co/docs/transformers/chat_templating>). Where Jinja2 has a generator, here is a list.
+//! <https://huggingface.co/docs/transformers/chat_templating>). It differs where Python is larger than prompts need:
+//! integers have 64 bits, formats no widths, powers whole exponents (all else is an error); what Jinja2 makes a generator is a
+//! list; and `safe` gives plain text, which Jinja2 would escape what is added to.
 
 mod ast;
 mod checks;
@@ -156,7 +158,7 @@ impl ChatTemplate {
         let bytes = values + messages.iter().map(|message| message.role.len() + message.content.len()).sum::<usize>();
         let run = Run::new(bytes as u64, options.now);
         let variables = self.variables(&run, messages, options).map_err(|fail| failure(*fail, 1))?;
-        let mut renderer = Renderer::new(run, variables, (4 << 20) + 4 * bytes);
+        let mut renderer = Renderer::new(run, variables, bytes.saturating_mul(4).saturating_add(4 << 20));
         let tree = parser::parse(&self.source).map_err(|error| *error)?;
         renderer.render(&tree).map_err(|fail| failure(*fail, renderer.line as usize))
     }
