@@ -13,6 +13,7 @@
 
 extern crate alloc;
 
+pub mod generation;
 pub mod gguf;
 pub mod kernels;
 pub mod model;

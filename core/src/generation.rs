@@ -1,0 +1,314 @@
+//! An answer, step by step: what every host's loop does.
+//!
+//! ```text
+//!   prompt ──begin──► Generation ──step──► part of the prompt is fed, nothing to show
+//!   (tokens)              │      ──step──► …, and the first token chosen: its text
+//!                         │      ──step──► a token (or a draft of several): its text
+//!                         └──────► end: a token of the model, a stop string, a limit
+//! ```
+//!
+//! A [`Transcript`] is a session and the tokens in it. Of a prompt that begins as the transcript does, only the rest is fed. Between two
+//! steps a host looks at its clock and its messages; to stop early it just takes no further step.
+
+use crate::sampler::{self, Params, Sampler, StopMatcher};
+use crate::session::{self, Engine, Feed, Lookup, Session, Want};
+use crate::text::{Tokenizer, Utf8Stream};
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// A session, and the tokens in it.
+#[derive(Debug)]
+pub struct Transcript {
+    session: Session,
+    tokens: Vec<u32>,
+}
+
+/// What a request may choose.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// How tokens are drawn.
+    pub sampling: Params,
+    /// Texts that end the answer, in front of them.
+    pub stops: Vec<String>,
+    /// Most tokens of the answer; 0 is as many as there is room for.
+    pub max_tokens: usize,
+    /// Longest draft of prompt lookup; 0 is none. It changes no answer.
+    pub lookup: usize,
+}
+
+/// Why an answer ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The model said so.
+    Token,
+    /// A stop string.
+    Stop,
+    /// [`Options::max_tokens`].
+    Length,
+    /// No room for another token.
+    Context,
+}
+
+/// Why there is no answer, or no more of it.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// There is nothing to continue.
+    #[error("the prompt is empty")]
+    EmptyPrompt,
+    /// The prompt is longer than the context.
+    #[error("the prompt has {tokens} tokens, and the context holds {context}: shorten it, or ask for a longer context")]
+    PromptTooLong {
+        /// tokens of the prompt
+        tokens: usize,
+        /// tokens of the context
+        context: usize,
+    },
+    /// The engine's.
+    #[error(transparent)]
+    Session(#[from] session::Error),
+    /// The sampler's: parameters out of range, stop strings that are empty.
+    #[error(transparent)]
+    Sampler(#[from] sampler::Error),
+}
+
+/// An answer on its way.
+#[derive(Debug)]
+pub struct Generation {
+    prompt: Vec<u32>,
+    reused: usize,
+    sampler: Sampler,
+    lookup: Lookup,
+    answer: Answer,
+}
+
+/// What was chosen so far.
+#[derive(Debug)]
+struct Answer {
+    tokens: Vec<u32>,
+    text: AnswerText,
+    context: usize,
+    max_tokens: usize,
+    /// An error has no other way out of the engine than to wait here.
+    end: Result<Option<End>, sampler::Error>,
+}
+
+impl Transcript {
+    /// A session with nothing in it yet.
+    pub fn new(session: Session) -> Self {
+        Transcript { session, tokens: Vec::new() }
+    }
+
+    /// The tokens in the session.
+    pub fn tokens(&self) -> &[u32] {
+        &self.tokens
+    }
+
+    /// Forgets all tokens; the memory is kept.
+    pub fn clear(&mut self) {
+        self.session.truncate(0);
+        self.tokens.clear();
+    }
+
+    /// The session.
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// Keeps the tokens that `prompt` begins with, but for its last: that one is fed in any case, since its logits are wanted.
+    fn keep_common(&mut self, prompt: &[u32]) -> usize {
+        let same = self.tokens.iter().zip(prompt).take_while(|(a, b)| a == b).count();
+        let kept = same.min(prompt.len().saturating_sub(1));
+        self.session.truncate(kept);
+        self.tokens.truncate(kept);
+        kept
+    }
+}
+
+impl Generation {
+    /// Prepares an answer to a prompt (special tokens and all). Keeps what the transcript has in common with it, and forgets the rest.
+    ///
+    /// # Errors
+    /// A prompt without tokens or with too many, and options out of range; the transcript is then as it was.
+    pub fn begin(prompt: Vec<u32>, transcript: &mut Transcript, vocab: usize, options: Options) -> Result<Self, Error> {
+        let context = transcript.session.context();
+        if prompt.is_empty() {
+            return Err(Error::EmptyPrompt);
+        }
+        if prompt.len() > context {
+            return Err(Error::PromptTooLong { tokens: prompt.len(), context });
+        }
+        let mut sampler = Sampler::new(options.sampling, vocab)?;
+        let text = AnswerText {
+            characters: Utf8Stream::new(),
+            stops: StopMatcher::new(options.stops)?,
+            released: String::new(),
+        };
+        prompt.iter().for_each(|&token| sampler.accept(token));
+        let reused = transcript.keep_common(&prompt);
+        // Beyond the context no token can be fed; one more can be chosen.
+        let room = context - prompt.len() + 1;
+        let max_tokens = if options.max_tokens == 0 { room } else { options.max_tokens };
+        let answer = Answer { tokens: Vec::new(), text, context, max_tokens, end: Ok(None) };
+        Ok(Generation { prompt, reused, sampler, lookup: Lookup::new(options.lookup), answer })
+    }
+
+    /// Tokens of the prompt that were in the transcript already.
+    pub fn reused(&self) -> usize {
+        self.reused
+    }
+
+    /// The tokens of the prompt.
+    pub fn prompt(&self) -> &[u32] {
+        &self.prompt
+    }
+
+    /// The tokens of the answer, without an end token. All but perhaps the last are in the session.
+    pub fn tokens(&self) -> &[u32] {
+        &self.answer.tokens
+    }
+
+    /// Why there is no more.
+    pub fn end(&self) -> Option<End> {
+        *self.answer.end.as_ref().unwrap_or(&None)
+    }
+
+    /// Feeds up to `most` tokens of the prompt, or the last token of the answer, and returns the text that is new: often none, since
+    /// characters and stop strings are held back until they are whole. At the [`end`](Self::end) it does nothing.
+    ///
+    /// # Errors
+    /// Broken weights, no memory. The transcript holds what was fed before.
+    pub fn step(
+        &mut self,
+        engine: &mut Engine,
+        transcript: &mut Transcript,
+        tokenizer: &Tokenizer,
+        most: usize,
+    ) -> Result<&str, Error> {
+        self.answer.text.released.clear();
+        if self.end().is_some() {
+            return Ok("");
+        }
+        let fed = transcript.tokens.len();
+        match self.answer.tokens.last() {
+            None => self.feed_prompt(engine, transcript, tokenizer, fed..(fed + most.max(1)).min(self.prompt.len()))?,
+            Some(&token) => self.feed_token(engine, transcript, tokenizer, token)?,
+        }
+        self.answer.end.clone()?;
+        if self.end().is_some() {
+            self.answer.text.finish();
+        }
+        Ok(&self.answer.text.released)
+    }
+
+    /// The text that was held back, for a host that stops early.
+    pub fn stop(&mut self) -> &str {
+        self.answer.text.released.clear();
+        self.answer.text.finish();
+        &self.answer.text.released
+    }
+
+    fn feed_prompt(
+        &mut self,
+        engine: &mut Engine,
+        transcript: &mut Transcript,
+        tokenizer: &Tokenizer,
+        part: core::ops::Range<usize>,
+    ) -> Result<(), Error> {
+        let tokens = &self.prompt[part.clone()];
+        let want = if part.end == self.prompt.len() { Want::Last } else { Want::Nothing };
+        let feed = Feed { session: &mut transcript.session, tokens, want };
+        let (answer, sampler) = (&mut self.answer, &mut self.sampler);
+        engine.forward(&mut [feed], &mut |_, position, logits| {
+            answer.choose(sampler, tokenizer, position + 1, logits);
+        })?;
+        transcript.tokens.extend(tokens);
+        Ok(())
+    }
+
+    /// Feeds a token and what may follow it, and chooses what does.
+    fn feed_token(
+        &mut self,
+        engine: &mut Engine,
+        transcript: &mut Transcript,
+        tokenizer: &Tokenizer,
+        token: u32,
+    ) -> Result<(), Error> {
+        transcript.tokens.push(token);
+        let room =
+            (self.answer.context - transcript.tokens.len()).min(self.answer.max_tokens - self.answer.tokens.len() - 1);
+        let tokens = self.lookup.propose(&transcript.tokens, room);
+        let (answer, sampler) = (&mut self.answer, &mut self.sampler);
+        let right = engine.forward_draft(&mut transcript.session, tokens, &mut |position, logits| {
+            answer.choose(sampler, tokenizer, position, logits)
+        });
+        let right = match right {
+            Ok(right) => right,
+            Err(error) => {
+                transcript.tokens.pop();
+                return Err(error.into());
+            }
+        };
+        transcript.tokens.extend(&tokens[1..=right]);
+        self.lookup.learn(right);
+        Ok(())
+    }
+}
+
+impl Answer {
+    /// Chooses the token for a position. `None` at the end.
+    fn choose(&mut self, sampler: &mut Sampler, tokenizer: &Tokenizer, position: usize, logits: &[f32]) -> Option<u32> {
+        self.end = self.try_choose(sampler, tokenizer, position, logits);
+        self.tokens.last().copied().filter(|_| matches!(self.end, Ok(None)))
+    }
+
+    fn try_choose(
+        &mut self,
+        sampler: &mut Sampler,
+        tokenizer: &Tokenizer,
+        position: usize,
+        logits: &[f32],
+    ) -> Result<Option<End>, sampler::Error> {
+        let token = sampler.sample(logits, position as u64)?;
+        if tokenizer.is_end_of_generation(token) {
+            return Ok(Some(End::Token));
+        }
+        sampler.accept(token);
+        self.tokens.push(token);
+        // Structure that is no end of the answer, such as a stray start of turn, is no text either.
+        let bytes = if tokenizer.is_special(token) { &[] } else { tokenizer.token_bytes(token) };
+        Ok(if self.text.push(bytes) {
+            Some(End::Stop)
+        } else if self.tokens.len() >= self.max_tokens {
+            Some(End::Length)
+        } else if position == self.context {
+            Some(End::Context)
+        } else {
+            None
+        })
+    }
+}
+
+/// The text of an answer: bytes of tokens become characters, and stop strings end it.
+#[derive(Debug)]
+struct AnswerText {
+    characters: Utf8Stream,
+    stops: StopMatcher,
+    /// in the present step
+    released: String,
+}
+
+impl AnswerText {
+    /// Whether a stop string ends the answer.
+    fn push(&mut self, bytes: &[u8]) -> bool {
+        let released = self.stops.push(self.characters.push(bytes));
+        self.released.push_str(released.text);
+        released.stop.is_some()
+    }
+
+    fn finish(&mut self) {
+        let released = self.stops.push(self.characters.finish());
+        self.released.push_str(released.text);
+        self.released.push_str(&self.stops.finish());
+    }
+}
