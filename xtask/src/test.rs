@@ -111,10 +111,7 @@ fn format(_: bool) -> Result<Counts> {
 fn clippy(_: bool) -> Result<Counts> {
     component("clippy", "clippy");
     let strict = ["--", "--deny", "warnings"];
-    run_all([
-        cargo("clippy").args(["--workspace", "--all-targets"]).args(strict),
-        cargo("clippy").args(["--package", "picolm-core", "--no-default-features"]).args(strict),
-    ])
+    run_all([cargo("clippy").args(["--workspace", "--all-targets"]).args(strict)])
 }
 
 fn check_layers(_: bool) -> Result<Counts> {
@@ -131,16 +128,16 @@ fn workspace(_: bool) -> Result<Counts> {
 }
 
 fn wasm(_: bool) -> Result<Counts> {
-    for (flags, features) in [("", &["--no-default-features"][..]), ("-Ctarget-feature=+simd128", &[])] {
+    for flags in ["", "-Ctarget-feature=+simd128"] {
         let mut command = toolchain::WASM.cargo("build", flags)?;
-        process::run(unoptimised(&mut command).args(["--package", "picolm-core"]).args(features))?;
+        process::run(unoptimised(&mut command).args(["--package", "picolm-core"]))?;
     }
     Ok(ONE)
 }
 
 fn no_std(_: bool) -> Result<Counts> {
     let mut command = toolchain::BARE.cargo("build", "")?;
-    process::run(unoptimised(&mut command).args(["--package", "picolm-core", "--no-default-features"]))?;
+    process::run(unoptimised(&mut command).args(["--package", "picolm-core"]))?;
     Ok(ONE)
 }
 
