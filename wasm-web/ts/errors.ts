@@ -21,6 +21,10 @@ export type ErrorCode =
   | 'model_in_use'
   | 'storage_unavailable'
   | 'disposed'
+  | 'unsupported_tokenizer'
+  | 'unsupported_platform'
+  | 'invalid_template'
+  | 'invalid_state'
   | 'worker_failed';
 
 /** Figures of an error: plain data only, since it travels through `postMessage`. */

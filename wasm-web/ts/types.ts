@@ -1,0 +1,200 @@
+/** What the package takes and gives, in OpenAI's shapes where there are such. */
+import type { Progress } from './store/types.js';
+
+/** How a model is opened. */
+export interface EngineOptions {
+  /** Tokens of the conversation; default: what the model was trained for, at most 4096. */
+  context?: number;
+  /** Workers on shared memory; `'auto'`: as many as there are cores, at most 8. Without cross-origin isolation it is one. */
+  threads?: number | 'auto';
+  /** How keys and values are kept: 16 bits, or 8 in half the memory. Default `'f16'`. */
+  kv?: 'f16' | 'q8_0';
+  /** Bytes of wasm memory the model may take; what does not fit is read from storage layer by layer. Default: all there is. */
+  maxMemory?: number;
+  /** Which instructions to use; default: the best this browser has. All compute the same bits. */
+  simd?: 'auto' | 'relaxed' | 'simd128';
+  /** Called while the model is downloaded, verified and loaded. */
+  progress?: (progress: Progress) => void;
+  /** Gives up opening: AbortError. A download resumes the next time. */
+  signal?: AbortSignal;
+}
+
+/** How a model is downloaded. */
+export interface DownloadOptions {
+  /** Expected SHA-256 in hex, a list for several parts. Without it, the one of the first download is recorded. */
+  sha256?: string | readonly string[];
+  /** Sent with the requests, never stored. */
+  headers?: Readonly<Record<string, string>>;
+  /** Requests at a time; 4. */
+  connections?: number;
+  progress?: (progress: Progress) => void;
+  signal?: AbortSignal;
+}
+
+/** A file in a repository of huggingface.co. */
+export interface HFSource {
+  repo: string;
+  file: string;
+  /** Branch, tag or commit; `main`. */
+  revision?: string;
+  /** For private and gated repositories; never stored. */
+  token?: string;
+  /** Another server with the same paths. */
+  endpoint?: string;
+}
+
+/** What a model's file says about itself. */
+export interface ModelHeader {
+  name?: string;
+  architecture?: string;
+  license?: string;
+  parameters: number;
+  /** Files it is split into. */
+  files: number;
+  headerBytes: number;
+  /** Tokens it was trained for. */
+  context?: number;
+  layers?: number;
+  /** Bytes of keys and values a token takes. */
+  kvBytesF16?: number;
+  kvBytesQ8?: number;
+  /** Why it does not run. */
+  reason?: string;
+}
+
+/** Whether a model would fit, from its header alone. */
+export interface Estimate {
+  header: ModelHeader;
+  /** Of all files. */
+  fileBytes: number;
+  /** Wasm memory: weights, keys and values of the context, buffers (about). */
+  memoryBytes: number;
+  /** Storage still free here, if it can be known, and whether the model is there already. */
+  storageFree?: number;
+  stored: boolean;
+  /** `yes`; `streamed`: it does not fit in memory and runs slower; `no`, and why. */
+  fits: 'yes' | 'streamed' | 'no';
+  why?: string;
+}
+
+/** What runs, and how. */
+export interface EngineInfo {
+  architecture: string;
+  /** Kernels: `simd128` or `relaxed-simd`. */
+  backend: string;
+  threads: number;
+  /** Why there is one thread, where more were asked for. */
+  threadsWhy?: string;
+  crossOriginIsolated: boolean;
+  context: number;
+  contextUsed: number;
+  trainedContext: number;
+  vocabulary: number;
+  layers: number;
+  chatTemplate: boolean;
+  /** Where the model's file is kept, and why not in files. */
+  storage: 'opfs' | 'files' | 'memory' | 'file';
+  storageWhy?: string;
+  /** Whether layers are read from storage for each pass, and why. */
+  streamed: boolean;
+  streamedWhy?: string;
+  fileBytes: number;
+  /** Size of the wasm memory now; of it keys and values, and buffers. */
+  memoryBytes: number;
+  kvBytes: number;
+  bufferBytes: number;
+}
+
+export interface ChatMessage {
+  role: string;
+  content: string | null | { type: 'text'; text: string }[];
+  [field: string]: unknown;
+}
+
+/** What chat and text completions share. Anything else is refused by name. */
+export interface SamplingOptions {
+  max_tokens?: number | null;
+  max_completion_tokens?: number | null;
+  /** 0.8; 0 always takes the best token. */
+  temperature?: number | null;
+  /** 0.95 */
+  top_p?: number | null;
+  /** 40; 0 is off. */
+  top_k?: number | null;
+  /** 0.05 */
+  min_p?: number | null;
+  repetition_penalty?: number | null;
+  frequency_penalty?: number | null;
+  presence_penalty?: number | null;
+  penalty_last_n?: number | null;
+  logit_bias?: Record<string, number> | null;
+  /** The same seed and request give the same answer on every machine. Default: a random one. */
+  seed?: number | null;
+  stop?: string | string[] | null;
+  /** Tries tokens that followed the last ones before, up to so many; the answer stays the same. 0 is off. */
+  lookup?: number | null;
+  stream_options?: { include_usage?: boolean } | null;
+  model?: string | null;
+  user?: string | null;
+  n?: 1 | null;
+  /** Stops waiting, reading the prompt or writing: AbortError. */
+  signal?: AbortSignal;
+  /** Called while the prompt is read: its tokens, and how many are done. */
+  promptProgress?: (done: number, total: number) => void;
+}
+
+export interface ChatRequest extends SamplingOptions {
+  messages: ChatMessage[];
+  stream?: boolean | null;
+  tools?: unknown[] | null;
+  /** Variables of the model's own template, such as `enable_thinking`. */
+  chat_template_kwargs?: Record<string, unknown> | null;
+}
+
+export interface TextRequest extends SamplingOptions {
+  /** Taken as it is; control tokens in it are recognised. */
+  prompt: string;
+  stream?: boolean | null;
+}
+
+export type FinishReason = 'stop' | 'length';
+
+export interface Usage {
+  prompt_tokens: number;
+  completion_tokens: number;
+  total_tokens: number;
+  /** `cached_tokens` were in the session already. */
+  prompt_tokens_details: { cached_tokens: number };
+}
+
+/** How long it took; milliseconds, tokens per second. */
+export interface Timings {
+  prompt_n: number;
+  prompt_ms: number;
+  prompt_per_second: number;
+  predicted_n: number;
+  predicted_ms: number;
+  predicted_per_second: number;
+}
+
+interface Answer<Kind extends string, Choice> {
+  id: string;
+  object: Kind;
+  /** Seconds since 1970. */
+  created: number;
+  model: string;
+  choices: Choice[];
+  usage?: Usage;
+  timings?: Timings;
+}
+
+export type ChatCompletionChunk = Answer<
+  'chat.completion.chunk',
+  { index: 0; delta: { role?: 'assistant'; content?: string }; finish_reason: FinishReason | null }
+>;
+export type ChatCompletion = Answer<
+  'chat.completion',
+  { index: 0; message: { role: 'assistant'; content: string }; finish_reason: FinishReason }
+>;
+/** Text completions have one shape for parts and the whole. */
+export type Completion = Answer<'text_completion', { index: 0; text: string; finish_reason: FinishReason | null }>;

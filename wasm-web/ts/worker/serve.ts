@@ -1,0 +1,192 @@
+/** The worker's side of `rpc.ts`: what can be called, and in which order it is done. */
+import { PicolmError, toErrorData, throwIfAborted, type ErrorCode } from '../errors.js';
+import { throttled } from '../store/progress.js';
+import type { FromWorker, ToWorker } from '../rpc.js';
+import { download, list, openModel, remove, validate, type DownloadOptions } from '../store/index.js';
+import type { MemoryOptions } from '../store/memory.js';
+import type { FileHandle, Hasher, Progress, Store } from '../store/types.js';
+import type { EngineInfo, EngineOptions } from '../types.js';
+import { chooseSimd, start, work, type BuildName, type Instance, type Member } from './build.js';
+import { estimate, type EstimateArgs } from './estimate.js';
+import { generate } from './generate.js';
+import { WasmFile, codeOf, load, loadFrom, type LoadedModel, type Team, type WasmEngine } from './model.js';
+
+/** What browsers and Node do in their own ways. */
+export interface Environment {
+  post(message: FromWorker, transfer?: Transferable[]): void;
+  compile(name: BuildName): Promise<WebAssembly.Module>;
+  openStore(allocate?: MemoryOptions['allocate']): Promise<Store>;
+  /** A file that is not in the store. */
+  openFile(file: unknown): FileHandle;
+}
+
+type Call = (args: never, context: { event: (event: unknown) => void; signal: AbortSignal }) => Promise<unknown>;
+
+/** Handles the messages of one worker. */
+export function serve(environment: Environment): (message: ToWorker) => void {
+  const calls = new Calls(environment);
+  const running = new Map<number, AbortController>();
+  return (message) => {
+    if ('member' in message) return work(message.member as Member);
+    if ('abort' in message) return running.get(message.abort)?.abort();
+    const { id, call, args } = message;
+    const control = new AbortController();
+    running.set(id, control);
+    const context = { event: (event: unknown) => environment.post({ id, event }), signal: control.signal };
+    calls
+      .run(call, args as never, context)
+      .then(
+        (result) => environment.post({ id, result }, result instanceof Uint8Array ? [result.buffer as ArrayBuffer] : []),
+        (error: unknown) => environment.post({ id, error: toErrorData(fromWasm(error)) }),
+      )
+      .finally(() => running.delete(id));
+  };
+}
+
+/** An open model. */
+interface Open extends LoadedModel {
+  instance: Instance;
+  files: FileHandle[];
+  team: Team;
+  storage: EngineInfo['storage'];
+  storageWhy?: string | undefined;
+  fileBytes: number;
+}
+
+interface OpenArgs {
+  source: (Omit<DownloadOptions, 'hasher' | 'progress' | 'signal'> & { urls: string[] }) | { files: unknown[] } | { key: string };
+  options: EngineOptions & { threads: number };
+}
+
+class Calls {
+  private opened: Open | undefined;
+  private engine: Promise<Instance> | undefined;
+  /** One answer at a time: there is one session. */
+  private last: Promise<unknown> = Promise.resolve();
+
+  constructor(private readonly environment: Environment) {}
+
+  private readonly table: Record<string, Call> = {
+    open: (args: OpenArgs, { event, signal }) => this.open(args, event as (progress: Progress) => void, signal),
+    generate: (request: object, { event, signal }) =>
+      this.inTurn(signal, async () => {
+        await generate(this.model, request, event, signal);
+        return this.info();
+      }),
+    tokenize: async ({ text, special, bos }: { text: string; special: boolean; bos: boolean }) => this.model.tokenize(text, special, bos),
+    detokenize: async ({ tokens, special }: { tokens: Uint32Array; special: boolean }) => this.model.detokenize(tokens, special),
+    render: async (request: object) => this.model.render(JSON.stringify(request)),
+    digest: (_, { signal }) => this.inTurn(signal, async () => this.model.digest()),
+    saveState: (_, { signal }) => this.inTurn(signal, async () => this.model.save_state()),
+    loadState: (state: Uint8Array, { signal }) =>
+      this.inTurn(signal, async () => {
+        this.model.load_state(state);
+        return this.info();
+      }),
+    list: async () => list(await this.environment.openStore()),
+    download: async (args: DownloadOptions, { event, signal }) =>
+      download(await this.environment.openStore(), { ...args, progress: event, signal, hasher: await this.hasher() }),
+    validate: async ({ key }: { key: string }, { event, signal }) =>
+      validate(await this.environment.openStore(), key, { progress: event, signal, hasher: await this.hasher() }),
+    remove: async ({ key }: { key: string }) => remove(await this.environment.openStore(), key),
+    estimate: async (args: EstimateArgs, { signal }) =>
+      estimate(args, (await this.instance(1)).bindings, await this.environment.openStore(), await this.hasher(), signal),
+  };
+
+  async run(call: string, args: never, context: Parameters<Call>[1]): Promise<unknown> {
+    const found = this.table[call];
+    if (!found) throw new PicolmError('invalid_request', `The worker has no call ${call}: its script is of another version of the package.`);
+    return found(args, context);
+  }
+
+  private get model(): WasmEngine {
+    if (this.opened) return this.opened.engine;
+    throw new PicolmError('invalid_request', 'No model is open in this worker.');
+  }
+
+  /** Waits for the answers before; an abort need not wait. */
+  private async inTurn<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+    const before = this.last;
+    const own = before.then(() => {
+      throwIfAborted(signal);
+      return work();
+    });
+    this.last = own.catch(() => {});
+    return own;
+  }
+
+  private instance(threads: number, simd?: EngineOptions['simd']): Promise<Instance> {
+    return (this.engine ??= start(chooseSimd(simd), threads, (name) => this.environment.compile(name)));
+  }
+
+  private async hasher(): Promise<() => Hasher> {
+    const { bindings } = await this.instance(1);
+    return () => new bindings.Sha256();
+  }
+
+  private async open({ source, options }: OpenArgs, progress: (progress: Progress) => void, signal: AbortSignal): Promise<EngineInfo> {
+    const instance = await this.instance(options.threads, options.simd);
+    const team = new instance.bindings.Team(instance.shared ? options.threads : 1);
+    for (let i = 1; instance.shared && i < options.threads; i++) {
+      const member: Member = { module: instance.module, memory: instance.memory, address: team.address() };
+      this.environment.post({ member });
+    }
+    const loading = { ...options, progress: throttled(progress), signal };
+    if ('files' in source) {
+      const files = source.files.map((file) => this.environment.openFile(file));
+      return this.finish(instance, team, files, await load(instance, team, files, loading), 'file');
+    }
+    // A store in memory is filled straight into the engine's memory.
+    const weights = new instance.bindings.Weights();
+    const store = await this.environment.openStore(() => new WasmFile(instance, weights));
+    const key = 'key' in source ? source.key : (await download(store, { ...source, progress, signal, hasher: await this.hasher() })).key;
+    const { files, close } = await openModel(store, key, signal);
+    try {
+      if (store.kind === 'memory') {
+        const engine = loadFrom(instance, team, weights, loading);
+        return this.finish(instance, team, files, { engine }, store.kind, store.why);
+      }
+      const loaded = await load(instance, team, files, loading);
+      const info = this.finish(instance, team, files, loaded, store.kind);
+      if (!loaded.streamedWhy) close();
+      return info;
+    } catch (error) {
+      close();
+      throw error;
+    }
+  }
+
+  private finish(instance: Instance, team: Team, files: FileHandle[], loaded: LoadedModel, storage: Open['storage'], storageWhy?: string): EngineInfo {
+    const fileBytes = files.reduce((sum, file) => sum + file.size(), 0);
+    this.opened = { ...loaded, instance, team, files, storage, storageWhy, fileBytes };
+    return this.info();
+  }
+
+  private info(): EngineInfo {
+    const { instance, engine, streamedWhy, storage, storageWhy, fileBytes, team } = this.opened!;
+    const { chatTemplate, ...model } = JSON.parse(engine.info()) as Omit<EngineInfo, 'chatTemplate'> & { chatTemplate: number };
+    return {
+      ...model,
+      chatTemplate: chatTemplate === 1,
+      threads: team.size(),
+      ...(instance.why && { threadsWhy: instance.why }),
+      crossOriginIsolated: (globalThis as { crossOriginIsolated?: boolean }).crossOriginIsolated ?? false,
+      storage,
+      ...(storageWhy && { storageWhy }),
+      streamed: streamedWhy !== undefined,
+      ...(streamedWhy && { streamedWhy }),
+      fileBytes,
+      memoryBytes: instance.memory.buffer.byteLength,
+    };
+  }
+}
+
+/** Errors of the crate are plain ones with a code; a trap ends the instance, and only a bug or no memory makes one. */
+function fromWasm(error: unknown): unknown {
+  if (error instanceof WebAssembly.RuntimeError) {
+    return new PicolmError('worker_failed', `The engine broke down (${error.message}). Dispose of it and open the model again.`, {}, error);
+  }
+  const code = codeOf(error);
+  const ours = error instanceof Error && error.name === 'Error' && typeof code === 'string' && /^[a-z_]+$/.test(code);
+  return ours ? new PicolmError(code as ErrorCode, error.message) : error;
+}
