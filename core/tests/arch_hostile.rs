@@ -215,7 +215,9 @@ fn an_infinite_logit_is_not_hidden_by_the_cap() {
     let model = bent.load().expect("a model");
     let mut session = Session::new(&model, 8, KvType::F16).expect("a session");
     let feed = Feed { session: &mut session, tokens: &[1, 2], want: Want::Last };
-    let result = Engine::new(model.clone(), backends()[0], common::team(1), 8).forward(&mut [feed], &mut |_, _, _| ());
+    let result = Engine::new(model.clone(), backends()[0], common::team(1), 8)
+        .expect("buffers")
+        .forward(&mut [feed], &mut |_, _, _| ());
     assert_eq!(result, Err(Error::NotFinite { stage: "the output", layer: 2 }));
 }
 
@@ -278,7 +280,7 @@ fn a_session_within_the_original_context_uses_the_short_factors() {
         let mut session = Session::new(&model, context, KvType::F16).expect("a session");
         let mut found = Vec::new();
         let feed = Feed { session: &mut session, tokens: &[1, 2, 3, 4, 5], want: Want::Last };
-        let mut engine = Engine::new(model.clone(), backends()[0], common::team(1), 8);
+        let mut engine = Engine::new(model.clone(), backends()[0], common::team(1), 8).expect("buffers");
         engine.forward(&mut [feed], &mut |_, _, logits| found = logits.to_vec()).expect("finite logits");
         found
     };

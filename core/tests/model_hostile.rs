@@ -175,7 +175,7 @@ fn archs() -> [Small; 2] {
 /// Feeds tokens 0, 1 and 2, and returns the last logits. An error must leave the session empty.
 fn run(model: &Arc<Model>, backend: picolm_core::kernels::Backend, kv: KvType) -> Result<Vec<f32>, Error> {
     let mut session = Session::new(model, 64, kv).expect("a session");
-    let mut engine = Engine::new(model.clone(), backend, team(1), 2);
+    let mut engine = Engine::new(model.clone(), backend, team(1), 2).expect("buffers");
     let mut found = Vec::new();
     let mut feeds = [Feed { session: &mut session, tokens: &[0, 1, 2], want: Want::Last }];
     let result = engine.forward(&mut feeds, &mut |_, _, logits| found = logits.to_vec());

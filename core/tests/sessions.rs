@@ -14,7 +14,7 @@ fn model() -> Arc<Model> {
 }
 
 fn engine(model: &Arc<Model>, columns: usize) -> Engine {
-    Engine::new(model.clone(), backends()[0], team(1), columns)
+    Engine::new(model.clone(), backends()[0], team(1), columns).expect("buffers")
 }
 
 fn session(model: &Model) -> Session {
@@ -142,7 +142,7 @@ fn weights_that_are_not_finite_are_an_error_on_every_backend() {
     let model = damaged_model();
     for backend in backends() {
         let mut session = session(&model);
-        let mut engine = Engine::new(model.clone(), backend, team(2), 4);
+        let mut engine = Engine::new(model.clone(), backend, team(2), 4).expect("buffers");
         let mut feeds = [Feed { session: &mut session, tokens: &[1, 2, 3, 4, 5, 6], want: Want::All }];
         let error = engine.forward(&mut feeds, &mut |_, _, _| panic!("no logits")).expect_err("an error");
         assert_eq!(error, Error::NotFinite { stage: "the feed-forward part", layer: 1 }, "{backend:?}");
@@ -171,7 +171,7 @@ fn a_host_that_flushes_denormals_changes_nothing() {
     };
     let model = model();
     let run = |backend: Backend, threads| {
-        let mut engine = Engine::new(model.clone(), backend, team(threads), 8);
+        let mut engine = Engine::new(model.clone(), backend, team(threads), 8).expect("buffers");
         last(&mut engine, &mut session(&model), &tokens(4, 30))
     };
     let expected = run(Backend::REFERENCE, 1);

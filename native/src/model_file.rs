@@ -91,9 +91,9 @@ impl ModelFile {
 /// An engine on this machine, with the backend of that name (the best if none is named).
 ///
 /// # Errors
-/// There is no such backend, or no more threads are to be had.
+/// There is no such backend, or no more threads or memory are to be had.
 pub(crate) fn engine(model: &Arc<Model>, backend: Option<&str>, threads: usize, batch: usize) -> Result<Engine> {
     let backend = cpu::backend(backend)?;
     let team = Pool::new(threads).with_context(|| format!("cannot start {threads} threads (fewer: -j)"))?;
-    Ok(Engine::new(model.clone(), backend, Arc::new(team), batch))
+    Engine::new(model.clone(), backend, Arc::new(team), batch).context("a smaller --batch takes less")
 }

@@ -69,7 +69,8 @@ fn best_tokens_agree_with_llama_cpp_where_it_is_sure() {
     for real in [smollm2(), gemma3()] {
         let model = ModelFile::open(real.path().as_ref()).expect("a file").model().expect("a model");
         let team = Arc::new(Pool::new(2).expect("threads"));
-        let mut engine = Engine::new(model.clone(), picolm::cpu::backend(None).expect("a backend"), team, 64);
+        let mut engine =
+            Engine::new(model.clone(), picolm::cpu::backend(None).expect("a backend"), team, 64).expect("buffers");
         let mut session = Session::new(&model, 512, KvType::F16).expect("a session");
         let tokens = real.ids(&real.figures["tokens"]);
         let margins = floats(&real.figures["margin"]);

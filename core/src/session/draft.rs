@@ -27,7 +27,7 @@ impl Engine {
         tokens: &[u32],
         choose: &mut dyn FnMut(usize, &[f32]) -> Option<u32>,
     ) -> Result<usize, Error> {
-        let before = session.len;
+        let before = session.len();
         let (mut kept, mut right) = (0, true);
         let feed = Feed { session: &mut *session, tokens, want: Want::All };
         let result = self.forward(&mut [feed], &mut |_, position, logits| {
@@ -40,8 +40,9 @@ impl Engine {
         match result {
             Err(_) if kept == 0 && tokens.len() > 1 => return self.forward_draft(session, &tokens[..1], choose),
             Err(error) if kept == 0 => return Err(error),
-            // An error behind logits that were shown is the draft's, and what they were computed from is in the cache.
-            _ => session.len = before + kept,
+            // It is the draft's, behind logits that were shown, and what those were computed from is in the cache.
+            Err(_) => session.tokens.extend_from_slice(&tokens[..kept]),
+            Ok(()) => session.truncate(before + kept),
         }
         Ok(kept.saturating_sub(1))
     }

@@ -15,6 +15,9 @@ pub enum Error {
     /// A token id outside the vocabulary.
     #[error("token {token} is not in the vocabulary of {vocab}")]
     Token { token: u32, vocab: usize },
+    /// The machine, or the WebAssembly memory, has no more.
+    #[error("there is no memory for {what}: {bytes} bytes are needed")]
+    OutOfMemory { what: &'static str, bytes: u64 },
     /// A session that was made for another model.
     #[error("the session was made for another model")]
     OtherModel,

@@ -8,10 +8,10 @@
 //! "Experts" in `docs/numerics.md`.
 
 use super::pass::{Flag, Pass, Place, apply_ffn, matmul, operands};
+use super::{Error, memory};
 use crate::kernels::{Activations, Operands, math, quantize_column};
 use crate::model::{Experts, Ffn, Weight};
 use crate::team::{Strips, for_parts};
-use alloc::vec;
 use alloc::vec::Vec;
 
 /// What choosing and running experts writes.
@@ -37,14 +37,18 @@ struct Choice {
 }
 
 impl Buffers {
-    pub(super) fn new(embedding: usize, numbers: Experts, operands: Operands, columns: usize) -> Self {
-        Buffers {
+    pub(super) fn new(embedding: usize, numbers: Experts, operands: Operands, columns: usize) -> Result<Self, Error> {
+        let what = "the buffers of the experts";
+        let mut choices = Vec::new();
+        memory::reserve(what, &mut choices, columns.saturating_mul(numbers.used))?;
+        let widest = embedding.max(numbers.feed_forward);
+        Ok(Buffers {
             numbers,
-            scores: vec![0.0; columns * numbers.count],
-            choices: Vec::with_capacity(columns * numbers.used),
-            input: Activations::new(columns * embedding.max(numbers.feed_forward), operands),
-            said: vec![0.0; columns * numbers.used * embedding],
-        }
+            scores: memory::zeroed(what, columns.saturating_mul(numbers.count))?,
+            choices,
+            input: memory::activations(what, columns.saturating_mul(widest), operands)?,
+            said: memory::zeroed(what, columns.saturating_mul(numbers.used).saturating_mul(embedding))?,
+        })
     }
 
     pub(super) fn memory_bytes(&self) -> usize {

@@ -40,10 +40,13 @@ pub struct Engine {
 
 impl Engine {
     /// An engine that takes up to `columns` tokens through the layers at once (64 is a good number).
-    pub fn new(model: Arc<Model>, backend: Backend, team: Arc<dyn Team>, columns: usize) -> Self {
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`]: its buffers do not fit; fewer columns take less.
+    pub fn new(model: Arc<Model>, backend: Backend, team: Arc<dyn Team>, columns: usize) -> Result<Self, Error> {
         let columns = columns.max(1);
-        let buffers = Buffers::new(&model, columns);
-        Engine { model, backend, team, columns, buffers }
+        let buffers = Buffers::new(&model, columns)?;
+        Ok(Engine { model, backend, team, columns, buffers })
     }
 
     /// The model.
@@ -64,7 +67,8 @@ impl Engine {
     /// Feeds tokens to sessions, and calls `logits(feed, position, logits)` for the positions wanted, in order.
     ///
     /// # Errors
-    /// Too many tokens, an unknown token, or a value that is not finite; the sessions are then as they were.
+    /// Too many tokens, an unknown token, no memory for their keys and values, or a value that is not finite; the sessions are then as
+    /// they were.
     pub fn forward(
         &mut self,
         feeds: &mut [Feed<'_>],
@@ -82,7 +86,8 @@ impl Engine {
             }
         }
         for feed in feeds {
-            feed.session.len += feed.tokens.len();
+            // There is room: `step` reserved it.
+            feed.session.tokens.extend_from_slice(feed.tokens);
         }
         Ok(())
     }
@@ -92,8 +97,8 @@ impl Engine {
         if session.model != self.model.id() {
             return Err(Error::OtherModel);
         }
-        if feed.tokens.len() > session.context - session.len {
-            let (tokens, used, context) = (feed.tokens.len(), session.len, session.context);
+        if feed.tokens.len() > session.context - session.len() {
+            let (tokens, used, context) = (feed.tokens.len(), session.len(), session.context);
             return Err(Error::ContextFull { tokens, used, context });
         }
         let vocab = self.model.config.vocab;
@@ -115,7 +120,7 @@ impl Engine {
                 }
                 let last = at + 1 == f.tokens.len();
                 let wanted = f.want == Want::All || (f.want == Want::Last && last);
-                batch.push(Column { feed, token: f.tokens[at], position: f.session.len + at, wanted });
+                batch.push(Column { feed, token: f.tokens[at], position: f.session.len() + at, wanted });
                 at += 1;
             }
             (feed, at) = (feed + 1, 0);
@@ -126,7 +131,7 @@ impl Engine {
     /// Takes the batch through the model.
     fn step(&mut self, feeds: &mut [Feed<'_>], logits: &mut dyn FnMut(usize, usize, &[f32])) -> Result<(), Error> {
         for column in &self.buffers.batch {
-            feeds[column.feed].session.kv.reserve(column.position + 1);
+            feeds[column.feed].session.reserve(column.position + 1)?;
         }
         let model = self.model.clone();
         let mut pass = Pass { model: &model, backend: self.backend, team: &*self.team, b: &mut self.buffers };

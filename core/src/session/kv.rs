@@ -4,9 +4,9 @@
 //! by row. A head is padded with zeros to 16 (f16) or 32 (q8_0) dimensions. Allocated memory is zero, and the operating system gives
 //! pages only as they are written.
 
+use super::{Error, memory};
 use crate::kernels::{Backend, CHUNK, ChunkF16, ChunkQ8, TILE};
 use crate::model::Config;
-use alloc::vec;
 use alloc::vec::Vec;
 use half::f16;
 
@@ -56,27 +56,35 @@ impl KvCache {
     }
 
     /// Allocates the blocks for positions below `len`.
-    pub(super) fn reserve(&mut self, len: usize) {
+    pub(super) fn reserve(&mut self, len: usize) -> Result<(), Error> {
         while self.blocks.len() * CHUNK < len {
-            self.blocks.push(self.block());
+            let block = self.block()?;
+            memory::reserve("the KV cache", &mut self.blocks, 1)?;
+            self.blocks.push(block);
         }
+        Ok(())
     }
 
-    fn block(&self) -> Block {
+    fn block(&self) -> Result<Block, Error> {
+        let what = "256 positions of the KV cache";
         let heads = self.layers * self.heads * CHUNK;
-        match self.kv_type {
-            KvType::F16 => Block::F16 { keys: vec![0; heads * self.dim], values: vec![0; heads * self.padded] },
-            KvType::Q8_0 => Block::Q8 {
-                keys: vec![0; heads * self.padded],
-                key_scales: vec![0; heads * self.padded / 32],
-                values: vec![0; heads * self.padded],
-                value_scales: vec![0; heads * self.padded / 32],
+        let (codes, scales) = (heads * self.padded, heads * self.padded / 32);
+        Ok(match self.kv_type {
+            KvType::F16 => Block::F16 {
+                keys: memory::zeroed(what, heads * self.dim)?,
+                values: memory::zeroed(what, heads * self.padded)?,
             },
-        }
+            KvType::Q8_0 => Block::Q8 {
+                keys: memory::zeroed(what, codes)?,
+                key_scales: memory::zeroed(what, scales)?,
+                values: memory::zeroed(what, codes)?,
+                value_scales: memory::zeroed(what, scales)?,
+            },
+        })
     }
 
     pub(super) fn block_bytes(&self) -> u64 {
-        let positions = (self.layers * self.heads * CHUNK) as u64;
+        let positions = self.layers as u64 * self.heads as u64 * CHUNK as u64;
         match self.kv_type {
             KvType::F16 => positions * 2 * (self.dim + self.padded) as u64,
             KvType::Q8_0 => positions * 2 * (self.padded + self.padded / 16) as u64,

@@ -6,7 +6,7 @@
 //!   Feed                   ─┘    one column a token, of any session; up to `columns` at once
 //! ```
 //!
-//! A [`Session`] is a KV cache and the number of tokens in it. An [`Engine`] is a model with the buffers and threads that run it; one
+//! A [`Session`] is a KV cache and the tokens in it. An [`Engine`] is a model with the buffers and threads that run it; one
 //! engine steps any number of sessions, mixed in one batch or one after the other, with the same bits. Buffers are allocated when it
 //! is made; a step allocates nothing but a KV block each 256 positions.
 
@@ -17,6 +17,7 @@ mod experts;
 mod forward;
 mod kv;
 mod lookup;
+mod memory;
 mod pass;
 mod rope;
 
@@ -26,7 +27,9 @@ pub use forward::{Engine, Feed, Want};
 pub use kv::KvType;
 pub use lookup::{Lookup, MAX_DRAFT};
 
+use crate::kernels::CHUNK;
 use crate::model::{Model, ModelId};
+use alloc::vec::Vec;
 use kv::KvCache;
 
 /// Most bytes of 256 positions of the KV cache; the largest models take a tenth of it.
@@ -37,7 +40,7 @@ const MAX_KV_BLOCK: u64 = 1 << 30;
 pub struct Session {
     kv: KvCache,
     model: ModelId,
-    len: usize,
+    tokens: Vec<u32>,
     context: usize,
 }
 
@@ -53,19 +56,24 @@ impl Session {
         }
         let kv = KvCache::new(&model.config, kv_type);
         match kv.block_bytes() {
-            0..=MAX_KV_BLOCK => Ok(Session { kv, model: model.id(), len: 0, context }),
+            0..=MAX_KV_BLOCK => Ok(Session { kv, model: model.id(), tokens: Vec::new(), context }),
             bytes => Err(Error::KvBlock { bytes, max: MAX_KV_BLOCK }),
         }
     }
 
-    /// Tokens in the cache.
+    /// The tokens in the cache.
+    pub fn tokens(&self) -> &[u32] {
+        &self.tokens
+    }
+
+    /// How many they are.
     pub fn len(&self) -> usize {
-        self.len
+        self.tokens.len()
     }
 
     /// Whether no token has been fed.
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.tokens.is_empty()
     }
 
     /// Most tokens it can hold.
@@ -75,7 +83,7 @@ impl Session {
 
     /// Forgets all tokens from position `len` on; the memory is kept.
     pub fn truncate(&mut self, len: usize) {
-        self.len = self.len.min(len);
+        self.tokens.truncate(len);
     }
 
     /// Bytes of the KV blocks held.
@@ -85,6 +93,13 @@ impl Session {
 
     /// Bytes a session of `tokens` tokens of this model takes.
     pub fn memory_for(model: &Model, tokens: usize, kv_type: KvType) -> u64 {
-        KvCache::new(&model.config, kv_type).block_bytes() * tokens.div_ceil(crate::kernels::CHUNK) as u64
+        KvCache::new(&model.config, kv_type).block_bytes() * tokens.div_ceil(CHUNK) as u64
+    }
+
+    /// Takes the memory for `len` tokens, a block at a time. Nothing is lost if it is refused.
+    fn reserve(&mut self, len: usize) -> Result<(), Error> {
+        self.kv.reserve(len)?;
+        let more = len.next_multiple_of(CHUNK) - self.tokens.len();
+        memory::reserve("the tokens of a session", &mut self.tokens, more)
     }
 }

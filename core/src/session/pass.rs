@@ -1,11 +1,10 @@
 //! One batch on its way through the model: "The layer" in `docs/numerics.md`.
 
 use super::kv::Chunk;
-use super::{Feed, Session, experts, rope};
+use super::{Error, Feed, Session, experts, memory, rope};
 use crate::kernels::{Activations, Backend, CHUNK, Columns, Gathered, Matrix, Operands, Queries, quantize_column};
 use crate::model::{Config, Ffn, Layer, MAX_HEAD_DIM, Model, Norm, Weight};
 use crate::team::{Parts, Strips, Team, Tile, Tiles, for_parts};
-use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -57,25 +56,30 @@ pub(super) struct Buffers {
 }
 
 impl Buffers {
-    pub(super) fn new(model: &Model, columns: usize) -> Self {
-        let c = &model.config;
+    pub(super) fn new(model: &Model, columns: usize) -> Result<Self, Error> {
+        let (c, what) = (&model.config, "the buffers of a batch");
         let (q, kv) = (c.heads * c.head_dim, c.kv_heads * c.head_dim);
         let wide = c.experts.map_or(c.feed_forward, |e| e.feed_forward);
         let operands = operands(model.layers.iter().flat_map(Layer::weights).chain([&model.output]));
-        let floats = |n: usize| vec![0.0; columns * n];
-        Buffers {
-            batch: Vec::with_capacity(columns),
-            x: floats(c.embedding),
-            input: Activations::new(columns * c.embedding.max(q).max(wide), operands),
-            q_or_gate: floats(q.max(wide)),
-            k_or_up: floats(kv.max(wide)),
-            v_or_delta: floats(kv.max(c.embedding)),
-            gathered: vec![0.0; columns.next_multiple_of(ATTEND_COLUMNS) * c.heads * gathered_per_head(c.head_dim)],
-            cos: floats(model.ropes.len() * c.rope_dims / 2),
-            sin: floats(model.ropes.len() * c.rope_dims / 2),
-            logits: vec![0.0; LOGIT_COLUMNS.min(columns) * c.vocab],
-            experts: c.experts.map(|e| experts::Buffers::new(c.embedding, e, operands, columns)),
-        }
+        // Saturated, a product is more than anyone has.
+        let room = |columns: usize, n: usize| memory::zeroed(what, columns.saturating_mul(n));
+        let floats = |n| room(columns, n);
+        let gathered = ATTEND_COLUMNS * c.heads * gathered_per_head(c.head_dim);
+        let mut batch = Vec::new();
+        memory::reserve(what, &mut batch, columns)?;
+        Ok(Buffers {
+            batch,
+            x: floats(c.embedding)?,
+            input: memory::activations(what, columns.saturating_mul(c.embedding.max(q).max(wide)), operands)?,
+            q_or_gate: floats(q.max(wide))?,
+            k_or_up: floats(kv.max(wide))?,
+            v_or_delta: floats(kv.max(c.embedding))?,
+            gathered: room(columns.div_ceil(ATTEND_COLUMNS), gathered)?,
+            cos: floats(model.ropes.len() * c.rope_dims / 2)?,
+            sin: floats(model.ropes.len() * c.rope_dims / 2)?,
+            logits: room(LOGIT_COLUMNS.min(columns), c.vocab)?,
+            experts: c.experts.map(|e| experts::Buffers::new(c.embedding, e, operands, columns)).transpose()?,
+        })
     }
 
     pub(super) fn memory_bytes(&self) -> usize {

@@ -84,6 +84,15 @@ pub fn load_bytes(bytes: Vec<u8>) -> Arc<Model> {
     Arc::new(Model::load(&gguf, source.clone()).expect("a model"))
 }
 
+/// A golden model, which has a context of 256, with a longer one.
+pub fn load_longer(name: &str, context: u32) -> Arc<Model> {
+    let mut bytes = std::fs::read(fixture("golden").join(name)).expect("a golden model");
+    let key = b".context_length";
+    let at = bytes.windows(key.len()).position(|w| w == key).expect("the key") + key.len() + 4;
+    bytes[at..at + 4].copy_from_slice(&context.to_le_bytes());
+    load_bytes(bytes)
+}
+
 /// One way of running a model.
 #[derive(Debug, Clone, Copy)]
 pub struct Run {
@@ -95,7 +104,7 @@ pub struct Run {
 
 impl Run {
     pub fn engine(&self, model: &Arc<Model>) -> Engine {
-        Engine::new(model.clone(), self.backend, team(self.threads), self.batch)
+        Engine::new(model.clone(), self.backend, team(self.threads), self.batch).expect("buffers")
     }
 }
 

@@ -1,0 +1,114 @@
+//! Memory that is refused is an error, and nothing is lost: an allocator gives each test as much as it says.
+
+mod common;
+
+use common::{backends, load_longer, team};
+use picolm_core::model::Model;
+use picolm_core::session::{Engine, Error, Feed, KvType, Session, Want};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::sync::Arc;
+
+struct Budget;
+
+thread_local! {
+    /// Bytes that this thread may still take.
+    static LEFT: Cell<usize> = const { Cell::new(usize::MAX / 2) };
+}
+
+// SAFETY: passes everything on to the system's allocator, or refuses it.
+unsafe impl GlobalAlloc for Budget {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let Some(left) = LEFT.get().checked_sub(layout.size()) else { return std::ptr::null_mut() };
+        LEFT.set(left);
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        LEFT.set(LEFT.get() + layout.size());
+        // SAFETY: the caller's promise.
+        unsafe { System.dealloc(ptr, layout) }
+    }
+}
+
+#[global_allocator]
+static BUDGET: Budget = Budget;
+
+/// Does something with so many bytes.
+fn with_bytes<T>(bytes: usize, job: impl FnOnce() -> T) -> T {
+    let before = LEFT.replace(bytes);
+    let result = job();
+    LEFT.set(before - (bytes - LEFT.get()));
+    result
+}
+
+fn refused<T>(result: &Result<T, Error>) -> bool {
+    matches!(result, Err(Error::OutOfMemory { bytes: 1.., .. }))
+}
+
+#[test]
+fn an_engine_without_room_for_its_buffers_is_an_error() {
+    // Experts have buffers of their own.
+    for name in ["qwen3moe-Q8_0.gguf", "llama-Q4_K_S.gguf"] {
+        let model = load_longer(name, 600);
+        let (backend, team) = (backends()[0], team(1));
+        let make = |columns| Engine::new(model.clone(), backend, team.clone(), columns);
+        let needed = make(32).expect("buffers").memory_bytes();
+        for percent in 0..100 {
+            let left = LEFT.get();
+            let result = with_bytes(needed * percent / 100, || make(32).map(|_| ()));
+            assert!(refused(&result), "{name} with {percent} %: {result:?}");
+            assert_eq!(LEFT.get(), left, "what was taken is given back");
+        }
+        assert!(with_bytes(2 * needed + 65536, || make(32).map(|_| ())).is_ok(), "{name}");
+        assert!(refused(&make(usize::MAX).map(|_| ())), "{name}");
+        assert!(refused(&make(usize::MAX / 1000).map(|_| ())), "{name}");
+    }
+}
+
+#[test]
+fn a_session_without_room_for_a_block_stays_as_it_was() {
+    let model = load_longer("llama-Q4_K_S.gguf", 600);
+    for kv in [KvType::F16, KvType::Q8_0] {
+        let mut engine = Engine::new(model.clone(), backends()[0], team(1), 32).expect("buffers");
+        let (mut session, mut twin) = (fed(&model, &mut engine, kv), fed(&model, &mut engine, kv));
+        let expected = last(&mut engine, &mut twin, &[7; 100]).expect("logits");
+        let block = Session::memory_for(&model, 256, kv) as usize;
+        for percent in 0..100 {
+            // The last of the blocks' buffers is one of two, or the small one of four.
+            let result = with_bytes(block * percent / 100, || last(&mut engine, &mut session, &[7; 100]));
+            assert!(refused(&result), "{kv:?} with {percent} %: {result:?}");
+            assert_eq!((session.tokens(), session.memory_bytes()), (&[5; 200][..], block), "{kv:?}");
+        }
+        // The room for the logits, too, is taken under the budget.
+        let result = with_bytes(block + 65536, || last(&mut engine, &mut session, &[7; 100]));
+        assert_eq!(result, Ok(expected), "{kv:?}");
+        assert_eq!((session.tokens(), session.memory_bytes()), (twin.tokens(), 2 * block));
+    }
+}
+
+#[test]
+fn a_draft_without_room_is_dropped() {
+    let model = load_longer("llama-Q4_K_S.gguf", 600);
+    let mut engine = Engine::new(model.clone(), backends()[0], team(1), 32).expect("buffers");
+    let mut session = fed(&model, &mut engine, KvType::F16);
+    last(&mut engine, &mut session, &[7; 55]).expect("logits");
+    let right = with_bytes(1000, || engine.forward_draft(&mut session, &[7, 7, 7, 7], &mut |_, _| Some(7)));
+    assert_eq!((right, session.len()), (Ok(0), 256));
+}
+
+/// A session of 200 tokens.
+fn fed(model: &Arc<Model>, engine: &mut Engine, kv: KvType) -> Session {
+    let mut session = Session::new(model, 600, kv).expect("a session");
+    last(engine, &mut session, &[5; 200]).expect("logits");
+    session
+}
+
+fn last(engine: &mut Engine, session: &mut Session, tokens: &[u32]) -> Result<Vec<u32>, Error> {
+    let mut bits = Vec::new();
+    engine.forward(&mut [Feed { session, tokens, want: Want::Last }], &mut |_, _, logits| {
+        bits = logits.iter().map(|x| x.to_bits()).collect();
+    })?;
+    Ok(bits)
+}
