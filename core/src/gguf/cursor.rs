@@ -22,6 +22,11 @@ impl<'a> Cursor<'a> {
         self.at as u64
     }
 
+    /// The bytes read so far.
+    pub(super) fn taken(&self) -> &'a [u8] {
+        &self.bytes[..self.at]
+    }
+
     /// Everything at hand and not read yet.
     pub(super) fn rest(&self) -> &'a [u8] {
         &self.bytes[self.at..]

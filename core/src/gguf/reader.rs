@@ -5,6 +5,7 @@ use super::{Array, Error, GgmlType, Tensor, Value, ValueType};
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::ToString;
+use alloc::vec;
 use alloc::vec::Vec;
 
 const MAX_KEY: u64 = 65535;
@@ -25,7 +26,8 @@ pub struct Gguf<'a> {
     by_name: BTreeMap<&'a str, usize>,
     header_len: u64,
     file_len: u64,
-    parts: u32,
+    /// of each part
+    headers: Vec<&'a [u8]>,
 }
 
 impl<'a> Gguf<'a> {
@@ -57,7 +59,7 @@ impl<'a> Gguf<'a> {
             by_name: BTreeMap::new(),
             header_len: cursor.offset(),
             file_len,
-            parts: 1,
+            headers: vec![cursor.taken()],
         };
         gguf.place_tensors()?;
         Ok(gguf)
@@ -80,7 +82,12 @@ impl<'a> Gguf<'a> {
 
     /// Files that make it up, put one behind the other.
     pub fn parts(&self) -> u32 {
-        self.parts
+        self.headers.len() as u32
+    }
+
+    /// The bytes of the header, of each part.
+    pub fn headers(&self) -> &[&'a [u8]] {
+        &self.headers
     }
 
     /// Adds the tensors of a file that stands behind this one.
@@ -93,7 +100,7 @@ impl<'a> Gguf<'a> {
             self.tensors.push(tensor);
         }
         self.file_len += part.file_len;
-        self.parts += part.parts;
+        self.headers.extend(part.headers);
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! Finds every tensor by name and checks its shape and format.
 
 use super::arch::{Biases, NormKind};
-use super::{Arch, Config, Experts, Ffn, Layer, LoadError, Model, ModelId, Norm, Rope, Weight};
+use super::{Arch, Config, Experts, Ffn, Layer, LoadError, Model, ModelId, Norm, Rope, Weight, fingerprint};
 use crate::gguf::{Error as GgufError, Gguf, Tensor};
 use crate::kernels::{Format, Operand};
 use crate::weights::{Span, WeightSource};
@@ -11,6 +11,7 @@ use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::sync::atomic::AtomicU64;
 
 impl Model {
     /// Loads a model whose header is `gguf` and whose bytes `source` hands out.
@@ -42,7 +43,9 @@ impl Model {
         if let Some(extra) = gguf.tensors().iter().find(|t| !tensors.used.contains(t.name)) {
             return Err(LoadError::UnexpectedTensor(extra.name.to_string()));
         }
-        Ok(Model { config, embedding, layers, output_norm, output, ropes, source, id: ModelId::next() })
+        let (id, header_hash) = (ModelId::next(), fingerprint::of_header(gguf));
+        let fingerprint = AtomicU64::new(0);
+        Ok(Model { config, embedding, layers, output_norm, output, ropes, source, id, header_hash, fingerprint })
     }
 }
 

@@ -10,6 +10,7 @@
 pub mod arch;
 mod config;
 mod error;
+mod fingerprint;
 mod load;
 mod rope;
 
@@ -23,7 +24,7 @@ use crate::weights::{Span, WeightSource};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Range;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// A matrix in the file, and a bias in memory.
 #[derive(Debug, Clone, PartialEq)]
@@ -154,6 +155,9 @@ pub struct Model {
     pub ropes: Vec<Rope>,
     source: Arc<dyn WeightSource>,
     id: ModelId,
+    header_hash: u64,
+    /// 0 until it is needed
+    fingerprint: AtomicU64,
 }
 
 impl Model {
