@@ -4,9 +4,10 @@ mod common;
 
 use common::{backends, load_longer, team};
 use picolm_core::model::Model;
-use picolm_core::session::{Engine, Error, Feed, KvType, Session, Want};
+use picolm_core::session::{Engine, Error, Feed, KvType, Session, StateError, Want};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::convert::Infallible;
 use std::sync::Arc;
 
 struct Budget;
@@ -86,6 +87,40 @@ fn a_session_without_room_for_a_block_stays_as_it_was() {
         assert_eq!(result, Ok(expected), "{kv:?}");
         assert_eq!((session.tokens(), session.memory_bytes()), (twin.tokens(), 2 * block));
     }
+}
+
+#[test]
+fn a_state_without_room_for_it_leaves_the_session_as_it_was() {
+    let model = load_longer("llama-Q4_K_S.gguf", 600);
+    let mut engine = Engine::new(model.clone(), backends()[0], team(1), 32).expect("buffers");
+    let (mut session, mut other) = (fed(&model, &mut engine, KvType::F16), fed(&model, &mut engine, KvType::F16));
+    last(&mut engine, &mut other, &[7; 100]).expect("logits");
+    let mut state = Vec::new();
+    let write = &mut |bytes: &[u8]| -> Result<(), Infallible> {
+        state.extend_from_slice(bytes);
+        Ok(())
+    };
+    other.save(&model, write).expect("a state");
+    let needed = Session::memory_for(&model, 300, KvType::F16) as usize;
+    let mut load = |bytes| {
+        let mut rest = &state[..];
+        with_bytes(bytes, || {
+            session.load::<Infallible>(&model, &mut |into| {
+                let next = rest.split_off(..into.len().min(rest.len())).expect("no more than there is");
+                into[..next.len()].copy_from_slice(next);
+                Ok(next.len())
+            })
+        })
+        .map(|()| session.len())
+        .map_err(|error| (error, session.tokens().to_vec()))
+    };
+    for percent in 0..100 {
+        let (error, tokens) = load(needed * percent / 100).expect_err("no memory");
+        assert!(matches!(error, StateError::Session(Error::OutOfMemory { bytes: 1.., .. })), "{error}");
+        assert_eq!(tokens, [5; 200]);
+    }
+    // 16 KB are enough for the rest.
+    assert_eq!(load(needed + 16384).map_err(|e| e.0), Ok(300));
 }
 
 #[test]

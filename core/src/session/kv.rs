@@ -10,6 +10,8 @@ use crate::model::Config;
 use alloc::vec::Vec;
 use half::f16;
 
+mod record;
+
 /// How keys and values are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum KvType {
@@ -48,6 +50,10 @@ impl KvCache {
         let dim = config.head_dim;
         let padded = dim.next_multiple_of(if kv_type == KvType::F16 { 16 } else { 32 });
         KvCache { kv_type, layers: config.layers, heads: config.kv_heads, dim, padded, blocks: Vec::new() }
+    }
+
+    pub(super) fn kv_type(&self) -> KvType {
+        self.kv_type
     }
 
     /// Width of a head's values.

@@ -20,12 +20,14 @@ mod lookup;
 mod memory;
 mod pass;
 mod rope;
+mod state;
 
 pub use digest::{DIGEST_TOKENS, digest_tokens};
 pub use error::Error;
 pub use forward::{Engine, Feed, Want};
 pub use kv::KvType;
 pub use lookup::{Lookup, MAX_DRAFT};
+pub use state::StateError;
 
 use crate::kernels::CHUNK;
 use crate::model::{Model, ModelId};
