@@ -7,7 +7,7 @@
 //!                         └──────► end: a token of the model, a stop string, a limit
 //! ```
 //!
-//! A [`Transcript`] is a session and the tokens in it. Of a prompt that begins as the transcript does, only the rest is fed. Between two
+//! Of a prompt that begins with the tokens of the session, only the rest is fed. Between two
 //! steps a host looks at its clock and its messages; to stop early it just takes no further step.
 
 use crate::sampler::{self, Params, Sampler, StopMatcher};
@@ -15,13 +15,6 @@ use crate::session::{self, Engine, Feed, Lookup, Session, Want};
 use crate::text::{Tokenizer, Utf8Stream};
 use alloc::string::String;
 use alloc::vec::Vec;
-
-/// A session, and the tokens in it.
-#[derive(Debug)]
-pub struct Transcript {
-    session: Session,
-    tokens: Vec<u32>,
-}
 
 /// What a request may choose.
 #[derive(Debug, Clone, Default)]
@@ -75,7 +68,6 @@ pub enum Error {
 /// An answer on its way.
 #[derive(Debug)]
 pub struct Generation {
-    prompt: Vec<u32>,
     reused: usize,
     sampler: Sampler,
     lookup: Lookup,
@@ -85,7 +77,9 @@ pub struct Generation {
 /// What was chosen so far.
 #[derive(Debug)]
 struct Answer {
-    tokens: Vec<u32>,
+    /// the prompt, then the tokens chosen
+    all: Vec<u32>,
+    prompt: usize,
     text: AnswerText,
     context: usize,
     max_tokens: usize,
@@ -93,45 +87,13 @@ struct Answer {
     end: Result<Option<End>, sampler::Error>,
 }
 
-impl Transcript {
-    /// A session with nothing in it yet.
-    pub fn new(session: Session) -> Self {
-        Transcript { session, tokens: Vec::new() }
-    }
-
-    /// The tokens in the session.
-    pub fn tokens(&self) -> &[u32] {
-        &self.tokens
-    }
-
-    /// Forgets all tokens; the memory is kept.
-    pub fn clear(&mut self) {
-        self.session.truncate(0);
-        self.tokens.clear();
-    }
-
-    /// The session.
-    pub fn session(&self) -> &Session {
-        &self.session
-    }
-
-    /// Keeps the tokens that `prompt` begins with, but for its last: that one is fed in any case, since its logits are wanted.
-    fn keep_common(&mut self, prompt: &[u32]) -> usize {
-        let same = self.tokens.iter().zip(prompt).take_while(|(a, b)| a == b).count();
-        let kept = same.min(prompt.len().saturating_sub(1));
-        self.session.truncate(kept);
-        self.tokens.truncate(kept);
-        kept
-    }
-}
-
 impl Generation {
-    /// Prepares an answer to a prompt (special tokens and all). Keeps what the transcript has in common with it, and forgets the rest.
+    /// Prepares an answer to a prompt (special tokens and all). Keeps what the session has in common with it, and forgets the rest.
     ///
     /// # Errors
-    /// A prompt without tokens or with too many, and options out of range; the transcript is then as it was.
-    pub fn begin(prompt: Vec<u32>, transcript: &mut Transcript, vocab: usize, options: Options) -> Result<Self, Error> {
-        let context = transcript.session.context();
+    /// A prompt without tokens or with too many, and options out of range; the session is then as it was.
+    pub fn begin(prompt: Vec<u32>, session: &mut Session, vocab: usize, options: Options) -> Result<Self, Error> {
+        let context = session.context();
         if prompt.is_empty() {
             return Err(Error::EmptyPrompt);
         }
@@ -145,27 +107,27 @@ impl Generation {
             released: String::new(),
         };
         prompt.iter().for_each(|&token| sampler.accept(token));
-        let reused = transcript.keep_common(&prompt);
+        let reused = keep_common(session, &prompt);
         // Beyond the context no token can be fed; one more can be chosen.
         let room = context - prompt.len() + 1;
         let max_tokens = if options.max_tokens == 0 { room } else { options.max_tokens };
-        let answer = Answer { tokens: Vec::new(), text, context, max_tokens, end: Ok(None) };
-        Ok(Generation { prompt, reused, sampler, lookup: Lookup::new(options.lookup), answer })
+        let answer = Answer { prompt: prompt.len(), all: prompt, text, context, max_tokens, end: Ok(None) };
+        Ok(Generation { reused, sampler, lookup: Lookup::new(options.lookup), answer })
     }
 
-    /// Tokens of the prompt that were in the transcript already.
+    /// Tokens of the prompt that were in the session already.
     pub fn reused(&self) -> usize {
         self.reused
     }
 
     /// The tokens of the prompt.
     pub fn prompt(&self) -> &[u32] {
-        &self.prompt
+        &self.answer.all[..self.answer.prompt]
     }
 
     /// The tokens of the answer, without an end token. All but perhaps the last are in the session.
     pub fn tokens(&self) -> &[u32] {
-        &self.answer.tokens
+        self.answer.tokens()
     }
 
     /// Why there is no more.
@@ -177,11 +139,11 @@ impl Generation {
     /// characters and stop strings are held back until they are whole. At the [`end`](Self::end) it does nothing.
     ///
     /// # Errors
-    /// Broken weights, no memory. The transcript holds what was fed before.
+    /// Broken weights, no memory. The session holds what was fed before.
     pub fn step(
         &mut self,
         engine: &mut Engine,
-        transcript: &mut Transcript,
+        session: &mut Session,
         tokenizer: &Tokenizer,
         most: usize,
     ) -> Result<&str, Error> {
@@ -189,10 +151,9 @@ impl Generation {
         if self.end().is_some() {
             return Ok("");
         }
-        let fed = transcript.tokens.len();
-        match self.answer.tokens.last() {
-            None => self.feed_prompt(engine, transcript, tokenizer, fed..(fed + most.max(1)).min(self.prompt.len()))?,
-            Some(&token) => self.feed_token(engine, transcript, tokenizer, token)?,
+        match self.answer.tokens() {
+            [] => self.feed_prompt(engine, session, tokenizer, most.max(1))?,
+            _ => self.feed_token(engine, session, tokenizer)?,
         }
         self.answer.end.clone()?;
         if self.end().is_some() {
@@ -211,55 +172,52 @@ impl Generation {
     fn feed_prompt(
         &mut self,
         engine: &mut Engine,
-        transcript: &mut Transcript,
+        session: &mut Session,
         tokenizer: &Tokenizer,
-        part: core::ops::Range<usize>,
+        most: usize,
     ) -> Result<(), Error> {
-        let tokens = &self.prompt[part.clone()];
-        let want = if part.end == self.prompt.len() { Want::Last } else { Want::Nothing };
-        let feed = Feed { session: &mut transcript.session, tokens, want };
+        let rest = self.prompt()[session.len()..].to_vec();
+        let (tokens, want) = match rest.get(..most) {
+            Some(tokens) if tokens.len() < rest.len() => (tokens, Want::Nothing),
+            _ => (&rest[..], Want::Last),
+        };
         let (answer, sampler) = (&mut self.answer, &mut self.sampler);
-        engine.forward(&mut [feed], &mut |_, position, logits| {
+        engine.forward(&mut [Feed { session, tokens, want }], &mut |_, position, logits| {
             answer.choose(sampler, tokenizer, position + 1, logits);
         })?;
-        transcript.tokens.extend(tokens);
         Ok(())
     }
 
-    /// Feeds a token and what may follow it, and chooses what does.
-    fn feed_token(
-        &mut self,
-        engine: &mut Engine,
-        transcript: &mut Transcript,
-        tokenizer: &Tokenizer,
-        token: u32,
-    ) -> Result<(), Error> {
-        transcript.tokens.push(token);
-        let room =
-            (self.answer.context - transcript.tokens.len()).min(self.answer.max_tokens - self.answer.tokens.len() - 1);
-        let tokens = self.lookup.propose(&transcript.tokens, room);
+    /// Feeds the last token and what may follow it, and chooses what does.
+    fn feed_token(&mut self, engine: &mut Engine, session: &mut Session, tokenizer: &Tokenizer) -> Result<(), Error> {
         let (answer, sampler) = (&mut self.answer, &mut self.sampler);
-        let right = engine.forward_draft(&mut transcript.session, tokens, &mut |position, logits| {
+        let room = (answer.context - session.len() - 1).min(answer.max_tokens - answer.tokens().len() - 1);
+        let tokens = self.lookup.propose(&answer.all, room);
+        let right = engine.forward_draft(session, tokens, &mut |position, logits| {
             answer.choose(sampler, tokenizer, position, logits)
-        });
-        let right = match right {
-            Ok(right) => right,
-            Err(error) => {
-                transcript.tokens.pop();
-                return Err(error.into());
-            }
-        };
-        transcript.tokens.extend(&tokens[1..=right]);
+        })?;
         self.lookup.learn(right);
         Ok(())
     }
 }
 
+/// Forgets what the session has beyond the tokens that `prompt` begins with. The prompt's last is fed in any case: its logits are wanted.
+fn keep_common(session: &mut Session, prompt: &[u32]) -> usize {
+    let same = session.tokens().iter().zip(prompt).take_while(|(a, b)| a == b).count();
+    let kept = same.min(prompt.len() - 1);
+    session.truncate(kept);
+    kept
+}
+
 impl Answer {
+    fn tokens(&self) -> &[u32] {
+        &self.all[self.prompt..]
+    }
+
     /// Chooses the token for a position. `None` at the end.
     fn choose(&mut self, sampler: &mut Sampler, tokenizer: &Tokenizer, position: usize, logits: &[f32]) -> Option<u32> {
         self.end = self.try_choose(sampler, tokenizer, position, logits);
-        self.tokens.last().copied().filter(|_| matches!(self.end, Ok(None)))
+        self.tokens().last().copied().filter(|_| matches!(self.end, Ok(None)))
     }
 
     fn try_choose(
@@ -274,12 +232,12 @@ impl Answer {
             return Ok(Some(End::Token));
         }
         sampler.accept(token);
-        self.tokens.push(token);
+        self.all.push(token);
         // Structure that is no end of the answer, such as a stray start of turn, is no text either.
         let bytes = if tokenizer.is_special(token) { &[] } else { tokenizer.token_bytes(token) };
         Ok(if self.text.push(bytes) {
             Some(End::Stop)
-        } else if self.tokens.len() >= self.max_tokens {
+        } else if self.tokens().len() >= self.max_tokens {
             Some(End::Length)
         } else if position == self.context {
             Some(End::Context)

@@ -5,10 +5,10 @@ use crate::header::Object;
 use crate::request::{self, Request};
 use crate::team::Team;
 use crate::weights::{self, Weights};
-use picolm_core::generation::{End, Generation, Transcript};
+use picolm_core::generation::{End, Generation};
 use picolm_core::kernels::{Backend, Cpu};
 use picolm_core::model::Model;
-use picolm_core::session::{self, Feed, KvType, Session, Want, digest_tokens};
+use picolm_core::session::{self, Feed, KvType, Session, StateError, Want, digest_tokens};
 use picolm_core::text::{ChatTemplate, DateTime, Encode, Tokenizer};
 use sha2::Digest;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ pub struct Engine {
     engine: session::Engine,
     tokenizer: Tokenizer,
     template: Option<ChatTemplate>,
-    transcript: Transcript,
+    session: Session,
     kv_type: KvType,
     answer: Option<Generation>,
 }
@@ -53,10 +53,10 @@ impl Engine {
         let model = Arc::new(Model::load(&gguf, weights.source(&gguf, budget as u64)?)?);
         let context = if context == 0 { model.config.context.min(4096) } else { context };
         let kv_type = if q8 { KvType::Q8_0 } else { KvType::F16 };
-        let transcript = Transcript::new(Session::new(&model, context, kv_type)?);
+        let session = Session::new(&model, context, kv_type)?;
         let batch = if weights.is_streamed() { STREAMED_BATCH } else { BATCH };
-        let engine = session::Engine::new(model, backend(), team, batch);
-        Ok(Engine { engine, tokenizer, template, transcript, kv_type, answer: None })
+        let engine = session::Engine::new(model, backend(), team, batch)?;
+        Ok(Engine { engine, tokenizer, template, session, kv_type, answer: None })
     }
 
     /// JSON: what `EngineInfo` in `types.ts` says of the model.
@@ -64,12 +64,11 @@ impl Engine {
         let config = &self.engine.model().config;
         let mut json = Object::new();
         json.text("architecture", Some(config.arch.name)).text("backend", Some(self.engine.backend().name()));
-        json.number("context", self.transcript.session().context() as f64)
-            .number("trainedContext", config.context as f64);
+        json.number("context", self.session.context() as f64).number("trainedContext", config.context as f64);
         json.number("vocabulary", config.vocab as f64).number("layers", config.layers as f64);
-        json.number("kvBytes", self.transcript.session().memory_bytes() as f64);
+        json.number("kvBytes", self.session.memory_bytes() as f64);
         json.number("bufferBytes", self.engine.memory_bytes() as f64);
-        json.number("contextUsed", self.transcript.tokens().len() as f64);
+        json.number("contextUsed", self.session.tokens().len() as f64);
         json.number("chatTemplate", f64::from(u8::from(self.template.is_some())));
         json.end()
     }
@@ -108,7 +107,7 @@ impl Engine {
         let tokens = self.tokenizer.encode(&prompt, Encode::PROMPT);
         let vocab = self.engine.model().config.vocab;
         self.answer = None;
-        self.answer = Some(Generation::begin(tokens, &mut self.transcript, vocab, request.options)?);
+        self.answer = Some(Generation::begin(tokens, &mut self.session, vocab, request.options)?);
         Ok(())
     }
 
@@ -133,7 +132,7 @@ impl Engine {
 
     fn try_step(&mut self, most: usize) -> Result<String> {
         let answer = self.answer.as_mut().ok_or_else(|| Fault::request("no answer was begun"))?;
-        let text = answer.step(&mut self.engine, &mut self.transcript, &self.tokenizer, most).map(str::to_string);
+        let text = answer.step(&mut self.engine, &mut self.session, &self.tokenizer, most).map(str::to_string);
         if let Err(fault) = weights::take_failure() {
             self.reset();
             return Err(fault);
@@ -159,14 +158,47 @@ impl Engine {
     pub fn counts(&self) -> Vec<u32> {
         let Some(answer) = &self.answer else { return vec![0; 4] };
         let prompt = answer.prompt().len();
-        let fed = if answer.tokens().is_empty() { self.transcript.tokens().len() } else { prompt };
+        let fed = if answer.tokens().is_empty() { self.session.tokens().len() } else { prompt };
         [prompt, answer.reused(), fed.min(prompt), answer.tokens().len()].map(|count| count as u32).to_vec()
     }
 
     /// Forgets all tokens. The memory is kept.
     pub fn reset(&mut self) {
         self.answer = None;
-        self.transcript.clear();
+        self.session.truncate(0);
+    }
+
+    /// The session as bytes, for `load_state`.
+    ///
+    /// # Errors
+    /// `out_of_memory`.
+    pub fn save_state(&self) -> std::result::Result<Vec<u8>, JsValue> {
+        let mut bytes = Vec::new();
+        let saved = self.session.save(self.engine.model(), &mut |part| {
+            bytes.try_reserve(part.len()).map_err(|_| Fault::memory("the state", (bytes.len() + part.len()) as f64))?;
+            bytes.extend_from_slice(part);
+            Ok(())
+        });
+        weights::take_failure()?;
+        saved.map_err(state_fault)?;
+        Ok(bytes)
+    }
+
+    /// Goes on from a saved session of the same model.
+    ///
+    /// # Errors
+    /// `invalid_state`, `out_of_memory`; the session is then as it was.
+    pub fn load_state(&mut self, mut bytes: &[u8]) -> std::result::Result<(), JsValue> {
+        self.answer = None;
+        let model = self.engine.model().clone();
+        let loaded = self.session.load(&model, &mut |into| {
+            let (part, rest) = bytes.split_at(into.len().min(bytes.len()));
+            into[..part.len()].copy_from_slice(part);
+            bytes = rest;
+            Ok(part.len())
+        });
+        weights::take_failure()?;
+        Ok(loaded.map_err(state_fault)?)
     }
 
     /// The digest of `picolm digest`: SHA-256 over the logits of a fixed sequence of tokens.
@@ -188,6 +220,14 @@ impl Engine {
         weights::take_failure()?;
         result?;
         Ok(crate::sha256::hex(hash))
+    }
+}
+
+fn state_fault(error: StateError<Fault>) -> Fault {
+    match error {
+        StateError::Host(fault) => fault,
+        StateError::Session(error @ session::Error::OutOfMemory { .. }) => error.into(),
+        other => Fault::new("invalid_state", format!("the state is refused: {other}")),
     }
 }
 

@@ -38,6 +38,12 @@ impl Fault {
     }
 }
 
+impl Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
 impl From<Fault> for JsValue {
     fn from(fault: Fault) -> JsValue {
         let error = Error::new(&fault.message);
@@ -85,6 +91,7 @@ impl From<session::Error> for Fault {
     fn from(error: session::Error) -> Self {
         let code = match error {
             session::Error::ContextFull { .. } => "context_full",
+            session::Error::OutOfMemory { .. } => "out_of_memory",
             session::Error::Context { .. } | session::Error::Token { .. } => "invalid_request",
             _ => "invalid_model",
         };
