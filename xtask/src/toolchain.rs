@@ -87,6 +87,23 @@ impl Target {
         Ok(command)
     }
 
+    /// The same with a standard library that is built along, with the same flags: shared memory needs that. The target directory is
+    /// for the caller to say.
+    pub(crate) fn cargo_with_std(&self, subcommand: &str, rustflags: &str) -> Result<Command> {
+        let mut command = if has_sources() {
+            let mut command = self.by_rustup(subcommand, rustflags);
+            command.env("RUSTC_BOOTSTRAP", "1").arg(format!("-Zbuild-std={}", self.std));
+            command.args(["--target", self.rustup]);
+            command
+        } else {
+            let mut command = self.debian_cargo(subcommand, rustflags)?;
+            command.args(["--target", self.debian]);
+            command
+        };
+        command.env_remove("CARGO_TARGET_DIR");
+        Ok(command)
+    }
+
     fn by_rustup(&self, subcommand: &str, rustflags: &str) -> Command {
         let mut command = cargo(subcommand);
         command.env("RUSTFLAGS", rustflags);
@@ -98,6 +115,12 @@ impl Target {
     }
 
     fn by_debian(&self, subcommand: &str, rustflags: &str) -> Result<Command> {
+        let mut command = self.debian_cargo(subcommand, rustflags)?;
+        command.arg("--target-dir").arg(build_dir("debian"));
+        Ok(command)
+    }
+
+    fn debian_cargo(&self, subcommand: &str, rustflags: &str) -> Result<Command> {
         program("/usr/bin/rustc", &["rustc-web", "cargo-web", "rust-web-src"])?;
         packages(&["cargo-web", "rust-web-src", "lld-19"])?;
         let mut flags = rustflags.to_string();
@@ -124,8 +147,7 @@ impl Target {
             .env("RUSTC_BOOTSTRAP", "1")
             .env("RUSTFLAGS", flags.trim())
             .env(variable(self.debian, "LINKER"), linker)
-            .args([subcommand, &format!("-Zbuild-std={}", self.std), "--target-dir"])
-            .arg(build_dir("debian"));
+            .args([subcommand, &format!("-Zbuild-std={}", self.std)]);
         Ok(command)
     }
 }
@@ -211,6 +233,16 @@ fn rustup_has(target: &str) -> bool {
     }
     let installed = crate::process::output(rustup().args(["target", "list", "--installed"])).unwrap_or_default();
     installed.lines().any(|line| line == target) || succeeds(rustup().args(["target", "add", target]))
+}
+
+/// Whether our cargo is rustup's and has the sources of the standard library, or gets them now.
+fn has_sources() -> bool {
+    if env::var_os("RUSTUP_TOOLCHAIN").is_none() || env::var_os("PICOLM_NO_RUSTUP").is_some() {
+        return false;
+    }
+    let sysroot = crate::process::output(rustc().args(["--print", "sysroot"])).unwrap_or_default();
+    let sources = Path::new(sysroot.trim()).join("lib/rustlib/src/rust/library/std");
+    sources.exists() || succeeds(rustup().args(["component", "add", "rust-src"]))
 }
 
 fn rustup() -> Command {

@@ -26,7 +26,7 @@ export interface Member {
 }
 
 /** Modules of one function each: `v128.any_true(i32x4.splat(0))`, and a relaxed dot. */
-const SIMD128 = [0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 127, 3, 2, 1, 0, 10, 9, 1, 7, 0, 65, 0, 253, 17, 253, 83, 11];
+const SIMD128 = [0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 127, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 17, 253, 83, 11];
 const RELAXED = [
   0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 19, 1, 17, 0, 65, 0, 253, 17, 65, 0, 253, 17, 65, 0, 253, 17, 253, 147, 2, 11,
 ];
@@ -35,7 +35,7 @@ const RELAXED = [
 export function chooseSimd(wanted: Simd | 'auto' = 'auto'): Simd {
   const has = (bytes: number[]) => WebAssembly.validate(new Uint8Array(bytes));
   if (!has(SIMD128)) {
-    throw new PicolmError('unsupported_platform', 'This browser has no WebAssembly SIMD: any of the last years has it, please update.');
+    throw new PicolmError('unsupported_platform', 'There is no WebAssembly SIMD here. Browsers have it since 2023 at the latest, Node since 16: please update.');
   }
   if (wanted === 'simd128' || (wanted === 'auto' && !has(RELAXED))) return 'simd128';
   if (has(RELAXED)) return 'relaxed';

@@ -10,11 +10,11 @@ import { PicolmError, throwIfAborted } from '../errors.js';
 import { throttled } from '../store/progress.js';
 import type { FileHandle, Progress } from '../store/types.js';
 import type { EngineOptions } from '../types.js';
+import type { Engine as WasmEngine, Team, Weights } from '../wasm/threads.js';
 import type { Bindings, Instance } from './build.js';
 
-export type Weights = InstanceType<Bindings['Weights']>;
-export type Team = InstanceType<Bindings['Team']>;
-export type WasmEngine = InstanceType<Bindings['Engine']>;
+export type { Team, WasmEngine };
+
 
 /** Options of `open` that have come this far. */
 export interface LoadOptions extends Pick<EngineOptions, 'context' | 'kv' | 'maxMemory'> {

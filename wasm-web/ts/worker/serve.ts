@@ -9,7 +9,7 @@ import type { EngineInfo, EngineOptions } from '../types.js';
 import { chooseSimd, start, work, type BuildName, type Instance, type Member } from './build.js';
 import { estimate, type EstimateArgs } from './estimate.js';
 import { generate } from './generate.js';
-import { WasmFile, codeOf, load, loadFrom, type LoadedModel, type Team, type WasmEngine } from './model.js';
+import { WasmFile, codeOf, load, loadFrom, type LoadedModel, type WasmEngine } from './model.js';
 
 /** What browsers and Node do in their own ways. */
 export interface Environment {
@@ -47,7 +47,7 @@ export function serve(environment: Environment): (message: ToWorker) => void {
 interface Open extends LoadedModel {
   instance: Instance;
   files: FileHandle[];
-  team: Team;
+  threads: number;
   storage: EngineInfo['storage'];
   storageWhy?: string | undefined;
   fileBytes: number;
@@ -126,15 +126,16 @@ class Calls {
 
   private async open({ source, options }: OpenArgs, progress: (progress: Progress) => void, signal: AbortSignal): Promise<EngineInfo> {
     const instance = await this.instance(options.threads, options.simd);
-    const team = new instance.bindings.Team(instance.shared ? options.threads : 1);
-    for (let i = 1; instance.shared && i < options.threads; i++) {
+    const threads = instance.shared ? options.threads : 1;
+    const team = new instance.bindings.Team(threads);
+    for (let i = 1; i < threads; i++) {
       const member: Member = { module: instance.module, memory: instance.memory, address: team.address() };
       this.environment.post({ member });
     }
     const loading = { ...options, progress: throttled(progress), signal };
     if ('files' in source) {
       const files = source.files.map((file) => this.environment.openFile(file));
-      return this.finish(instance, team, files, await load(instance, team, files, loading), 'file');
+      return this.finish(instance, threads, files, await load(instance, team, files, loading), 'file');
     }
     // A store in memory is filled straight into the engine's memory.
     const weights = new instance.bindings.Weights();
@@ -144,10 +145,10 @@ class Calls {
     try {
       if (store.kind === 'memory') {
         const engine = loadFrom(instance, team, weights, loading);
-        return this.finish(instance, team, files, { engine }, store.kind, store.why);
+        return this.finish(instance, threads, files, { engine }, store.kind, store.why);
       }
       const loaded = await load(instance, team, files, loading);
-      const info = this.finish(instance, team, files, loaded, store.kind);
+      const info = this.finish(instance, threads, files, loaded, store.kind);
       if (!loaded.streamedWhy) close();
       return info;
     } catch (error) {
@@ -156,19 +157,19 @@ class Calls {
     }
   }
 
-  private finish(instance: Instance, team: Team, files: FileHandle[], loaded: LoadedModel, storage: Open['storage'], storageWhy?: string): EngineInfo {
+  private finish(instance: Instance, threads: number, files: FileHandle[], loaded: LoadedModel, storage: Open['storage'], storageWhy?: string): EngineInfo {
     const fileBytes = files.reduce((sum, file) => sum + file.size(), 0);
-    this.opened = { ...loaded, instance, team, files, storage, storageWhy, fileBytes };
+    this.opened = { ...loaded, instance, threads, files, storage, storageWhy, fileBytes };
     return this.info();
   }
 
   private info(): EngineInfo {
-    const { instance, engine, streamedWhy, storage, storageWhy, fileBytes, team } = this.opened!;
+    const { instance, engine, streamedWhy, storage, storageWhy, fileBytes, threads } = this.opened!;
     const { chatTemplate, ...model } = JSON.parse(engine.info()) as Omit<EngineInfo, 'chatTemplate'> & { chatTemplate: number };
     return {
       ...model,
       chatTemplate: chatTemplate === 1,
-      threads: team.size(),
+      threads,
       ...(instance.why && { threadsWhy: instance.why }),
       crossOriginIsolated: (globalThis as { crossOriginIsolated?: boolean }).crossOriginIsolated ?? false,
       storage,
