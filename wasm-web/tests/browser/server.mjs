@@ -85,10 +85,11 @@ async function sendFile(file, request, response) {
   if (partial && start >= file.data.length) {
     return response.writeHead(416, { ...headers, 'content-range': `bytes */${file.data.length}` }).end();
   }
-  const body = file.gzip && !partial ? gzipSync(file.data) : file.data.subarray(start, end);
+  const encoded = file.gzip && !partial && /gzip/.test(request.headers['accept-encoding'] ?? '');
+  const body = encoded ? gzipSync(file.data) : file.data.subarray(start, end);
   const fault = file.fault?.({ ...seen, start, end }, body) ?? {};
   if (fault.status) return response.writeHead(fault.status, { ...headers, ...fault.headers }).end('fault');
-  if (file.gzip && !partial) headers['content-encoding'] = 'gzip';
+  if (encoded) headers['content-encoding'] = 'gzip';
   if (partial) headers['content-range'] = `bytes ${start}-${end - 1}/${file.data.length}`;
   if (!file.chunked) headers['content-length'] = body.length;
   response.writeHead(partial ? 206 : 200, { ...headers, ...fault.headers });

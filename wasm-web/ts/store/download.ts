@@ -17,7 +17,7 @@ import { Changed, Remote, differ, sleep, type Probe } from './http.js';
 import { Journal, blockBytes, dataName, describe, readJournal } from './journal.js';
 import { inWords, throttled } from './progress.js';
 import { parseSource, type Source, type SourceOptions } from './source.js';
-import { BLOCK, type Hasher, type Lock, type Progress, type Store, type StoredModel } from './types.js';
+import { BLOCK, type Hasher, type Lock, type Progress, type Space, type Store, type StoredModel } from './types.js';
 
 /** Options of `download`. */
 export interface DownloadOptions extends SourceOptions {
@@ -140,7 +140,8 @@ class Download {
     } finally {
       this.options.signal?.removeEventListener('abort', stop);
       this.journal?.close();
-      if (this.journal?.state.files.every(({ version }) => version.bytes === undefined)) await this.store.remove(key).catch(() => {});
+      // Where nothing is kept, nothing is left behind; not even reserved room.
+      if (this.journal && describe(key, this.journal.state).bytesOnDisk === 0) await this.store.remove(key).catch(() => {});
     }
   }
 
@@ -159,7 +160,7 @@ class Download {
     const probes: Probe[] = [];
     for (const remote of this.remotes) probes.push(await remote.probe(this.stopping.signal));
     const note = await this.reconcile(probes);
-    await this.checkRoom(probes);
+    await this.reserve();
     const before = describe(this.source.key, this.journal.state);
     this.loaded = before.bytesOnDisk;
     this.total = probes.every(({ version }) => version.bytes !== undefined) ? before.bytes : undefined;
@@ -199,16 +200,28 @@ class Download {
     return note;
   }
 
-  private async checkRoom(probes: Probe[]): Promise<void> {
+  /**
+   * Reserves the room for all files before the first byte. The estimate alone would not do: Chromium answers with 10 GiB more
+   * than is used, whatever the disk and the quota are; but it refuses to let a file grow beyond them.
+   */
+  private async reserve(): Promise<void> {
+    const { key } = this.source;
+    const sizes = this.journal.state.files.map(({ version }) => version.bytes ?? 0);
     let needed = 0;
-    for (const [index, { version }] of probes.entries()) {
-      needed += Math.max(0, (version.bytes ?? 0) - (await sizeOf(this.store, this.source.key, index)));
-    }
+    for (const [index, bytes] of sizes.entries()) needed += Math.max(0, bytes - (await sizeOf(this.store, key, index)));
     const space = await this.store.space();
-    if (!space || needed <= space.free) return;
-    const details = { needed, free: space.free, quota: space.quota };
-    const message = `The model needs ${inWords(needed)} more, but only ${inWords(space.free)} are free${ofQuota(space.quota)}.`;
-    throw new PicolmError('quota_exceeded', `${message} ${MAKE_ROOM}`, details);
+    if (space && needed > space.free) throw noRoom(needed, space);
+    for (const [index, bytes] of sizes.entries()) {
+      if (bytes === 0) continue;
+      const handle = await this.store.open(key, dataName(index), 'write');
+      try {
+        handle.truncate(bytes);
+      } catch (error) {
+        throw isFull(error) ? noRoom(needed) : error;
+      } finally {
+        handle.close();
+      }
+    }
   }
 
   private async fetch(index: number, { ranges, sha256 }: Probe): Promise<void> {
@@ -276,8 +289,11 @@ class Download {
 
 const MAKE_ROOM = 'Remove models that are no longer needed, or free space on the device.';
 
-function ofQuota(quota: number | undefined): string {
-  return quota === undefined ? '' : ` (the browser grants this site ${inWords(quota)} in all)`;
+function noRoom(needed: number, space?: Space): PicolmError {
+  const granted = space?.quota === undefined ? '' : ` (the browser grants this site ${inWords(space.quota)} in all)`;
+  const free = space ? `only ${inWords(space.free)} are free${granted}` : 'the browser or the disk does not have so much for it';
+  const message = `The model needs ${inWords(needed)} more, but ${free}. ${MAKE_ROOM}`;
+  return new PicolmError('quota_exceeded', message, { needed, free: space?.free, quota: space?.quota });
 }
 
 function isFull(error: unknown): boolean {

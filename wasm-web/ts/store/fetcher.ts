@@ -11,7 +11,7 @@ import { BLOCK, type FileHandle, type Hasher } from './types.js';
 
 const SPAN_BLOCKS = 4;
 
-/** What `fetchFile` needs to know. */
+/** What `fetchFile` needs to know. The handle has the file's size already, if that is known. */
 export interface FileJob {
   index: number;
   remote: Remote;
@@ -31,7 +31,6 @@ export interface FileJob {
 export async function fetchFile(job: FileJob): Promise<string> {
   const state = job.journal.state.files[job.index]!;
   const hash = new PrefixHash(job.handle, state, job.hasher);
-  if (state.version.bytes !== undefined) job.handle.truncate(state.version.bytes); // Asks for the room at once.
   let fetched = false;
   const fetching = async (signal: AbortSignal) => {
     await (job.ranges ? fetchRanges(job, state, hash, signal) : fetchStream(job, state, hash, signal));

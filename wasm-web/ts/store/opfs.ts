@@ -124,6 +124,8 @@ class OpfsHandle implements FileHandle {
 
   truncate(size: number): void {
     this.handle.truncate(size);
+    // Chromium's private windows do not throw when there is no room; they just do not grow the file.
+    if (this.handle.getSize() !== size) throw new DOMException('The storage is full.', 'QuotaExceededError');
   }
 
   flush(): void {
