@@ -110,7 +110,7 @@ async function sendBody(file, response, body, { cut, flip }) {
     if (!response.write(piece) && !response.destroyed) {
       await Promise.race([new Promise((resolve) => response.once('drain', resolve)), closed]);
     }
-    if (file.rate) await sleep((1000 * piece.length) / file.rate);
+    if (file.rate && at + PIECE < limit) await sleep((1000 * piece.length) / file.rate);
   }
   if (cut !== undefined) {
     await sleep(20); // So that what was sent before the cut arrives.

@@ -10,6 +10,8 @@ import { blockBytes, type FileState, type Journal } from './journal.js';
 import { BLOCK, type FileHandle, type Hasher } from './types.js';
 
 const SPAN_BLOCKS = 4;
+/** On slow lines what came is made safe after this time, before a span is whole. */
+const COMMIT_MS = 1000;
 
 /** What `fetchFile` needs to know. The handle has the file's size already, if that is known. */
 export interface FileJob {
@@ -45,15 +47,25 @@ export async function fetchFile(job: FileJob): Promise<string> {
 async function fetchRanges(job: FileJob, state: FileState, hash: PrefixHash, signal: AbortSignal): Promise<void> {
   const bytes = state.version.bytes!;
   const todo = missing(state.done, bytes);
+  let written: number[] = [];
+  let last = Date.now();
+  const commit = () => {
+    if (written.length > 0) {
+      job.handle.flush();
+      job.journal.add(job.index, written);
+      hash.more();
+    }
+    written = [];
+    last = Date.now();
+  };
   const connection = async (signal: AbortSignal) => {
     const buffer = new Uint8Array(BLOCK);
     for (let span; (span = todo.shift()); ) {
       let block = span.first;
       const writer = new BlockWriter(buffer, (filled) => {
         job.handle.write(filled, block * BLOCK);
-        job.handle.flush();
-        job.journal.add(job.index, [block++]);
-        hash.more();
+        written.push(block++);
+        if (Date.now() - last > COMMIT_MS) commit();
       });
       const sink = (chunk: Uint8Array) => {
         job.received(chunk.length);
@@ -61,9 +73,14 @@ async function fetchRanges(job: FileJob, state: FileState, hash: PrefixHash, sig
       };
       await job.remote.range(span.first * BLOCK, Math.min(span.end * BLOCK, bytes), state.version, sink, signal);
       writer.end();
+      commit(); // Before the next request: see the head of this file.
     }
   };
-  await together(signal, Array.from({ length: Math.min(job.connections, todo.length) }, () => connection));
+  try {
+    await together(signal, Array.from({ length: Math.min(job.connections, todo.length) }, () => connection));
+  } finally {
+    commit();
+  }
 }
 
 /** Without ranges there is no second chance for a part: nothing goes into the journal before the end. */

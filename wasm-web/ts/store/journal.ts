@@ -130,13 +130,13 @@ export class Journal {
   }
 
   close(): void {
+    this.handle.flush();
     this.handle.close();
   }
 
   private append(line: object): void {
     const bytes = new TextEncoder().encode(`${JSON.stringify(line)}\n`);
-    this.handle.write(bytes, this.end);
-    this.handle.flush();
+    this.handle.write(bytes, this.end); // Not flushed: a line that is lost costs a repetition and nothing else.
     this.end += bytes.length;
   }
 }
