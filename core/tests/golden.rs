@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Run, backends, digest, emulated, fixture, load, load_bytes, logits};
+use common::{Run, backends, digest, emulated, fixture, load, load_bytes, logits, most_threads};
 use picolm_core::gguf::Gguf;
 use picolm_core::kernels::{Backend, Format};
 use picolm_core::model::{Arch, Model};
@@ -93,7 +93,7 @@ fn one_digest(kv: KvType, key: &str) {
             let first = digest(&model, Run { backend, threads: 1, batch: 64, kv }, beginning);
             let reference = backend.name() == Backend::REFERENCE.name();
             for batch in [1, 2, 3, 4, 7, 64, 256] {
-                for threads in 1..=if emulated() { 2 } else { 4 } {
+                for threads in 1..=most_threads() {
                     let run = Run { backend, threads, batch, kv };
                     // The slow reference goes the whole way once; for its other ways the beginning must do, and so it must where every
                     // few tokens would start threads for every job.

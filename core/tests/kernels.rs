@@ -251,6 +251,41 @@ fn attend(backend: Backend, seed: u64, shape: Shape, q8: bool, ends: &[(usize, u
     max.iter().chain(&sum).chain(&out).map(|x| x.to_bits()).collect()
 }
 
+/// WebAssembly has no instruction for these: every f16, and the f32 at and next to where rounding to f16 changes.
+#[test]
+fn halves_of_every_kind_equal_the_reference() {
+    let halves: Vec<u8> = (0..=u16::MAX).flat_map(u16::to_le_bytes).collect();
+    let (rows, one) = (halves.len() / 2, columns_of_ones());
+    let finite = |bits: Vec<u32>| -> Vec<Option<u32>> {
+        bits.into_iter().map(|b| (!f32::from_bits(b).is_nan()).then_some(b)).collect()
+    };
+    let expected = finite(matmul(Backend::REFERENCE, Format::F16, &halves, rows, &one, 1, 1));
+    let edges: Vec<f32> = (0..=0x7c00u16)
+        .flat_map(|bits| {
+            let (low, high) = (half::f16::from_bits(bits).to_f32(), half::f16::from_bits(bits + 1).to_f32());
+            let middle = if high.is_finite() { low + (high - low) / 2.0 } else { low * 1.000_244_2 };
+            [low, middle].map(f32::to_bits).into_iter().flat_map(|b| [b.saturating_sub(1), b, b + 1])
+        })
+        .flat_map(|bits| [bits, bits | 1 << 31].map(f32::from_bits))
+        .filter(|x| !x.is_nan())
+        .collect();
+    let to_f16 = |backend: Backend| {
+        let mut out = vec![0; edges.len()];
+        (backend.kernels().to_f16)(&edges, &mut out);
+        out
+    };
+    for backend in backends() {
+        let found = matmul(backend, Format::F16, &halves, rows, &one, 1, 1);
+        assert_eq!(finite(found), expected, "{}", backend.name());
+        assert_eq!(to_f16(backend), to_f16(Backend::REFERENCE), "{}", backend.name());
+    }
+}
+
+/// One column of one value, 1.
+fn columns_of_ones() -> Activations {
+    quantized(&[1.0], Backend::REFERENCE, 1, 1, Operand::Float)
+}
+
 /// Each side rounds activations in its own way when compared with llama.cpp, which hides small faults; here both have the same
 /// quantised operands, so that only the float chain differs.
 #[test]

@@ -62,7 +62,9 @@ impl Backend {
             cpu.avx_vnni.map(super::AvxVnni::backend),
             cpu.avx2.map(super::Avx2::backend),
         ];
-        #[cfg(not(target_arch = "x86_64"))]
+        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+        let found = [cpu.simd128.map(super::Simd128::backend)];
+        #[cfg(not(any(target_arch = "x86_64", all(target_arch = "wasm32", target_feature = "simd128"))))]
         let found: [Option<Backend>; 0] = {
             let Cpu {} = cpu;
             []
@@ -83,6 +85,9 @@ pub struct Cpu {
     /// AVX-512 F, BW, DQ, VL and VNNI, and F16C.
     #[cfg(target_arch = "x86_64")]
     pub avx512_vnni: Option<super::Avx512Vnni>,
+    /// WebAssembly's `simd128`, with `relaxed-simd` if the module is compiled for it.
+    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+    pub simd128: Option<super::Simd128>,
 }
 
 impl fmt::Debug for Backend {

@@ -28,6 +28,8 @@ pub use isa::avx_vnni::AvxVnni;
 pub use isa::avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 pub use isa::avx512::Avx512Vnni;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+pub use isa::simd128::Simd128;
 pub use quant::{Format, Operand, Operands};
 
 use core::ops::Range;

@@ -38,6 +38,8 @@ pub fn cpu() -> Cpu {
             && is_x86_feature_detected!("avx512vnni"))
         // SAFETY: made only if the features are there.
         .then(|| unsafe { picolm_core::kernels::Avx512Vnni::assume() }),
+        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+        simd128: Some(picolm_core::kernels::Simd128::new()),
     }
 }
 
@@ -49,6 +51,15 @@ pub fn backends() -> Vec<Backend> {
 /// Whether this is likely an emulator: there is only the slow reference, and threads are dear.
 pub fn emulated() -> bool {
     backends().len() == 1
+}
+
+/// How many threads teams are tried with: WebAssembly modules of their own have one.
+pub fn most_threads() -> usize {
+    match () {
+        _ if cfg!(target_family = "wasm") => 1,
+        _ if emulated() => 2,
+        _ => 4,
+    }
 }
 
 /// A team that starts its threads for each job.
@@ -69,9 +80,9 @@ impl Team for Threads {
     }
 }
 
-/// Solo, or a team of threads.
+/// Solo, or a team of threads where there can be any.
 pub fn team(threads: usize) -> Arc<dyn Team> {
-    if threads == 1 { Arc::new(Solo) } else { Arc::new(Threads(threads)) }
+    if threads == 1 || most_threads() == 1 { Arc::new(Solo) } else { Arc::new(Threads(threads)) }
 }
 
 pub fn load(path: &Path) -> Arc<Model> {

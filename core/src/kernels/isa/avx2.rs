@@ -56,7 +56,11 @@ impl<const VNNI: bool> Simd for Ymm<VNNI> {
     type Lanes = Pair<__m256>;
     const COLUMNS: usize = 4;
     const CHAINS: usize = 4;
-    const SIGNED_OFFSET: i32 = if VNNI { 128 } else { 0 };
+
+    #[inline(always)]
+    fn signed_offset(self) -> i32 {
+        if VNNI { 128 } else { 0 }
+    }
 
     #[inline(always)]
     fn row(self) -> Self {

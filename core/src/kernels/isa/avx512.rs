@@ -41,7 +41,11 @@ impl Simd for Avx512Vnni {
     type Lanes = __m512;
     const COLUMNS: usize = 8;
     const CHAINS: usize = 8;
-    const SIGNED_OFFSET: i32 = 128;
+
+    #[inline(always)]
+    fn signed_offset(self) -> i32 {
+        128
+    }
 
     #[inline(always)]
     fn row(self) -> Avx2 {

@@ -36,9 +36,9 @@ pub trait Simd: Copy + Send + Sync + 'static {
     const COLUMNS: usize;
     /// Chains of float additions that keep this machine busy: 4, or 8 if it has registers for more.
     const CHAINS: usize;
-    /// What is added to signed codes before they are put into a strip.
-    const SIGNED_OFFSET: i32;
 
+    /// What is added to signed codes before they are put into a strip.
+    fn signed_offset(self) -> i32;
     /// See [`Simd::Row`].
     fn row(self) -> Self::Row;
     /// Asks for the cache line at `at`, which may be past the end of what is mapped, to be in the L1 cache soon.
@@ -85,7 +85,7 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn mul(self, a: Self::Lanes, b: Self::Lanes) -> Self::Lanes;
     fn div(self, a: Self::Lanes, b: Self::Lanes) -> Self::Lanes;
     fn max(self, a: Self::Lanes, b: Self::Lanes) -> Self::Lanes;
-    /// Nearest integer of |x| < 2^31, ties to even.
+    /// Nearest integer of |x| < 2^22, ties to even.
     fn round(self, a: Self::Lanes) -> [i32; 16];
     /// The fixed tree: lane k + lane k + 8, then 4, 2, 1.
     fn reduce_add(self, a: Self::Lanes) -> f32;

@@ -100,7 +100,7 @@ fn unpack_narrow<S: Simd, F: Narrow>(
         strip.mins[b] = s.store(Scale::lanes(s, mins));
     }
     if F::CODES == Range::Signed {
-        add_offset::<S>(&mut rows);
+        add_offset(s, &mut rows);
     }
     s.turn(&rows, &mut strip.codes[b]);
 }
@@ -117,7 +117,7 @@ fn dot_narrow<S: Simd, F: Narrow, const C: usize>(
     let qs: [&[[[u8; 4]; 8]]; C] = from_fn(|c| &fours(columns[c].qs)[start..][..n]);
     let scales: [&[f32]; C] = from_fn(|c| &columns[c].scales[start..][..n]);
     let sums: [&[i16]; C] = from_fn(|c| &columns[c].sums[start..][..n]);
-    let offset = offset::<S>(F::CODES, F::OFFSET);
+    let offset = offset(s, F::CODES, F::OFFSET);
     for b in 0..n.min(NARROW) {
         let mut x = [&qs[0][b]; C];
         for c in 1..C {
@@ -207,7 +207,7 @@ fn unpack_wide<S: Simd, F: Wide>(s: S, group: &Group<'_, F::Block>, from: usize,
             s.row().store_bytes(F::codes(s.row(), blocks.row(r), j), &mut rows[r]);
         }
         if F::CODES == Range::Signed {
-            add_offset::<S>(&mut rows);
+            add_offset(s, &mut rows);
         }
         s.turn(&rows, &mut strip.codes[b][j]);
     }
@@ -225,7 +225,7 @@ fn dot_wide<S: Simd, F: Wide, const C: usize>(
     let qs: [&[[[u8; 4]; 64]]; C] = from_fn(|c| &fours(columns[c].qs)[start..][..n]);
     let scales: [&[f32]; C] = from_fn(|c| &columns[c].scales[start..][..n]);
     let sums: [&[[[i16; 2]; 8]]; C] = from_fn(|c| &columns[c].sums.as_chunks().0.as_chunks().0[start..][..n]);
-    let offset = offset::<S>(F::CODES, F::OFFSET);
+    let offset = offset(s, F::CODES, F::OFFSET);
     for b in 0..n.min(WIDE) {
         let mut isum = [s.splat_int(0); C];
         if offset != 0 {
@@ -305,15 +305,15 @@ fn add_scaled<S: Simd, F: Wide, const C: usize>(
 
 /// By how much the codes of a strip are larger than weights.
 #[inline(always)]
-fn offset<S: Simd>(codes: Range, offset: i32) -> i32 {
-    if codes == Range::Signed { S::SIGNED_OFFSET } else { offset }
+fn offset<S: Simd>(s: S, codes: Range, offset: i32) -> i32 {
+    if codes == Range::Signed { s.signed_offset() } else { offset }
 }
 
 /// Signed codes as this machine wants them.
 #[inline(always)]
-fn add_offset<S: Simd>(rows: &mut [[u8; 32]; 16]) {
+fn add_offset<S: Simd>(s: S, rows: &mut [[u8; 32]; 16]) {
     for code in rows.as_flattened_mut() {
-        *code = code.wrapping_add(S::SIGNED_OFFSET as u8);
+        *code = code.wrapping_add(s.signed_offset() as u8);
     }
 }
 
