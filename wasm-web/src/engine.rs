@@ -6,7 +6,7 @@ use crate::request::{self, Request};
 use crate::team::Team;
 use crate::weights::{self, Weights};
 use picolm_core::generation::{End, Generation};
-use picolm_core::kernels::{Backend, Cpu};
+use picolm_core::kernels::Backend;
 use picolm_core::model::Model;
 use picolm_core::session::{self, Feed, KvType, Session, StateError, Want, digest_tokens};
 use picolm_core::text::{ChatTemplate, DateTime, Encode, Tokenizer};
@@ -231,7 +231,14 @@ fn state_fault(error: StateError<Fault>) -> Fault {
     }
 }
 
-/// The best kernels of this build.
+/// The kernels of this build.
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 fn backend() -> Backend {
-    Backend::all(Cpu::default()).next().unwrap_or(Backend::REFERENCE)
+    picolm_core::kernels::Simd128::new().backend()
+}
+
+/// Only where this crate is checked, and not run.
+#[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+fn backend() -> Backend {
+    Backend::REFERENCE
 }
