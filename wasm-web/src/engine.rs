@@ -106,6 +106,9 @@ impl Engine {
         };
         let tokens = self.tokenizer.encode(&prompt, Encode::PROMPT);
         let vocab = self.engine.model().config.vocab;
+        if request.anew {
+            self.session.truncate(0);
+        }
         self.answer = None;
         self.answer = Some(Generation::begin(tokens, &mut self.session, vocab, request.options)?);
         Ok(())

@@ -11,6 +11,8 @@ pub(crate) struct Request {
     pub(crate) prompt: Option<String>,
     pub(crate) options: Options,
     pub(crate) render: RenderOptions,
+    /// Whether nothing of the session is used.
+    pub(crate) anew: bool,
 }
 
 /// Reads a request.
@@ -57,6 +59,7 @@ fn set(request: &mut Request, name: &str, value: Json) -> Result<()> {
             most => request.options.max_tokens = most as usize,
         },
         ("lookup", value) => request.options.lookup = whole::<u32>(name, &value)? as usize,
+        ("cache_prompt", Json::Bool(cache)) => request.anew = !cache,
         ("tools", value @ Json::List(_)) => request.render.tools = Some(value),
         ("chat_template_kwargs", Json::Object(variables)) => request.render.variables = variables,
         ("add_generation_prompt", Json::Bool(add)) => request.render.add_generation_prompt = add,
@@ -67,7 +70,7 @@ fn set(request: &mut Request, name: &str, value: Json) -> Result<()> {
             return Err(Fault::request(format!("{name} is not supported with this value: leave it out")));
         }
         (
-            "messages" | "prompt" | "stop" | "logit_bias" | "tools" | "chat_template_kwargs" | "add_generation_prompt",
+            "messages" | "prompt" | "stop" | "logit_bias" | "cache_prompt" | "tools" | "chat_template_kwargs" | "add_generation_prompt",
             _,
         ) => {
             return Err(Fault::request(format!("{name} has the wrong type")));

@@ -133,6 +133,8 @@ export interface SamplingOptions {
   stop?: string | string[] | null;
   /** Tries tokens that followed the last ones before, up to so many; the answer stays the same. 0 is off. */
   lookup?: number | null;
+  /** `false`: computes all of the prompt, also what the request before had in common with it. The answer is the same. */
+  cache_prompt?: boolean | null;
   stream_options?: { include_usage?: boolean } | null;
   model?: string | null;
   user?: string | null;
