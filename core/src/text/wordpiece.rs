@@ -8,12 +8,11 @@
 //! no limit to a word's length. <https://github.com/google-research/bert/blob/master/tokenization.py>
 
 use super::TokenizerError;
-use super::unicode::{is_control, is_nonspacing_mark, is_punctuation_or_ascii_sign};
+use super::unicode::{Accents, is_control, is_punctuation_or_ascii_sign};
 use super::vocab::Vocab;
 use crate::gguf::Gguf;
 use alloc::string::String;
 use alloc::vec::Vec;
-use unicode_normalization::UnicodeNormalization;
 
 /// Longer words are unknown: `max_input_chars_per_word`.
 const MAX_WORD_CHARS: usize = 100;
@@ -42,7 +41,9 @@ impl WordPiece {
         let mut word = Word { text: String::from(" "), chars: 0 };
         let mut push = |c: char| self.push(vocab, c, &mut word, out);
         if self.strip_accents {
-            clean.nfd().filter(|&c| !is_nonspacing_mark(c)).for_each(&mut push);
+            let mut accents = Accents::default();
+            clean.for_each(|c| accents.strip(c, &mut push));
+            accents.finish(&mut push);
         } else {
             clean.for_each(&mut push);
         }
