@@ -132,9 +132,7 @@ impl<'a> Chat<'a> {
             Some(new) => (fed.len(), self.unfed.into_iter().chain(tokenizer.encode(new, CONTINUED)).collect()),
             None => {
                 let tokens = tokenizer.encode(&text, Encode::PROMPT);
-                let same = fed.iter().zip(&tokens).take_while(|(a, b)| a == b).count();
-                // The last token is fed in any case: its logits are wanted.
-                let kept = same.min(tokens.len().saturating_sub(1));
+                let kept = self.generator.known(&tokens);
                 (kept, tokens[kept..].to_vec())
             }
         };

@@ -55,7 +55,7 @@ pub(crate) struct Generate {
     /// Answer with JSON (not there yet)
     #[arg(long)]
     pub(crate) json: bool,
-    /// Keep the KV cache in a file (not there yet)
+    /// Keep what was computed in a file, for a next prompt that begins in the same way. The same answer, sooner
     #[arg(long, value_name = "FILE")]
     pub(crate) cache: Option<PathBuf>,
 }

@@ -1,5 +1,6 @@
 //! Tokens in, an answer out, piece by piece.
 
+use crate::cache::Cache;
 use crate::cli::Generate;
 use crate::model_file::{self, ModelFile};
 use crate::stats::{Stats, anonymous_memory, size};
@@ -21,7 +22,6 @@ const PROMPT_STEP: usize = 256;
 /// `picolm MODEL`: a raw prompt, or the conversation in `chat.rs`.
 pub(crate) fn run(args: &Generate) -> Result<()> {
     ensure!(!args.json, "--json is not there yet for answers: leave it out, and ask for JSON in the prompt");
-    ensure!(args.cache.is_none(), "--cache is not there yet: leave it out, and the prompt is read anew");
     ensure!(args.max_tokens > 0, "-n 0 leaves no room for an answer: give 1 or more");
     let Some(path) = &args.model else { bail!("which model? See picolm --help") };
     let start = Instant::now();
@@ -38,11 +38,14 @@ pub(crate) fn run(args: &Generate) -> Result<()> {
         let tokens = generator.tokenizer.encode(&prompt, Encode::PROMPT);
         ensure!(!tokens.is_empty(), "the prompt is empty: give one with -p or on standard input");
         generator.check_room(0, tokens.len())?;
+        let known = generator.known(&tokens);
+        generator.truncate(known);
         let mut reply = Reply::new();
-        let answer = generator.answer(&tokens, &AtomicBool::new(false), &mut |text| reply.write(text))?;
+        let answer = generator.answer(&tokens[known..], &AtomicBool::new(false), &mut |text| reply.write(text))?;
         reply.finish()?;
         generator.say_how_it_ended(answer.end);
     }
+    generator.save_cache();
     generator.say_stats(load_time);
     Ok(())
 }
@@ -69,6 +72,7 @@ pub(crate) struct Generator {
     pub(crate) fed: Vec<u32>,
     engine: Engine,
     session: Session,
+    cache: Option<Cache>,
     sampler: Sampler,
     lookup: Lookup,
     stops: Vec<String>,
@@ -108,16 +112,21 @@ impl Generator {
         let machine = &args.machine;
         let engine = model_file::engine(&model, machine.backend.as_deref(), machine.threads(), machine.batch)?;
         let context = args.context.unwrap_or(model.config.context.min(DEFAULT_CONTEXT));
-        let session = Session::new(&model, context, machine.kv.into()).context("-c")?;
+        let mut session = Session::new(&model, context, machine.kv.into()).context("-c")?;
         let sampler = Sampler::new(args.sampling.params(), model.config.vocab)?;
         StopMatcher::new(args.stop.iter().map(String::as_str)).context("--stop")?;
         let lookup = Lookup::new(args.lookup.map_or(0, usize::from));
         let (stops, max_tokens) = (args.stop.clone(), args.max_tokens);
+        let mut cache = args.cache.as_deref().map(Cache::new).transpose()?;
+        if let Some(cache) = &mut cache {
+            cache.load(&model, &mut session);
+        }
         Ok(Generator {
             tokenizer,
-            fed: Vec::new(),
+            fed: session.tokens().to_vec(),
             engine,
             session,
+            cache,
             sampler,
             lookup,
             stops,
@@ -137,6 +146,19 @@ impl Generator {
         let more = format!(", or allow more with -c (this model: up to {allowed})");
         let more = if allowed > context { &more } else { "" };
         bail!("the prompt has {tokens} tokens, the context is {context}{before}: shorten it{more}")
+    }
+
+    /// How many of these tokens are in the session already, in their places. The last is fed in any case: its logits are wanted.
+    pub(crate) fn known(&self, tokens: &[u32]) -> usize {
+        let same = self.fed.iter().zip(tokens).take_while(|(a, b)| a == b).count();
+        same.min(tokens.len().saturating_sub(1))
+    }
+
+    /// Keeps the session for the next run, if that is wanted.
+    fn save_cache(&self) {
+        if let Some(cache) = &self.cache {
+            cache.save(self.engine.model(), &self.session);
+        }
     }
 
     /// Forgets the tokens from `len` on.

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   cli ──► generate, chat          a prompt or a conversation, streamed
+//!       │     └─► cache           what was computed for a prompt, in a file
 //!       └─► commands/*              inspect, tokenize, logits, perplexity, bench, digest, backends
 //!              │
 //!              ▼
@@ -12,6 +13,7 @@
 //! is one line on stderr and exit status 1. `unsafe` is in `mmap`, `pool` and `cpu` only.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
+mod cache;
 mod chat;
 mod cli;
 mod commands;

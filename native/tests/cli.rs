@@ -385,7 +385,7 @@ fn options_out_of_range() {
     generate(&["--stop", ""], "--stop");
     generate(&["--backend", "abacus"], &format!("\"abacus\" on this machine; usable: {usable}"));
     generate(&["--json"], "--json is not there yet");
-    generate(&["--cache", "file"], "--cache is not there yet");
+    generate(&["--cache", env!("CARGO_TARGET_TMPDIR")], "is not a file");
     fails(&["digest", &model, "--backend", "abacus"], &format!("usable: {usable}"));
     fails(&["logits", &model, "--ids", "1,320"], "token 320 is not in the vocabulary of 320");
     fails(&["logits", &model, "--ids", "1,2", "--at", "2"], "the positions are 0 to 1");
@@ -556,6 +556,23 @@ fn a_conversation_with_lookup_is_the_same() {
         assert!(fed(&lookup.1).is_some() && fed(&lookup.1) == fed(&plain.1), "{} {}", lookup.1, plain.1);
         assert!(accepted(&lookup.1) > 0, "{limits:?} {pull:?} {}", lookup.1);
     }
+}
+
+/// The first question is in the file, and what came after it is not in the way.
+#[test]
+fn a_conversation_with_a_cache_is_the_same() {
+    let (model, cache) = (chat_model("cached.gguf"), scratch("chat.cache", b""));
+    std::fs::remove_file(&cache).expect("a scratch file");
+    let talk = |more: &[&str]| {
+        let args = [&[&*model, "--chat", "-n", "9", "--repeat-penalty", "1.5"], more].concat();
+        let output = picolm_with(&args, b"Hi you\nAnd you?\n");
+        let fed =
+            stderr(&output).split("; prompt ").nth(1).and_then(|rest| rest.split_once(' ')?.0.parse::<usize>().ok());
+        (String::from_utf8_lossy(&output.stdout).into_owned(), fed.expect("the statistics"))
+    };
+    let (plain, first, again) = (talk(&[]), talk(&["--cache", &cache]), talk(&["--cache", &cache]));
+    assert_eq!((&first, &again.0), (&plain, &plain.0));
+    assert!(again.1 + 10 < plain.1, "{} of {} tokens were fed", again.1, plain.1);
 }
 
 #[test]
