@@ -5,7 +5,7 @@ import { createHash } from 'node:crypto';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { download, list, memoryStore, openModel, remove, validate } from '../../dist/store/index.js';
+import { download, list, memoryStore, openModel, peek, remove, validate } from '../../dist/store/index.js';
 import { fileStore } from '../../dist/store/files.js';
 import { noise, sha256, startServer } from './server.mjs';
 
@@ -443,4 +443,18 @@ test('redirects: followed once, asked anew when their target expires, our header
   assert.equal(first.requests.length, 2, 'the probe, and once after the target expired');
   assert.ok(first.requests.every(({ headers }) => headers.authorization === 'Bearer me'));
   assert.ok(landing.requests.every(({ headers }) => headers.authorization === undefined));
+});
+
+test('a look at the first bytes stores nothing and fetches no more', async () => {
+  const options = { hasher, retryDelay: 5 };
+  const parts = [data, noise(100, 5)].map((data, i) => server.add(`/m-0000${i + 1}-of-00002.gguf`, { data }));
+  const found = await peek({ ...options, url: `${server.origin}/m-00001-of-00002.gguf` }, 5000);
+  assert.deepEqual(found.map(({ name, bytes }) => [name, bytes]), [['m-00001-of-00002.gguf', SIZE], ['m-00002-of-00002.gguf', 100]]);
+  assert.ok(data.subarray(0, 5000).equals(found[0].head) && parts[1].data.equals(found[1].head));
+  assert.deepEqual(parts.map(({ sent }) => sent), [5000, 100]);
+  server.add('/model.gguf', { data, ranges: false, chunked: true });
+  const [{ head }] = await peek({ ...options, url: `${server.origin}/model.gguf` }, 5000);
+  assert.ok(data.subarray(0, 5000).equals(head));
+  await assert.rejects(peek({ ...options, url: `${server.origin}/none.gguf` }, 5000), code('model_not_found'));
+  assert.deepEqual(await list(store), []);
 });

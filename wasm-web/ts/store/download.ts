@@ -13,7 +13,7 @@
  */
 import { PicolmError, isAbort, throwIfAborted } from '../errors.js';
 import { fetchFile } from './fetcher.js';
-import { Changed, Remote, differ, sleep, type Probe } from './http.js';
+import { Changed, Remote, differ, sleep, type HttpOptions, type Probe } from './http.js';
 import { Journal, blockBytes, dataName, describe, readJournal } from './journal.js';
 import { inWords, throttled } from './progress.js';
 import { parseSource, type Source, type SourceOptions } from './source.js';
@@ -57,6 +57,23 @@ export async function download(store: Store, options: DownloadOptions): Promise<
   } finally {
     lock.release();
   }
+}
+
+/** The first bytes of each part of a model on its server, and the parts' sizes; nothing is stored. Errors as `download`. */
+export async function peek(
+  options: SourceOptions & Pick<DownloadOptions, 'headers' | 'signal' | 'retries' | 'retryDelay' | 'hasher'>,
+  count: number,
+): Promise<{ name: string; bytes: number | undefined; head: Uint8Array }[]> {
+  const signal = options.signal ?? new AbortController().signal;
+  throwIfAborted(signal);
+  const heads = parseSource(options, options.hasher).parts.map(async ({ url, name }) => {
+    return { name, ...(await new Remote(url, httpOptions(options, () => {})).head(count, signal)) };
+  });
+  return Promise.all(heads);
+}
+
+function httpOptions({ headers, retries = 6, retryDelay = 500 }: Partial<DownloadOptions>, note: HttpOptions['note']): HttpOptions {
+  return { headers, retries, retryDelay, stall: STALL_MS, note };
 }
 
 /** The model, if it is whole, is the one that is wanted, and its files are really there. */
@@ -120,9 +137,8 @@ class Download {
     private readonly say: (progress: Progress) => void,
     private readonly lock: Lock,
   ) {
-    const { headers, retries = 6, retryDelay = 500 } = options;
-    const note = (text: string) => this.tell(text);
-    this.remotes = source.parts.map(({ url }) => new Remote(url, { headers, retries, retryDelay, stall: STALL_MS, note }));
+    const http = httpOptions(options, (note) => this.tell(note));
+    this.remotes = source.parts.map(({ url }) => new Remote(url, http));
   }
 
   async run(): Promise<StoredModel> {

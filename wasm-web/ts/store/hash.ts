@@ -1,10 +1,11 @@
-import { throwIfAborted } from '../errors.js';
+import { PicolmError, throwIfAborted } from '../errors.js';
 import { blockBytes, type FileState } from './journal.js';
 import { BLOCK, type FileHandle, type Hasher } from './types.js';
 import { sleep } from './http.js';
 
 /** Blocks hashed between two looks at the event loop: some milliseconds. */
 const AT_ONCE = 4;
+const CUT = 'The stored file is shorter than what was written to it: something else has changed it. Remove the model and download it again.';
 
 /**
  * The SHA-256 of a file that is still coming: follows the contiguous part of it that is there. Blocks are read back from the
@@ -66,7 +67,7 @@ export class PrefixHash {
     const from = this.next;
     while (this.next < from + AT_ONCE && !this.ended() && this.state.done.has(this.next)) {
       const block = this.buffer.subarray(0, blockBytes(this.next, this.state.version.bytes));
-      this.handle.read(block, this.next * BLOCK);
+      if (this.handle.read(block, this.next * BLOCK) !== block.length) throw new PicolmError('storage_unavailable', CUT);
       this.digest.update(block);
       this.next++;
     }

@@ -97,6 +97,22 @@ export class Remote {
     });
   }
 
+  /** The first `count` bytes (fewer if there are no more) and the size of the file, if the server tells. */
+  async head(count: number, signal: AbortSignal): Promise<{ head: Uint8Array; bytes: number | undefined }> {
+    return this.patiently(Math.min(2, this.options.retries), signal, async (attempt) => {
+      const response = await this.ask({ Range: `bytes=0-${count - 1}` }, attempt.signal);
+      const head = new Uint8Array(count);
+      let at = 0;
+      await read(response, attempt, (chunk) => {
+        head.set(chunk.subarray(0, count - at), at);
+        at = Math.min(count, at + chunk.length);
+        return at < count;
+      });
+      const { bytes } = versionOf(response);
+      return { head: head.subarray(0, at), bytes: bytes ?? (await this.sizeByHead(signal)) };
+    });
+  }
+
   /** Fetches the whole file as one stream; `restart` is called before each further attempt. Returns its size. */
   async stream(sink: (bytes: Uint8Array) => void, restart: () => void, signal: AbortSignal): Promise<number> {
     let first = true;
@@ -258,7 +274,8 @@ export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
   });
 }
 
-async function read(response: Response, attempt: Attempt, sink: (bytes: Uint8Array) => void): Promise<void> {
+/** Hands the body to `sink` until its end, or until `sink` returns false. */
+async function read(response: Response, attempt: Attempt, sink: (bytes: Uint8Array) => boolean | void): Promise<void> {
   const reader = response.body?.getReader();
   if (!reader) return;
   for (;;) {
@@ -269,7 +286,7 @@ async function read(response: Response, attempt: Attempt, sink: (bytes: Uint8Arr
     if (done) return;
     if (attempt.signal.aborted) throw abortError();
     attempt.alive();
-    sink(value);
+    if (sink(value) === false) return;
   }
 }
 

@@ -3,7 +3,7 @@ import { memoryStore, type MemoryOptions } from './memory.js';
 import { opfsStore } from './opfs.js';
 import type { Store } from './types.js';
 
-export { download, type DownloadOptions } from './download.js';
+export { download, peek, type DownloadOptions } from './download.js';
 export { memoryStore, type MemoryOptions } from './memory.js';
 export { list, openModel, remove, validate, type OpenModel, type Validation } from './models.js';
 export { blobHandle } from './opfs.js';

@@ -67,7 +67,15 @@ class Opfs implements Store {
 
   async text(key: string, name: string): Promise<string | undefined> {
     const file = await this.file(key, name, false);
-    return file && (await (await file.getFile()).text());
+    for (let tries = 1; file; tries++) {
+      try {
+        return await (await file.getFile()).text();
+      } catch (error) {
+        // A snapshot cannot be read any more when another tab has written to the file since: take the next.
+        if ((error as Error).name !== 'NotReadableError' || tries === HANDLE_TRIES) throw error;
+      }
+    }
+    return undefined;
   }
 
   async removeFile(key: string, name: string): Promise<void> {
