@@ -33,13 +33,19 @@ const RELAXED = [
 
 /** The best instructions of this engine, or those that were asked for. */
 export function chooseSimd(wanted: Simd | 'auto' = 'auto'): Simd {
-  const has = (bytes: number[]) => WebAssembly.validate(new Uint8Array(bytes));
+  const has = (bytes: number[]) => WebAssembly.validate(new Uint8Array(bytes)) && (bytes !== RELAXED || !isExperimental());
   if (!has(SIMD128)) {
     throw new PicolmError('unsupported_platform', 'There is no WebAssembly SIMD here. Browsers have it since 2023 at the latest, Node since 16: please update.');
   }
   if (wanted === 'simd128' || (wanted === 'auto' && !has(RELAXED))) return 'simd128';
   if (has(RELAXED)) return 'relaxed';
   throw new PicolmError('unsupported_platform', "This engine has no relaxed SIMD: leave out simd: 'relaxed'.");
+}
+
+/** V8 before 12 has relaxed SIMD behind a flag (Node 20), and its sums are wrong at times: registers get lost. */
+function isExperimental(): boolean {
+  const { v8 } = (globalThis as { process?: { versions?: { v8?: string } } }).process?.versions ?? {};
+  return v8 !== undefined && Number.parseInt(v8, 10) < 12;
 }
 
 /** Starts a build. `threads` above 1 wants shared memory. */
