@@ -60,6 +60,8 @@ const options = { threads: Number(values.threads), simd: values.simd, kv: values
 async function inPage(work, argument) {
   const page = await context.newPage();
   await page.goto(`${origin}/`);
+  let memory = 0;
+  const watch = setInterval(async () => (memory = Math.max(memory, await rendererMemory().catch(() => 0))), 50);
   const source = `async ({ url, options, argument }) => {
     const start = performance.now();
     const { Engine } = await import('/index.js');
@@ -68,29 +70,29 @@ async function inPage(work, argument) {
     return { ...result, info: engine.info };
   }`;
   const result = await page.evaluate(`(${source})(${JSON.stringify({ url: `${origin}/model.gguf`, options, argument })})`);
-  const memory = rendererMemory();
+  clearInterval(watch);
   await page.close();
   return { ...result, memory };
 }
 
-/** The greatest anonymous memory of a renderer, in bytes. */
-function rendererMemory() {
-  let most = 0;
-  for (const pid of fs.readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
-    try {
-      if (!fs.readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('--type=renderer')) continue;
-      most = Math.max(most, 1024 * Number(/RssAnon:\s+(\d+)/.exec(fs.readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0));
-    } catch {
-      // It has ended since.
-    }
-  }
-  return most;
+/** The greatest anonymous memory of a renderer of ours, in bytes. */
+async function rendererMemory() {
+  const session = await browser.newBrowserCDPSession();
+  const { processInfo } = await session.send('SystemInfo.getProcessInfo');
+  await session.detach();
+  const memory = processInfo.filter(({ type }) => type === 'renderer').map(({ id }) => {
+    const status = fs.readFileSync(`/proc/${id}/status`, 'utf8');
+    return 1024 * Number(/RssAnon:\s+(\d+)/.exec(status)?.[1] ?? 0);
+  });
+  return Math.max(0, ...memory);
 }
 
 const speed = async (engine, { gen, runs }) => {
+  const sentence = 'The history of computing is long and rich. ';
+  const repeats = Math.round((270 * 10) / (await engine.tokenize(sentence.repeat(10))).length);
   const once = async (max_tokens) => {
     const start = performance.now();
-    const prompt = 'The history of computing is long and rich. '.repeat(28) + Math.random();
+    const prompt = sentence.repeat(repeats) + Math.random();
     // Ends are banned: each run has its length.
     const request = { prompt, max_tokens, temperature: 0, cache_prompt: false, logit_bias: { 0: -100, 1: -100, 2: -100 } };
     const { usage } = await engine.completions.create(request);
