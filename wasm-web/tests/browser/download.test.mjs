@@ -67,7 +67,10 @@ test('a download: the bytes, the hash, progress, and no request the second time'
   assert.deepEqual([progress[0].phase, progress[0].loaded, progress[0].total], ['download', 0, SIZE]);
   assert.deepEqual([progress.at(-1).loaded, progress.at(-1).total], [SIZE, SIZE]);
   const loaded = progress.filter(({ phase }) => phase === 'download').map((p) => p.loaded);
-  assert.deepEqual(loaded, loaded.toSorted((a, b) => a - b));
+  assert.deepEqual(
+    loaded,
+    loaded.toSorted((a, b) => a - b),
+  );
 
   const requests = file.requests.length;
   assert.deepEqual((await get()).model, model);
@@ -91,6 +94,24 @@ test('several connections at a time, never more than asked for', async () => {
   }
 });
 
+test('no request is longer than 4 MiB, and none is made before the last one of its connection is in the journal', async () => {
+  const file = server.add('/model.gguf', { data });
+  const unwritten = [];
+  file.fault = ({ start, end, index }) => {
+    assert.ok(end - start <= 4 * MiB);
+    if (index === 0) return;
+    const [key] = fs.readdirSync(folder, { withFileTypes: true }).filter((entry) => entry.isDirectory());
+    const lines = fs
+      .readFileSync(path.join(folder, key.name, 'journal'), 'utf8')
+      .trim()
+      .split('\n');
+    const blocks = lines.flatMap((line) => JSON.parse(line).blocks ?? []);
+    unwritten.push(start / MiB - new Set(blocks).size);
+  };
+  await get({ connections: 1 });
+  assert.deepEqual(unwritten, [0, 0, 0]);
+});
+
 test('connections that are cut go on from the exact byte', async () => {
   const file = server.add('/model.gguf', { data });
   let cuts = 0;
@@ -98,7 +119,10 @@ test('connections that are cut go on from the exact byte', async () => {
   const { model, notes } = await get();
   assert.deepEqual(await content(model.key), data);
   assert.ok(cuts > 2);
-  assert.ok(notes.some((note) => /cut/.test(note)), notes.join());
+  assert.ok(
+    notes.some((note) => /cut/.test(note)),
+    notes.join(),
+  );
   assert.ok(file.sent <= SIZE + cuts * 256 * 1024, `${file.sent - SIZE} bytes were sent twice`);
 });
 
@@ -191,7 +215,10 @@ test('another expected hash than the stored one: downloaded anew', async () => {
 test('a file that changed on the server since starts over and says so', async () => {
   for (const [was, is] of [
     [{ etag: '"one"' }, { etag: '"two"' }],
-    [{ etag: undefined, modified: 'Mon, 01 Jan 2024 00:00:00 GMT' }, { etag: undefined, modified: 'Tue, 02 Jan 2024 00:00:00 GMT' }],
+    [
+      { etag: undefined, modified: 'Mon, 01 Jan 2024 00:00:00 GMT' },
+      { etag: undefined, modified: 'Tue, 02 Jan 2024 00:00:00 GMT' },
+    ],
   ]) {
     const cut = ({ start }) => (start >= 8 * MiB ? { status: 500 } : undefined);
     server.add('/model.gguf', { data, ...was, fault: cut });
@@ -243,7 +270,10 @@ test('any part of a split model means all of it', async () => {
   files[2].fault = undefined;
   const { model, progress } = await get({ url, sha256: hashes });
   assert.deepEqual(await content(model.key), Buffer.concat(parts));
-  assert.deepEqual(model.files.map((file) => file.sha256), hashes);
+  assert.deepEqual(
+    model.files.map((file) => file.sha256),
+    hashes,
+  );
   assert.equal(progress[0].total, 8 * MiB + 78);
   assert.ok(progress.some(({ file }) => file === 'm-00003-of-00003.gguf'));
   assert.equal((await get({ url: `${server.origin}/m-00001-of-00003.gguf` })).model.key, model.key);
@@ -305,7 +335,14 @@ test('the disk is full in mid-write: what came before is kept', async () => {
       if (at >= 6 * MiB) throw Object.assign(new Error('no space left'), { code: 'ENOSPC' });
       handle.write(bytes, at);
     };
-    return { size: () => handle.size(), read: (...a) => handle.read(...a), write, truncate: (n) => handle.truncate(n), flush() {}, close: () => handle.close() };
+    return {
+      size: () => handle.size(),
+      read: (...a) => handle.read(...a),
+      write,
+      truncate: (n) => handle.truncate(n),
+      flush() {},
+      close: () => handle.close(),
+    };
   };
   await assert.rejects(get({ connections: 1 }, full), code('quota_exceeded', /6\.3 MB of 12 MB are kept/));
   assert.equal((await get()).progress[0].resumedFrom, 6 * MiB);
@@ -320,7 +357,10 @@ test('two at once: the second waits, says so, and shares what the first fetched'
   const waited = [first, second].filter(({ progress }) => progress[0].phase === 'waiting');
   assert.equal(waited.length, 1);
   assert.match(waited[0].notes[0], /Another tab or process/);
-  assert.ok(waited[0].progress.some(({ loaded, total }) => loaded > 0 && total === SIZE), 'it sees the other advance');
+  assert.ok(
+    waited[0].progress.some(({ loaded, total }) => loaded > 0 && total === SIZE),
+    'it sees the other advance',
+  );
 });
 
 test('a journal that was torn loses its last line only; one that makes no sense, everything', async () => {
@@ -334,7 +374,15 @@ test('a journal that was torn loses its last line only; one that makes no sense,
   assert.equal(fs.readFileSync(journal, 'utf8'), text);
 
   const head = text.split('\n').slice(0, 2).join('\n');
-  for (const bad of ['{"file":0,"blocks":[3e99]}', '{"file":7,"blocks":[3]}', '{"file":0,"bytes":-1}', 'null', '{']) {
+  for (const bad of [
+    '{"file":0,"blocks":[3e99]}',
+    '{"file":7,"blocks":[3]}',
+    '{"file":"length"}',
+    '{"file":0,"sha256":"x"}',
+    '{"file":0,"bytes":-1}',
+    'null',
+    '{',
+  ]) {
     fs.writeFileSync(journal, `${head}\n{"file":0,"blocks":[0,1]}\n${bad}\n{"file":0,"blocks":[2]}\n`);
     assert.equal((await list(store))[0].bytesOnDisk, 2 * MiB, `up to ${bad}`);
   }
@@ -405,7 +453,14 @@ test('in memory: the same, into any handle', async () => {
     assert.deepEqual(await list(memory), []);
   }
   const own = Buffer.alloc(SIZE);
-  const handle = { size: () => SIZE, read: (into, at) => own.copy(into, 0, at), write: (bytes, at) => own.set(bytes, at), truncate() {}, flush() {}, close: () => own.fill(0) };
+  const handle = {
+    size: () => SIZE,
+    read: (into, at) => own.copy(into, 0, at),
+    write: (bytes, at) => own.set(bytes, at),
+    truncate() {},
+    flush() {},
+    close: () => own.fill(0),
+  };
   const memory = memoryStore({ allocate: () => handle });
   const { model } = await get({ url: `${server.origin}/ranges.gguf` }, memory);
   assert.ok(own.equals(data));
@@ -449,9 +504,18 @@ test('a look at the first bytes stores nothing and fetches no more', async () =>
   const options = { hasher, retryDelay: 5 };
   const parts = [data, noise(100, 5)].map((data, i) => server.add(`/m-0000${i + 1}-of-00002.gguf`, { data }));
   const found = await peek({ ...options, url: `${server.origin}/m-00001-of-00002.gguf` }, 5000);
-  assert.deepEqual(found.map(({ name, bytes }) => [name, bytes]), [['m-00001-of-00002.gguf', SIZE], ['m-00002-of-00002.gguf', 100]]);
+  assert.deepEqual(
+    found.map(({ name, bytes }) => [name, bytes]),
+    [
+      ['m-00001-of-00002.gguf', SIZE],
+      ['m-00002-of-00002.gguf', 100],
+    ],
+  );
   assert.ok(data.subarray(0, 5000).equals(found[0].head) && parts[1].data.equals(found[1].head));
-  assert.deepEqual(parts.map(({ sent }) => sent), [5000, 100]);
+  assert.deepEqual(
+    parts.map(({ sent }) => sent),
+    [5000, 100],
+  );
   server.add('/model.gguf', { data, ranges: false, chunked: true });
   const [{ head }] = await peek({ ...options, url: `${server.origin}/model.gguf` }, 5000);
   assert.ok(data.subarray(0, 5000).equals(head));

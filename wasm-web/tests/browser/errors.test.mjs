@@ -9,7 +9,10 @@ test('ours', () => {
   const error = new PicolmError('quota_exceeded', 'Too little room.', { needed: 5, free: 3 }, new Error('cause'));
   const copy = sent(error);
   assert.ok(copy instanceof PicolmError);
-  assert.deepEqual([copy.name, copy.code, copy.message, copy.details], ['PicolmError', 'quota_exceeded', 'Too little room.', { needed: 5, free: 3 }]);
+  assert.deepEqual(
+    [copy.name, copy.code, copy.message, copy.details],
+    ['PicolmError', 'quota_exceeded', 'Too little room.', { needed: 5, free: 3 }],
+  );
   assert.equal(error.cause.message, 'cause');
 });
 
@@ -19,11 +22,17 @@ test('aborts', () => {
     assert.ok(copy instanceof DOMException && isAbort(copy));
     assert.deepEqual([copy.name, copy.code, copy.message], ['AbortError', 'aborted', error.message]);
   }
-  assert.throws(() => throwIfAborted(AbortSignal.abort('why')), (error) => isAbort(error) && error.cause === 'why');
+  assert.throws(
+    () => throwIfAborted(AbortSignal.abort('why')),
+    (error) => isAbort(error) && error.cause === 'why',
+  );
   throwIfAborted(undefined);
   throwIfAborted(new AbortController().signal);
 });
 
 test('anything else', () => {
-  assert.deepEqual([sent(new TypeError('x is not a function')).code, sent('text').message, sent(undefined).code], ['worker_failed', 'text', 'worker_failed']);
+  assert.deepEqual(
+    [sent(new TypeError('x is not a function')).code, sent('text').message, sent(undefined).code],
+    ['worker_failed', 'text', 'worker_failed'],
+  );
 });

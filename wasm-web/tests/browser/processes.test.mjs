@@ -43,7 +43,10 @@ test('kill -9: the lock is taken over, and at most 4 MiB per connection come twi
   await first.until(({ progress }) => progress?.loaded > 24 * MiB);
   first.child.kill('SIGKILL');
   await first.end();
-  assert.ok(fs.readdirSync(folder).some((name) => name.endsWith('.lock')), 'the dead process left its lock');
+  assert.ok(
+    fs.readdirSync(folder).some((name) => name.endsWith('.lock')),
+    'the dead process left its lock',
+  );
   const [{ bytesOnDisk }] = await list(fileStore(folder));
   assert.ok(bytesOnDisk >= 12 * MiB, `${bytesOnDisk}`);
 

@@ -10,7 +10,10 @@ const progress = (progress) => postMessage({ progress });
 
 function hasher() {
   const hash = sha256.create();
-  return { update: (bytes) => void hash.update(bytes), hex: () => hash.digest().reduce((hex, byte) => hex + byte.toString(16).padStart(2, '0'), '') };
+  return {
+    update: (bytes) => void hash.update(bytes),
+    hex: () => hash.digest().reduce((hex, byte) => hex + byte.toString(16).padStart(2, '0'), ''),
+  };
 }
 
 const methods = {

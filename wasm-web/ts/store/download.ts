@@ -67,7 +67,13 @@ export async function peek(
   const signal = options.signal ?? new AbortController().signal;
   throwIfAborted(signal);
   const heads = parseSource(options, options.hasher).parts.map(async ({ url, name }) => {
-    return { name, ...(await new Remote(url, httpOptions(options, () => {})).head(count, signal)) };
+    return {
+      name,
+      ...(await new Remote(
+        url,
+        httpOptions(options, () => {}),
+      ).head(count, signal)),
+    };
   });
   return Promise.all(heads);
 }
@@ -148,7 +154,12 @@ class Download {
     this.lock.lost?.addEventListener('abort', stop);
     if (this.options.signal?.aborted) stop();
     try {
-      this.journal = await Journal.open(this.store, key, url, parts.map(({ name }) => name));
+      this.journal = await Journal.open(
+        this.store,
+        key,
+        url,
+        parts.map(({ name }) => name),
+      );
       await this.rounds();
       return describe(key, this.journal.state);
     } catch (error) {
@@ -275,7 +286,8 @@ class Download {
     this.journal.begin(index, {});
     await this.store.removeFile(this.source.key, dataName(index));
     const message =
-      `${name} is damaged or not the expected file: its SHA-256 is ${actual}, but ${given ? 'you expect' : 'its server names'} ${expected}. ` +
+      `${name} is damaged or not the expected file: its SHA-256 is ${actual}, ` +
+      `but ${given ? 'you expect' : 'its server names'} ${expected}. ` +
       'The file was removed. Download it again; if that gives the same hash, the address or the expected hash is wrong.';
     throw new PicolmError('checksum_mismatch', message, { file: name, expected, actual });
   }
@@ -292,9 +304,17 @@ class Download {
     }
     throwIfAborted(this.options.signal);
     const { bytesOnDisk, bytes } = describe(this.source.key, this.journal?.state);
-    const kept = bytesOnDisk > 0 ? `${inWords(bytesOnDisk)} of ${inWords(bytes)} are kept, and the same call goes on from there.` : 'Nothing was kept.';
+    const kept =
+      bytesOnDisk > 0
+        ? `${inWords(bytesOnDisk)} of ${inWords(bytes)} are kept, and the same call goes on from there.`
+        : 'Nothing was kept.';
     if (isFull(error)) {
-      return new PicolmError('quota_exceeded', `The storage became full in mid-download. ${kept} ${MAKE_ROOM}`, { kept: bytesOnDisk }, error);
+      return new PicolmError(
+        'quota_exceeded',
+        `The storage became full in mid-download. ${kept} ${MAKE_ROOM}`,
+        { kept: bytesOnDisk },
+        error,
+      );
     }
     if (error instanceof PicolmError && error.code === 'download_interrupted') {
       return new PicolmError(error.code, `${error.message} ${kept}`, { ...error.details, kept: bytesOnDisk }, error.cause);

@@ -77,7 +77,10 @@ async function fetchRanges(job: FileJob, state: FileState, hash: PrefixHash, sig
     }
   };
   try {
-    await together(signal, Array.from({ length: Math.min(job.connections, todo.length) }, () => connection));
+    await together(
+      signal,
+      Array.from({ length: Math.min(job.connections, todo.length) }, () => connection),
+    );
   } finally {
     commit();
   }
@@ -85,6 +88,7 @@ async function fetchRanges(job: FileJob, state: FileState, hash: PrefixHash, sig
 
 /** Without ranges there is no second chance for a part: nothing goes into the journal before the end. */
 async function fetchStream(job: FileJob, state: FileState, hash: PrefixHash, signal: AbortSignal): Promise<void> {
+  state.version.bytes = undefined; // What comes is what counts: a length may have been that of an encoded answer.
   let at = 0;
   const writer = new BlockWriter(new Uint8Array(BLOCK), (filled) => {
     job.handle.write(filled, at);
@@ -114,7 +118,7 @@ async function fetchStream(job: FileJob, state: FileState, hash: PrefixHash, sig
     job.handle.truncate(0);
     throw error;
   }
-  state.version.bytes = bytes; // What came is what counts: a length may have been that of an encoded answer.
+  state.version.bytes = bytes;
   if (bytes % BLOCK > 0) state.done.add(Math.floor(bytes / BLOCK));
   job.handle.truncate(bytes);
   job.handle.flush();
@@ -136,7 +140,10 @@ function missing(done: ReadonlySet<number>, bytes: number): { first: number; end
 class BlockWriter {
   private filled = 0;
 
-  constructor(private readonly buffer: Uint8Array, private readonly write: (block: Uint8Array) => void) {}
+  constructor(
+    private readonly buffer: Uint8Array,
+    private readonly write: (block: Uint8Array) => void,
+  ) {}
 
   push(bytes: Uint8Array): void {
     for (let from = 0; from < bytes.length; ) {
@@ -161,7 +168,10 @@ class BlockWriter {
 type Results<T> = { -readonly [K in keyof T]: T[K] extends (signal: AbortSignal) => Promise<infer R> ? R : never };
 
 /** Runs tasks side by side. The first failure stops the others; when all have come to rest it is thrown. */
-async function together<T extends readonly ((signal: AbortSignal) => Promise<unknown>)[]>(signal: AbortSignal, tasks: T): Promise<Results<T>> {
+async function together<T extends readonly ((signal: AbortSignal) => Promise<unknown>)[]>(
+  signal: AbortSignal,
+  tasks: T,
+): Promise<Results<T>> {
   const group = new AbortController();
   const stop = () => group.abort();
   signal.addEventListener('abort', stop);

@@ -26,7 +26,11 @@ export function fileStore(folder: string = path.join(cacheFolder(), 'picolm', 'm
   const locks = new FileLocks(folder);
   return {
     kind: 'files',
-    keys: async () => fs.readdirSync(folder, { withFileTypes: true }).filter((entry) => entry.isDirectory()).map(({ name }) => name),
+    keys: async () =>
+      fs
+        .readdirSync(folder, { withFileTypes: true })
+        .filter((entry) => entry.isDirectory())
+        .map(({ name }) => name),
     open: async (key, name, mode) => {
       if (mode === 'write') fs.mkdirSync(place(key), { recursive: true });
       return openFile(place(key, name), mode);

@@ -5,7 +5,8 @@ import { sleep } from './http.js';
 
 /** Blocks hashed between two looks at the event loop: some milliseconds. */
 const AT_ONCE = 4;
-const CUT = 'The stored file is shorter than what was written to it: something else has changed it. Remove the model and download it again.';
+const CUT =
+  'The stored file is shorter than what was written to it: something else has changed it. Remove the model and download it again.';
 
 /**
  * The SHA-256 of a file that is still coming: follows the contiguous part of it that is there. Blocks are read back from the

@@ -35,7 +35,12 @@ export class Changed extends Error {}
 
 /** Something that may work when tried again. */
 class Retryable extends Error {
-  constructor(message: string, readonly afterMs = 0) {
+  constructor(
+    message: string,
+    readonly afterMs = 0,
+    /** No answer at all: the network, the server, or a page that may not ask it. */
+    readonly unreachable = false,
+  ) {
     super(message);
   }
 }
@@ -150,7 +155,7 @@ export class Remote {
     } catch (error) {
       if (signal.aborted) throw abortError();
       const { message, cause } = error as Error;
-      throw new Retryable(cause instanceof Error ? `${message}: ${cause.message}` : message);
+      throw new Retryable(cause instanceof Error ? `${message}: ${cause.message}` : message, 0, true);
     }
     if (response.ok) {
       if (response.redirected && response.url) this.landed = response.url;
@@ -199,7 +204,8 @@ export class Remote {
     const where = `${withoutSecrets(this.url)} (the server answered ${status(response)})`;
     const details = { url: withoutSecrets(this.url), status: response.status };
     if (response.status === 401 || response.status === 403) {
-      const message = `No permission to read ${where}. If the model needs an account or a licence to be accepted, pass its token in \`headers\`.`;
+      const advice = 'If the model needs an account or a licence to be accepted, pass a token in `headers`.';
+      const message = `No permission to read ${where}. ${advice}`;
       return new PicolmError('model_not_found', message, details);
     }
     return new PicolmError('model_not_found', `There is no model at ${where}. Check the address.`, details);
@@ -212,7 +218,9 @@ export class Remote {
 
   private gaveUp(why: Retryable): PicolmError {
     const cors = this.preflights() ? ', or that server does not allow this page to read it (CORS; browsers do not tell the two apart)' : '';
-    const cause = /fetch|network|load/i.test(why.message) ? `The network is down or the server cannot be reached${cors}` : 'The server or the network failed';
+    const cause = why.unreachable
+      ? `The network is down or the server cannot be reached${cors}`
+      : 'The server or the network failed';
     const message = `The download of ${withoutSecrets(this.url)} was interrupted. ${cause}: ${why.message}.`;
     return new PicolmError('download_interrupted', message, { url: withoutSecrets(this.url) }, why);
   }
@@ -226,7 +234,10 @@ class Attempt {
   stalled = false;
   brought = false;
 
-  constructor(private readonly outer: AbortSignal, private readonly stallMs: number) {
+  constructor(
+    private readonly outer: AbortSignal,
+    private readonly stallMs: number,
+  ) {
     outer.addEventListener('abort', this.stop);
     if (outer.aborted) this.stop();
     this.alive();

@@ -178,12 +178,13 @@ function header({ picolm, block, url, added, files }: Line): JournalState | unde
 }
 
 function apply(state: JournalState, { file, bytes, blocks, sha256, etag, modified }: Line): boolean {
-  const target = state.files[file as number];
+  const target = isCount(file, state.files.length - 1) ? state.files[file as number] : undefined;
   if (!target || (bytes != null && !isCount(bytes, Number.MAX_SAFE_INTEGER))) return false;
   if (Array.isArray(blocks)) {
     if (!blocks.every((block) => isCount(block, MAX_BLOCKS))) return false;
     for (const block of blocks as number[]) target.done.add(block);
   } else if (typeof sha256 === 'string') {
+    if (bytes == null) return false;
     target.sha256 = sha256;
     target.version.bytes = bytes as number;
   } else {

@@ -33,7 +33,9 @@ const globals = (): WorkerGlobals => globalThis as unknown as WorkerGlobals;
 export async function opfsStore(): Promise<Store | { why: string }> {
   if (typeof navigator === 'undefined' || !navigator.storage?.getDirectory) {
     const secure = globalThis.isSecureContext !== false;
-    return { why: secure ? 'This browser has no private file system (OPFS).' : 'The page is not served over https, and so has no file system.' };
+    return {
+      why: secure ? 'This browser has no private file system (OPFS).' : 'The page is not served over https, and so has no file system.',
+    };
   }
   if (!globals().FileSystemSyncAccessHandle) return { why: 'This browser has no synchronous file access in workers.' };
   try {

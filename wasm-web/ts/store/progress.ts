@@ -16,7 +16,11 @@ export function throttled(send: ((progress: Progress) => void) | undefined): (pr
 
 /** A number of bytes for people: `"1.3 GB"`, `"98 MB"`, `"512 bytes"`. Decimal units, as file managers have them. */
 export function inWords(bytes: number): string {
-  for (const [unit, size] of [['GB', 1e9], ['MB', 1e6], ['KB', 1e3]] as const) {
+  for (const [unit, size] of [
+    ['GB', 1e9],
+    ['MB', 1e6],
+    ['KB', 1e3],
+  ] as const) {
     if (bytes >= size) return `${(bytes / size).toFixed(bytes < 10 * size ? 1 : 0)} ${unit}`;
   }
   return `${bytes} bytes`;

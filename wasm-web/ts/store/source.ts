@@ -63,7 +63,10 @@ function parseUrl(text: string | URL): URL {
   try {
     url = new URL(text, globalThis.location?.href);
   } catch {
-    throw new PicolmError('invalid_request', `"${text}" is not a URL: it needs a scheme and a host, such as https://example.org/model.gguf.`);
+    throw new PicolmError(
+      'invalid_request',
+      `"${text}" is not a URL: it needs a scheme and a host, such as https://example.org/model.gguf.`,
+    );
   }
   if (url.protocol !== 'https:' && url.protocol !== 'http:') {
     throw new PicolmError('invalid_request', `"${withoutSecrets(url)}" cannot be downloaded: only https and http URLs can.`);
@@ -76,7 +79,8 @@ function splitParts(url: URL): URL[] {
   const match = SPLIT.exec(url.pathname);
   const count = Number(match?.[2] ?? 1);
   if (!match || count < 1) return [url];
-  if (count > MAX_PARTS) throw new PicolmError('invalid_request', `"${withoutSecrets(url)}" says ${count} parts; at most ${MAX_PARTS} are supported.`);
+  if (count > MAX_PARTS)
+    throw new PicolmError('invalid_request', `"${withoutSecrets(url)}" says ${count} parts; at most ${MAX_PARTS} are supported.`);
   return Array.from({ length: count }, (_, i) => {
     const part = new URL(url);
     part.pathname = url.pathname.replace(SPLIT, `-${String(i + 1).padStart(5, '0')}-of-$2$3`);
@@ -88,7 +92,10 @@ function parseHashes(sha256: SourceOptions['sha256'], parts: number): string[] {
   if (sha256 === undefined) return [];
   const hashes = (typeof sha256 === 'string' ? [sha256] : [...sha256]).map((hash) => hash.toLowerCase());
   if (hashes.length !== parts) {
-    throw new PicolmError('invalid_request', `The model has ${parts} file(s), but ${hashes.length} SHA-256 were given: pass one for each, in order.`);
+    throw new PicolmError(
+      'invalid_request',
+      `The model has ${parts} file(s), but ${hashes.length} SHA-256 were given: pass one for each, in order.`,
+    );
   }
   const wrong = hashes.find((hash) => !SHA256.test(hash));
   if (wrong !== undefined) throw new PicolmError('invalid_request', `"${wrong}" is not a SHA-256: it must have 64 hex digits.`);
@@ -111,6 +118,10 @@ function keyOf(urls: URL[], hasher: Hasher): string {
     return `${withoutSecrets(url)}?${new URLSearchParams(query)}\n`;
   });
   hasher.update(new TextEncoder().encode(identities.join('')));
-  const slug = fileName(urls[0]!).replace(SPLIT, '').replace(/\.gguf$/i, '').toLowerCase().replace(/[^a-z0-9_.-]+/g, '-');
+  const slug = fileName(urls[0]!)
+    .replace(SPLIT, '')
+    .replace(/\.gguf$/i, '')
+    .toLowerCase()
+    .replace(/[^a-z0-9_.-]+/g, '-');
   return `${slug.replace(/^[.-]+/, '').slice(0, 48) || 'model'}-${hasher.hex().slice(0, 16)}`;
 }
