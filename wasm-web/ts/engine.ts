@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 /** `Engine`: a model that is open, on the caller's side. All computing is in its worker. */
 import { answer, stream, type Part } from './completions.js';
 import { PicolmError } from './errors.js';
