@@ -71,6 +71,8 @@ pub struct Generation {
     reused: usize,
     sampler: Sampler,
     lookup: Lookup,
+    /// tokens of drafts that were tried, and that were right
+    drafts: (usize, usize),
     answer: Answer,
 }
 
@@ -112,7 +114,7 @@ impl Generation {
         let room = context - prompt.len() + 1;
         let max_tokens = if options.max_tokens == 0 { room } else { options.max_tokens };
         let answer = Answer { prompt: prompt.len(), all: prompt, text, context, max_tokens, end: Ok(None) };
-        Ok(Generation { reused, sampler, lookup: Lookup::new(options.lookup), answer })
+        Ok(Generation { reused, sampler, lookup: Lookup::new(options.lookup), drafts: (0, 0), answer })
     }
 
     /// Tokens of the prompt that were in the session already.
@@ -128,6 +130,11 @@ impl Generation {
     /// The tokens of the answer, without an end token. All but perhaps the last are in the session.
     pub fn tokens(&self) -> &[u32] {
         self.answer.tokens()
+    }
+
+    /// Tokens that lookup proposed, and how many of them were right.
+    pub fn drafts(&self) -> (usize, usize) {
+        self.drafts
     }
 
     /// Why there is no more.
@@ -196,6 +203,7 @@ impl Generation {
         let right = engine.forward_draft(session, tokens, &mut |position, logits| {
             answer.choose(sampler, tokenizer, position, logits)
         })?;
+        self.drafts = (self.drafts.0 + tokens.len() - 1, self.drafts.1 + right);
         self.lookup.learn(right);
         Ok(())
     }

@@ -8,10 +8,11 @@
 //! anew, and fed from the first token that differs.
 
 use crate::cli::Generate;
-use crate::generate::{End, Generator, Reply, utf8};
+use crate::generate::{Generator, Reply, utf8};
 use crate::model_file::ModelFile;
 use crate::say;
 use anyhow::{Context, Result};
+use picolm_core::generation::End;
 use picolm_core::text::{ChatTemplate, DateTime, Encode, Message, RenderOptions};
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -50,7 +51,7 @@ struct Chat<'a> {
 /// A conversation that ends in a question.
 struct Prompt {
     text: String,
-    /// The tokens of it that are not in the session.
+    /// All of it: what is in the session already begins it.
     tokens: Vec<u32>,
 }
 
@@ -126,18 +127,13 @@ impl<'a> Chat<'a> {
 
     fn try_prepare(&mut self) -> Result<Prompt> {
         let text = self.template.render(&self.messages, &self.options)?;
-        let (tokenizer, fed) = (&self.generator.tokenizer, &self.generator.fed);
+        let (tokenizer, fed) = (&self.generator.tokenizer, self.generator.fed());
         let new = text.strip_prefix(&self.written).filter(|_| !self.written.is_empty());
-        let (kept, tokens) = match new {
-            Some(new) => (fed.len(), self.unfed.into_iter().chain(tokenizer.encode(new, CONTINUED)).collect()),
-            None => {
-                let tokens = tokenizer.encode(&text, Encode::PROMPT);
-                let kept = self.generator.known(&tokens);
-                (kept, tokens[kept..].to_vec())
-            }
+        let tokens: Vec<u32> = match new {
+            Some(new) => fed.iter().copied().chain(self.unfed).chain(tokenizer.encode(new, CONTINUED)).collect(),
+            None => tokenizer.encode(&text, Encode::PROMPT),
         };
-        self.generator.check_room(kept, tokens.len())?;
-        self.generator.truncate(kept);
+        self.generator.check_room(if new.is_some() { fed.len() } else { 0 }, &tokens)?;
         Ok(Prompt { text, tokens })
     }
 
@@ -146,24 +142,22 @@ impl<'a> Chat<'a> {
         let mut reply = Reply::new();
         interrupt.store(false, Ordering::Relaxed);
         ANSWERING.store(true, Ordering::Relaxed);
-        let before = self.generator.fed.len();
-        let answer = self.generator.answer(&prompt.tokens, interrupt, &mut |text| reply.write(text));
+        let answer = self.generator.answer(prompt.tokens, interrupt, &mut |text| reply.write(text));
         ANSWERING.store(false, Ordering::Relaxed);
         let answer = answer?;
         reply.finish()?;
         self.generator.say_how_it_ended(answer.end);
 
-        if answer.end == End::Interrupted && answer.tokens.is_empty() {
+        if answer.end.is_none() && answer.tokens == 0 {
             // In the middle of the question, which is then as if it had not been asked.
             self.messages.pop();
             self.written.clear();
             self.unfed = None;
             return Ok(());
         }
-        let all_fed = self.generator.fed.len() - before == prompt.tokens.len() + answer.tokens.len();
-        self.unfed = answer.tokens.last().copied().filter(|_| !all_fed);
+        self.unfed = answer.unfed;
         // A stop string is in the cache, and not in the text.
-        self.written = if answer.end == End::Stop { String::new() } else { prompt.text + &answer.text };
+        self.written = if answer.end == Some(End::Stop) { String::new() } else { prompt.text + &answer.text };
         self.messages.push(Message::new("assistant", answer.text));
         Ok(())
     }
