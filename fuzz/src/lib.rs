@@ -2,11 +2,13 @@
 //! with those of a folder.
 
 mod gguf;
+pub mod state;
 mod template;
 mod tokenizer;
 pub mod vocab;
 
 pub use gguf::gguf;
+pub use state::state;
 pub use template::template;
 pub use tokenizer::tokenizer;
 
@@ -14,4 +16,5 @@ pub use tokenizer::tokenizer;
 pub type Target = fn(&[u8]);
 
 /// Every target by name.
-pub const TARGETS: &[(&str, Target)] = &[("gguf", gguf), ("template", template), ("tokenizer", tokenizer)];
+pub const TARGETS: &[(&str, Target)] =
+    &[("gguf", gguf), ("state", state), ("template", template), ("tokenizer", tokenizer)];

@@ -11,6 +11,7 @@ fn main() -> std::io::Result<()> {
     let folder = Path::new(&folder);
     write(&folder.join("gguf"), gguf_seeds())?;
     write(&folder.join("template"), template_seeds()?)?;
+    write(&folder.join("state"), picolm_fuzz::state::seeds())?;
     write(&folder.join("tokenizer"), tokenizer_seeds())
 }
 
