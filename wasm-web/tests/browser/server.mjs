@@ -23,9 +23,10 @@ export function sha256(data) {
 
 /**
  * Starts a server on two ports (two origins). `server.files` maps paths to files:
- * data; etag, modified, linked (x-linked-etag); ranges: false; chunked, gzip: true; hidden: no headers exposed across origins;
- * cors: false; rate: bytes a second and connection; headers: required ones; redirect: a URL. Faults: `fault(request, body)` may
- * return { status, headers }, { cut: after so many bytes }, { flip: this byte of the body }. Counts: sent, requests (as seen).
+ * data; etag, modified, linked (x-linked-etag); ranges: false; conditions: false (If-Range is ignored); chunked, gzip: true;
+ * hidden: no headers exposed across origins; cors: false; rate: bytes a second and connection; redirect: a URL.
+ * Faults: `fault(request, body)` may return { status, headers }, { cut: after so many bytes }, { flip: this byte of the body }.
+ * Counts: sent, requests (as seen).
  */
 export async function startServer() {
   const files = new Map();
@@ -78,7 +79,7 @@ async function sendFile(file, request, response) {
   if (file.linked) headers['x-linked-etag'] = file.linked;
   if (file.redirect) return response.writeHead(302, { ...headers, location: file.redirect }).end();
 
-  const condition = request.headers['if-range'];
+  const condition = file.conditions === false ? undefined : request.headers['if-range'];
   const partial = range && file.ranges !== false && (condition === undefined || condition === file.etag);
   const start = partial ? Number(range[1]) : 0;
   const end = partial ? Math.min(Number(range[2] ?? Infinity) + 1, file.data.length) : file.data.length;

@@ -218,9 +218,7 @@ export class Remote {
 
   private gaveUp(why: Retryable): PicolmError {
     const cors = this.preflights() ? ', or that server does not allow this page to read it (CORS; browsers do not tell the two apart)' : '';
-    const cause = why.unreachable
-      ? `The network is down or the server cannot be reached${cors}`
-      : 'The server or the network failed';
+    const cause = why.unreachable ? `The network is down or the server cannot be reached${cors}` : 'The server or the network failed';
     const message = `The download of ${withoutSecrets(this.url)} was interrupted. ${cause}: ${why.message}.`;
     return new PicolmError('download_interrupted', message, { url: withoutSecrets(this.url) }, why);
   }
