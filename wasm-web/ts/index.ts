@@ -15,7 +15,8 @@ usePlatform({
     worker.onmessage = ({ data }) => port.onMessage(data as never);
     worker.onerror = (event) => {
       event.preventDefault?.();
-      port.onError(event.message || `the ${name} worker could not be started: is its script served, and allowed by the page's CSP?`);
+      const causes = "Is its script served, and allowed by the page's CSP? Does vite.config.js have optimizeDeps: { exclude: ['picolm'] }?";
+      port.onError(event.message || `the ${name} worker could not be started. ${causes}`);
     };
     return port;
   },
