@@ -18,7 +18,7 @@ const run = promisify(execFile);
 const PACKAGE = path.resolve(import.meta.dirname, '..');
 const GOLDEN = path.resolve(PACKAGE, '../core/tests/golden/llama-Q4_0.gguf');
 const APPS = fs.readdirSync(path.join(PACKAGE, 'examples'), { withFileTypes: true }).filter((entry) => entry.isDirectory());
-const PROMPT = 'What is the capital of France?';
+const PROMPT = 'Why is the sky blue?';
 const executablePath = process.env.CHROMIUM ?? '/usr/bin/chromium';
 const cores = Math.min(os.availableParallelism(), 8);
 
@@ -54,7 +54,7 @@ after(async () => {
 
 test('the answer is one worth comparing', () => {
   for (const { text } of models) assert.ok(text.length > 40, text);
-  if (models[1]) assert.match(models[1].text, /Paris/);
+  if (models[1]) assert.match(models[1].text, /sky/);
 });
 
 test('Node', () => scripts('node', process.execPath, ['main.js']));
