@@ -61,6 +61,8 @@ export class Engine {
   /** Downloads a model (or the rest of it, or nothing if it is there) and opens it. Any part of a split model names all. */
   static fromUrl(url: string | URL | readonly (string | URL)[], options: EngineOptions & DownloadOptions = {}): Promise<Engine> {
     const urls = (typeof url === 'string' || url instanceof URL ? [url] : url).map((url) => platform().absolute(url));
+    // Only the page can ask, and refusing it refuses nothing else.
+    void platform().persist();
     const { sha256, headers, connections, ...rest } = options;
     return Engine.open({ urls, ...(sha256 && { sha256 }), ...(headers && { headers }), ...(connections && { connections }) }, rest, urls[0] ?? 'model');
   }
