@@ -12,8 +12,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::process::{build_dir, cargo, root, run, succeeds};
-use crate::toolchain;
+use crate::process::{Counts, build_dir, cargo, root, run, run_tests, succeeds};
+use crate::{fetch, toolchain};
 
 /// A build: its name, its features, and the name of the bindings it shares with the other of its kind.
 struct Build {
@@ -44,9 +44,16 @@ pub(crate) fn package() -> Result<PathBuf> {
     let _ = fs::remove_dir_all(dir.join("dist"));
     fs::create_dir_all(&wasm)?;
     fs::create_dir_all(dir.join("ts/wasm"))?;
-    for build in &BUILDS {
-        make(build, &dir, &wasm)?;
-    }
+    builder()?;
+    toolchain::WASM.cargo_with_std("build", "")?; // installs what is missing, before two want to
+    // One compiler at a time is a long wait: fat LTO is one thread.
+    let make_all = |builds: &[Build]| builds.iter().try_for_each(|build| make(build, &dir, &wasm));
+    let (single, threads) = BUILDS.split_at(2);
+    std::thread::scope(|scope| {
+        let other = scope.spawn(|| make_all(threads));
+        make_all(single)?;
+        other.join().expect("a build does not panic")
+    })?;
     check(&wasm)?;
     run(npm("run", &dir).args(["--silent", "build:ts"]))?;
     let target = build_dir("npm");
@@ -54,6 +61,41 @@ pub(crate) fn package() -> Result<PathBuf> {
     run(npm("pack", &dir).args(["--silent", "--pack-destination"]).arg(&target))?;
     let version = env!("CARGO_PKG_VERSION");
     Ok(target.join(format!("picolm-{version}.tgz")))
+}
+
+/// Builds the package and tests it: in Node, Chromium and Firefox, and installed into an application of each kind.
+pub(crate) fn test() -> Result<Counts> {
+    let tarball = package()?;
+    let native = build_dir("native-for-npm");
+    run(cargo("build").args(["--quiet", "--package", "picolm", "--target-dir"]).arg(&native))?;
+    let (chromium, firefox) =
+        (browser("CHROMIUM", "chromium", "chromium")?, browser("FIREFOX", "firefox-esr", "firefox-esr")?);
+    let dir = dir();
+    let mut tests = test_files(&dir.join("tests"))?;
+    tests.extend(test_files(&dir.join("tests/browser"))?);
+    let mut command = Command::new("node");
+    command.current_dir(&dir).env("PICOLM_MODEL", fetch::model()?).env("PICOLM_TARBALL", tarball);
+    command.env("PICOLM_BIN", native.join(format!("debug/picolm{}", std::env::consts::EXE_SUFFIX)));
+    command.env("CHROMIUM", chromium).env("FIREFOX", firefox);
+    // One file after the other: browsers are many processes each.
+    run_tests(command.args(["--test", "--test-concurrency=1", "--test-reporter=tap"]).args(tests))
+}
+
+fn test_files(dir: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(dir)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    let mut tests: Vec<PathBuf> =
+        entries.into_iter().filter(|path| path.to_string_lossy().ends_with(".test.mjs")).collect();
+    tests.sort();
+    Ok(tests)
+}
+
+/// A browser: the one that the variable names, else the system's, installed if need be.
+fn browser(variable: &str, name: &str, package: &str) -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os(variable) {
+        return Ok(path.into());
+    }
+    toolchain::program(name, &[package])?;
+    Ok(Path::new("/usr/bin").join(name))
 }
 
 /// `wasm-web/`
@@ -87,15 +129,13 @@ fn make(build: &Build, dir: &Path, wasm: &Path) -> Result<()> {
     features += if build.threads { ",+atomics,+bulk-memory,+mutable-globals " } else { "" };
     features += if build.threads { THREADS } else { "" };
     let mut command = toolchain::WASM.cargo_with_std("build", &format!("{features} {SMALL}"))?;
-    let target = build_dir("wasm");
+    let target = build_dir(if build.threads { "wasm-threads" } else { "wasm" });
     run(command.args(["--package", "picolm-web", "--profile", "wasm", "--target-dir"]).arg(&target))?;
     let built = target.join("wasm32-unknown-unknown/wasm/picolm_web.wasm");
 
     let bindings = if build.threads { "threads" } else { "single" };
     let bound = build_dir("bindings").join(build.name);
-    let mut tool = cargo("run");
-    tool.args(["--quiet", "--package", "picolm-web-build", "--", "bind"]).arg(&built).arg(&bound).arg(bindings);
-    run(&mut tool)?;
+    run(builder()?.arg("bind").arg(&built).arg(&bound).arg(bindings))?;
     if !build.relaxed {
         copy(&bound.join(format!("{bindings}.js")), &wasm.join(format!("{bindings}.js")))?;
         copy(&bound.join(format!("{bindings}.d.ts")), &dir.join(format!("ts/wasm/{bindings}.d.ts")))?;
@@ -131,7 +171,11 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
 
 /// No relaxed instruction but the two exact dots in any wasm that is shipped.
 fn check(wasm: &Path) -> Result<()> {
-    let mut tool = cargo("run");
-    tool.args(["--quiet", "--package", "picolm-web-build", "--", "check"]);
-    run(tool.args(BUILDS.iter().map(|build| wasm.join(format!("{}.wasm", build.name)))))
+    run(builder()?.arg("check").args(BUILDS.iter().map(|build| wasm.join(format!("{}.wasm", build.name)))))
+}
+
+/// The program of `wasm-web/build`, built where it is not.
+fn builder() -> Result<Command> {
+    run(cargo("build").args(["--quiet", "--package", "picolm-web-build", "--target-dir"]).arg(build_dir("builder")))?;
+    Ok(Command::new(build_dir("builder").join(format!("debug/picolm-web-build{}", std::env::consts::EXE_SUFFIX))))
 }

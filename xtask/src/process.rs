@@ -149,8 +149,15 @@ fn program(command: &Command) -> String {
     Path::new(command.get_program()).file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// `test result: ok. 12 passed; 0 failed; ...`
+/// `test result: ok. 12 passed; 0 failed; ...` of Rust, or `# pass 12` and `# fail 0` of Node.
 fn test_result(line: &str) -> Option<Counts> {
+    let of_node = |word: &str| line.strip_prefix(word)?.trim().parse().ok();
+    if let Some(passed) = of_node("# pass ") {
+        return Some(Counts { passed, failed: 0 });
+    }
+    if let Some(failed) = of_node("# fail ") {
+        return Some(Counts { passed: 0, failed });
+    }
     let (_, rest) = line.strip_prefix("test result: ")?.split_once(". ")?;
     let number = |word: &str| rest.split("; ").find_map(|part| part.strip_suffix(word)?.trim().parse().ok());
     Some(Counts { passed: number("passed")?, failed: number("failed")? })
@@ -165,6 +172,9 @@ mod tests {
         let line = "test result: FAILED. 12 passed; 3 failed; 0 ignored; 0 measured; 7 filtered out; finished in 0.01s";
         assert_eq!(test_result(line), Some(Counts { passed: 12, failed: 3 }));
         assert_eq!(test_result("test result_of_the_day ... ok"), None);
+        assert_eq!(test_result("# pass 12"), Some(Counts { passed: 12, failed: 0 }));
+        assert_eq!(test_result("# fail 1"), Some(Counts { passed: 0, failed: 1 }));
+        assert_eq!(test_result("# passing by"), None);
     }
 
     #[test]
