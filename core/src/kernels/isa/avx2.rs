@@ -2,7 +2,7 @@
 
 use crate::kernels::activations::{ColumnMut, Columns};
 use crate::kernels::dispatch::{Backend, Kernels};
-use crate::kernels::lanes::{self, Bytewise, RowSums, Simd};
+use crate::kernels::lanes::{self, Bytewise, RowSums, SideBySide, Simd};
 use crate::kernels::quant::{Float, Format, Narrow, Visitor, Wide};
 use crate::kernels::{Activation, ChunkF16, ChunkQ8, Gathered, Queries};
 use crate::team::Tile;
@@ -75,6 +75,16 @@ impl<const VNNI: bool> Simd for Ymm<VNNI> {
     #[inline(always)]
     fn prefetch_far(self, at: *const u8) {
         unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) };
+    }
+
+    #[inline(always)]
+    fn few_narrow<F: Narrow>(self, weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>) {
+        lanes::few_narrow::<_, F>(self, weights, x, out);
+    }
+
+    #[inline(always)]
+    fn few_wide<F: Wide>(self, weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>) {
+        lanes::few_wide::<_, F>(self, weights, x, out);
     }
 
     /// Of each eight rows, rows i and 4 + i in one register, then 4 x 4 turned in each half.
@@ -433,7 +443,9 @@ impl<const VNNI: bool> Bytewise for Ymm<VNNI> {
             _mm256_madd_epi16(scales, _mm256_loadu_si256(x.as_ptr().cast()))
         }
     }
+}
 
+impl<const VNNI: bool> SideBySide for Ymm<VNNI> {
     #[inline(always)]
     fn sum_rows<const C: usize>(self, rows: &impl RowSums<Self, C>) -> [Self::Ints; C] {
         sum_rows(self, rows)

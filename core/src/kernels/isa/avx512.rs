@@ -63,6 +63,16 @@ impl Simd for Avx512Vnni {
         self.row().prefetch_far(at);
     }
 
+    #[inline(always)]
+    fn few_narrow<F: Narrow>(self, weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>) {
+        lanes::few_narrow::<_, F>(self.row(), weights, x, out);
+    }
+
+    #[inline(always)]
+    fn few_wide<F: Wide>(self, weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>) {
+        lanes::few_wide::<_, F>(self.row(), weights, x, out);
+    }
+
     /// Four rows to a register, `i, 4 + i, 8 + i, 12 + i`, then 4 x 4 turned in each quarter.
     #[inline(always)]
     fn turn(self, rows: &[[u8; 32]; 16], tiles: &mut [[u8; 64]; 8]) {

@@ -6,7 +6,7 @@
 
 use crate::kernels::activations::{ColumnMut, Columns};
 use crate::kernels::dispatch::{Backend, Kernels};
-use crate::kernels::lanes::{self, Bytewise, RowSums, Simd};
+use crate::kernels::lanes::{self, Bytewise, RowByRow, Simd};
 use crate::kernels::quant::{Float, Format, Narrow, Visitor, Wide};
 use crate::kernels::{Activation, ChunkF16, ChunkQ8, Gathered, Queries, math};
 use crate::team::Tile;
@@ -15,13 +15,18 @@ use core::array::from_fn;
 use core::ops::Range;
 
 /// The proof that this module may use `simd128`; it does not get as far as running where the engine has none.
+///
+/// `EIGHTS` only matters where it is said to: kernels compiled for engines whose relaxed dot is, or is not, exact for codes of 8 bits.
 #[derive(Debug, Clone, Copy)]
-pub struct Simd128 {
+pub struct Wasm<const EIGHTS: bool> {
     /// Whether the relaxed dot is exact for codes of 8 bits,
     exact: bool,
     /// if this is added to them.
     offset: u8,
 }
+
+/// The token.
+pub type Simd128 = Wasm<true>;
 
 impl Simd128 {
     /// Makes the token. A module is validated as a whole: if this runs, the engine has what it was compiled for.
@@ -29,7 +34,7 @@ impl Simd128 {
     #[inline(always)]
     pub fn new() -> Self {
         let (exact, offset) = dots::eights();
-        Simd128 { exact, offset }
+        Wasm { exact, offset }
     }
 
     /// [`Simd128::new`] under the name that other instruction sets have.
@@ -115,7 +120,7 @@ mod dots {
 /// Whether relaxed SIMD is there.
 const RELAXED: bool = cfg!(target_feature = "relaxed-simd");
 
-impl Simd for Simd128 {
+impl<const EIGHTS: bool> Simd for Wasm<EIGHTS> {
     type Row = Self;
     type Ints = Four;
     type Lanes = Four;
@@ -140,6 +145,20 @@ impl Simd for Simd128 {
     fn prefetch_far(self, _: *const u8) {}
 
     #[inline(always)]
+    fn few_narrow<F: Narrow>(self, weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>) {
+        if F::CODES == lanes::Range::Signed && !(RELAXED && self.exact) {
+            // A choice for each row would be made by computing both.
+            return lanes::rows_narrow::<Wasm<false>, F>(Wasm { exact: false, offset: 0 }, weights, x, out);
+        }
+        lanes::rows_narrow::<_, F>(self, weights, x, out);
+    }
+
+    #[inline(always)]
+    fn few_wide<F: Wide>(self, weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>) {
+        lanes::rows_wide::<_, F>(self, weights, x, out);
+    }
+
+    #[inline(always)]
     fn turn(self, rows: &[[u8; 32]; 16], tiles: &mut [[u8; 64]; 8]) {
         for quad in 0..4 {
             for piece in 0..2 {
@@ -162,16 +181,17 @@ impl Simd for Simd128 {
             return extended_tiles(tiles, x);
         }
         let mut out = [[ZERO; 4]; C];
-        for quad in 0..4 {
-            let mut sums = [ZERO; C];
+        for half in 0..2 {
+            let mut sums = [[ZERO; 2]; C];
             for t in 0..T {
-                let codes = load(&tiles[t][16 * quad..]);
+                let codes = [load(&tiles[t][32 * half..]), load(&tiles[t][32 * half + 16..])];
                 for c in 0..C {
-                    sums[c] = dots::fours(sums[c], codes, splat_four(&x[c][t]));
+                    let x = splat_four(&x[c][t]);
+                    sums[c] = [dots::fours(sums[c][0], codes[0], x), dots::fours(sums[c][1], codes[1], x)];
                 }
             }
             for c in 0..C {
-                out[c][quad] = sums[c];
+                out[c][2 * half..][..2].copy_from_slice(&sums[c]);
             }
         }
         out
@@ -246,7 +266,13 @@ impl Simd for Simd128 {
 
     #[inline(always)]
     fn load_f16(self, x: &[u16; 16]) -> Four {
-        from_f16(from_fn(|i| load(&bytemuck::cast_ref::<_, [u8; 32]>(x)[16 * i..])))
+        from_fn(|i| {
+            // SAFETY: 8 bytes are there, and no alignment is needed.
+            let half = unsafe { i32x4_load_extend_i16x4(x[4 * i..][..4].as_ptr().cast()) };
+            // As the bits of an f32 this is 2^112 times too small, also where it is denormal.
+            let small = v128_and(i32x4_shl(half, 13), i32x4_splat(0x8fff_e000_u32 as i32));
+            f32x4_mul(small, f32x4_splat(f32::from_bits((127 + 112) << 23)))
+        })
     }
 
     #[inline(always)]
@@ -255,11 +281,8 @@ impl Simd for Simd128 {
     }
 
     #[inline(always)]
-    fn lanes_of_f16(self, b: [u16; 16]) -> Four {
-        from_f16([
-            u16x8(b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]),
-            u16x8(b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]),
-        ])
+    fn lanes_of_f16(self, bits: [u16; 16]) -> Four {
+        self.load_f16_le(bytemuck::cast_ref(&bits))
     }
 
     #[inline(always)]
@@ -325,7 +348,7 @@ impl Simd for Simd128 {
     }
 }
 
-impl Bytewise for Simd128 {
+impl<const EIGHTS: bool> Bytewise for Wasm<EIGHTS> {
     type Bytes = [v128; 2];
     type Scales = [i16; 16];
     /// Four partial sums.
@@ -407,13 +430,7 @@ impl Bytewise for Simd128 {
 
     #[inline(always)]
     fn dot_signed(self, codes: [v128; 2], x: [v128; 2]) -> v128 {
-        if !self.exact {
-            return i32x4_add(sixteen_extended(codes[0], x[0]), sixteen_extended(codes[1], x[1]));
-        }
-        // The same for all rows, so computed once.
-        let excess = i32x4_add(self.excess(x[0]), self.excess(x[1]));
-        let sums = dots::fours(i32x4_neg(excess), self.add_offset(codes[0]), x[0]);
-        dots::fours(sums, self.add_offset(codes[1]), x[1])
+        i32x4_add(sixteen_extended(codes[0], x[0]), sixteen_extended(codes[1], x[1]))
     }
 
     #[inline(always)]
@@ -450,28 +467,33 @@ impl Bytewise for Simd128 {
         let part = |i: usize| i32x4_dot_i16x8(i16x8_mul(load(&scales[i..]), i16x8_splat(factor)), load(&x[i..]));
         i32x4_add(part(0), part(16))
     }
+}
+
+impl<const EIGHTS: bool> RowByRow for Wasm<EIGHTS> {
+    type Fours = v128;
 
     #[inline(always)]
-    fn sum_rows<const C: usize>(self, rows: &impl RowSums<Self, C>) -> [Four; C] {
-        let mut out = [[ZERO; 4]; C];
-        for quad in 0..4 {
-            let mut sums = [[ZERO; 4]; C];
-            for r in 0..4 {
-                let row = rows.row(self, 4 * quad + r);
-                for c in 0..C {
-                    sums[c][r] = row[c];
-                }
-            }
-            for c in 0..C {
-                let sums = turned(sums[c]);
-                out[c][quad] = i32x4_add(i32x4_add(sums[0], sums[1]), i32x4_add(sums[2], sums[3]));
-            }
+    fn dot_offset(self, codes: [v128; 2], x: [v128; 2], range: lanes::Range) -> v128 {
+        match range {
+            lanes::Range::Unsigned { .. } => self.dot_unsigned(codes, x),
+            lanes::Range::Signed if EIGHTS => self.dot_unsigned(codes.map(|codes| self.add_offset(codes)), x),
+            lanes::Range::Signed => self.dot_signed(codes, x),
         }
-        out
+    }
+
+    #[inline(always)]
+    fn total_four(self, sums: Four) -> v128 {
+        let [a, b, c, d] = turned(sums);
+        i32x4_add(i32x4_add(a, b), i32x4_add(c, d))
+    }
+
+    #[inline(always)]
+    fn join(self, fours: Four) -> Four {
+        fours
     }
 }
 
-impl Simd128 {
+impl<const EIGHTS: bool> Wasm<EIGHTS> {
     /// Signed codes as the relaxed dot wants them: adding 128 to a byte is turning its highest bit.
     #[inline(always)]
     fn add_offset(self, codes: v128) -> v128 {
@@ -578,10 +600,31 @@ fn extended_tiles<const T: usize, const C: usize>(tiles: &[[u8; 64]; T], x: [&[[
 /// Sixteen f16 as f32.
 #[inline(always)]
 fn from_f16(halves: [v128; 2]) -> Four {
-    from_fn(|i| {
-        let half = halves[i / 2];
-        widen_f16(if i % 2 == 0 { i32x4_extend_low_i16x8(half) } else { i32x4_extend_high_i16x8(half) })
-    })
+    // Adding 1 to an exponent of 5 bits leaves 0 or 1 where it was 31 or 0: infinities, NaN, denormals and zeros.
+    let next = halves.map(|halves| v128_and(u16x8_add(halves, u16x8_splat(1 << 10)), u16x8_splat(0x7800)));
+    let fours = [
+        i32x4_extend_low_i16x8(halves[0]),
+        i32x4_extend_high_i16x8(halves[0]),
+        i32x4_extend_low_i16x8(halves[1]),
+        i32x4_extend_high_i16x8(halves[1]),
+    ];
+    match i16x8_all_true(u16x8_min(next[0], next[1])) {
+        true => fours.map(widen_normal),
+        false => widen_any(fours),
+    }
+}
+
+/// Four f16 of usual exponents, each extended to 32 bits with its sign, as f32: the exponent moves by 112.
+#[inline(always)]
+fn widen_normal(half: v128) -> v128 {
+    i32x4_add(v128_and(i32x4_shl(half, 13), i32x4_splat(0x8fff_e000_u32 as i32)), i32x4_splat(112 << 23))
+}
+
+/// The rare ones, apart from the code that is run for all others.
+#[cold]
+#[inline(never)]
+fn widen_any(halves: Four) -> Four {
+    halves.map(widen_f16)
 }
 
 /// Four f16, each extended to 32 bits with its sign, as f32. The exponent moves by 112; that of a denormal by 113, with the leading 1

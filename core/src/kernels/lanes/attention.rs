@@ -65,7 +65,8 @@ fn attend<S: Simd>(
 }
 
 /// Rows `first..first + G`; returns how many that are.
-#[inline(always)]
+#[cfg_attr(target_family = "wasm", inline(never))]
+#[cfg_attr(not(target_family = "wasm"), inline(always))]
 fn attend_rows<S: Simd, const G: usize, const U: usize>(
     s: S,
     queries: &Queries<'_>,

@@ -6,17 +6,30 @@
 mod attention;
 mod floats;
 mod matmul;
+#[cfg(target_family = "wasm")]
+mod rows;
+#[cfg(not(target_family = "wasm"))]
+mod side_by_side;
 mod strips;
 
 pub(super) use attention::{attend_f16, attend_q8};
 pub(super) use floats::{activate, layer_norm, quantize, rms_norm, soft_cap, to_f16};
 pub(super) use matmul::{matmul_float, matmul_narrow, matmul_wide};
+#[cfg(target_family = "wasm")]
+pub(super) use rows::{matmul_narrow as rows_narrow, matmul_wide as rows_wide};
+#[cfg(not(target_family = "wasm"))]
+pub(super) use side_by_side::{few_narrow, few_wide};
+
+use super::activations::Columns;
+use super::quant::{Narrow, Wide};
+use crate::team::Tile;
 
 /// The partial sums of 16 rows, each computed when it is asked for, so that few are alive at once.
 ///
 /// A trait and not a closure: a closure could not be `#[inline(always)]`, and one that is not inlined is compiled without the
 /// instruction set.
-pub trait RowSums<S: Bytewise, const C: usize> {
+#[cfg(not(target_family = "wasm"))]
+pub trait RowSums<S: SideBySide, const C: usize> {
     /// The sums of row `r`, for `C` columns.
     fn row(&self, s: S, r: usize) -> [S::Sums; C];
 }
@@ -46,6 +59,11 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// The same, to be in the L2 cache.
     fn prefetch_far(self, at: *const u8);
 
+    /// One or two columns: `side_by_side`, or `rows` where there is nothing to prefetch with.
+    fn few_narrow<F: Narrow>(self, weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>);
+    /// The same for the K formats.
+    fn few_wide<F: Wide>(self, weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>);
+
     /// Bytes `4t..4t + 4` of row r become bytes `4r..4r + 4` of tile t.
     fn turn(self, rows: &[[u8; 32]; 16], tiles: &mut [[u8; 64]; 8]);
     /// Lane r is the dot of row r's codes of `4 T` weights with column c, (T) times 4 i8 in -127..=127.
@@ -73,6 +91,7 @@ pub trait Simd: Copy + Send + Sync + 'static {
 
     fn load(self, x: &[f32; 16]) -> Self::Lanes;
     fn load_le(self, x: &[u8; 64]) -> Self::Lanes;
+    /// Finite numbers: keys and values, their scales.
     fn load_f16(self, x: &[u16; 16]) -> Self::Lanes;
     fn load_f16_le(self, x: &[u8; 32]) -> Self::Lanes;
     /// f16 bits, gathered one by one, as f32.
@@ -130,8 +149,27 @@ pub trait Bytewise: Simd {
     fn store_scales(self, scales: Self::Scales, out: &mut [i16; 16]);
     /// Sum of scale · factor · x; |scale · factor| < 2^15.
     fn dot_sums(self, scales: Self::Scales, factor: i16, x: &[i16; 16]) -> Self::Sums;
+}
+
+/// For `side_by_side`: 16 rows side by side.
+#[cfg(not(target_family = "wasm"))]
+pub trait SideBySide: Bytewise {
     /// Lane r is the total of row r, of 16 rows; for `C` columns at once.
     fn sum_rows<const C: usize>(self, rows: &impl RowSums<Self, C>) -> [Self::Ints; C];
+}
+
+/// For `rows`: one row, or four, after the other.
+#[cfg(target_family = "wasm")]
+pub trait RowByRow: Bytewise {
+    /// Four i32.
+    type Fours: Copy;
+
+    /// Sum of products; codes in `range`, to which [`Simd::signed_offset`] is added first if they are signed.
+    fn dot_offset(self, codes: Self::Bytes, x: Self::Bytes, range: Range) -> Self::Sums;
+    /// Number r is the total of row r.
+    fn total_four(self, sums: [Self::Sums; 4]) -> Self::Fours;
+    /// Lanes `4 i..4 i + 4` are four i.
+    fn join(self, fours: [Self::Fours; 4]) -> Self::Ints;
 }
 
 /// The codes that a strip can have.

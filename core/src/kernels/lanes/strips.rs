@@ -77,7 +77,8 @@ pub(super) fn matmul_narrow<S: Simd, F: Narrow>(s: S, weights: &[u8], x: Columns
 }
 
 /// Blocks `from` of the group become block `b` of the strip.
-#[inline(always)]
+#[cfg_attr(target_family = "wasm", inline(never))]
+#[cfg_attr(not(target_family = "wasm"), inline(always))]
 fn unpack_narrow<S: Simd, F: Narrow>(
     s: S,
     group: &Group<'_, F::Block>,
@@ -105,7 +106,8 @@ fn unpack_narrow<S: Simd, F: Narrow>(
     s.turn(&rows, &mut strip.codes[b]);
 }
 
-#[inline(always)]
+#[cfg_attr(target_family = "wasm", inline(never))]
+#[cfg_attr(not(target_family = "wasm"), inline(always))]
 fn dot_narrow<S: Simd, F: Narrow, const C: usize>(
     s: S,
     strip: &NarrowStrip,
@@ -180,7 +182,8 @@ pub(super) fn matmul_wide<S: Simd, F: Wide>(s: S, weights: &[u8], x: Columns<'_>
 }
 
 /// Blocks `from` of the group become block `b` of the strip.
-#[inline(always)]
+#[cfg_attr(target_family = "wasm", inline(never))]
+#[cfg_attr(not(target_family = "wasm"), inline(always))]
 fn unpack_wide<S: Simd, F: Wide>(s: S, group: &Group<'_, F::Block>, from: usize, b: usize, strip: &mut WideStrip) {
     let blocks = group.blocks(from);
     let (mut sub_scales, mut sub_mins) = ([[0i16; 16]; 16], [[0i16; 16]; 16]);
@@ -213,7 +216,8 @@ fn unpack_wide<S: Simd, F: Wide>(s: S, group: &Group<'_, F::Block>, from: usize,
     }
 }
 
-#[inline(always)]
+#[cfg_attr(target_family = "wasm", inline(never))]
+#[cfg_attr(not(target_family = "wasm"), inline(always))]
 fn dot_wide<S: Simd, F: Wide, const C: usize>(
     s: S,
     strip: &WideStrip,
@@ -305,7 +309,7 @@ fn add_scaled<S: Simd, F: Wide, const C: usize>(
 
 /// By how much the codes of a strip are larger than weights.
 #[inline(always)]
-fn offset<S: Simd>(s: S, codes: Range, offset: i32) -> i32 {
+pub(super) fn offset<S: Simd>(s: S, codes: Range, offset: i32) -> i32 {
     if codes == Range::Signed { s.signed_offset() } else { offset }
 }
 
