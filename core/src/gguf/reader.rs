@@ -2,7 +2,6 @@
 
 use super::cursor::Cursor;
 use super::{Array, Error, GgmlType, Tensor, Value, ValueType};
-use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::ToString;
 use alloc::vec;
@@ -20,10 +19,11 @@ const MIN_TENSOR_BYTES: u64 = 8 + 4 + 4 + 8;
 #[derive(Debug)]
 pub struct Gguf<'a> {
     version: u32,
-    metadata: BTreeMap<&'a str, Value<'a>>,
+    /// in key order
+    metadata: Vec<(&'a str, Value<'a>)>,
     tensors: Vec<Tensor<'a>>,
-    /// name → index into `tensors`
-    by_name: BTreeMap<&'a str, usize>,
+    /// indices into `tensors`, in the order of their names
+    by_name: Vec<usize>,
     header_len: u64,
     file_len: u64,
     /// of each part
@@ -56,7 +56,7 @@ impl<'a> Gguf<'a> {
             version,
             metadata,
             tensors,
-            by_name: BTreeMap::new(),
+            by_name: Vec::new(),
             header_len: cursor.offset(),
             file_len,
             headers: vec![cursor.taken()],
@@ -90,23 +90,20 @@ impl<'a> Gguf<'a> {
         &self.headers
     }
 
-    /// Adds the tensors of a file that stands behind this one.
-    pub(super) fn append(&mut self, part: Gguf<'a>) -> Result<(), Error> {
-        for mut tensor in part.tensors {
-            tensor.offset += self.file_len;
-            if self.by_name.insert(tensor.name, self.tensors.len()).is_some() {
-                return Err(Error::Duplicate { what: "tensor", name: tensor.name.to_string() });
-            }
-            self.tensors.push(tensor);
+    /// Adds the tensors of files that stand behind this one.
+    pub(super) fn append(&mut self, parts: impl Iterator<Item = Gguf<'a>>) -> Result<(), Error> {
+        for part in parts {
+            let moved = part.tensors.into_iter().map(|t| Tensor { offset: t.offset + self.file_len, ..t });
+            self.tensors.extend(moved);
+            self.file_len += part.file_len;
+            self.headers.extend(part.headers);
         }
-        self.file_len += part.file_len;
-        self.headers.extend(part.headers);
-        Ok(())
+        self.index_names()
     }
 
     /// All metadata, in key order.
     pub fn metadata(&self) -> impl Iterator<Item = (&'a str, &Value<'a>)> {
-        self.metadata.iter().map(|(k, v)| (*k, v))
+        self.metadata.iter().map(|(key, value)| (*key, value))
     }
 
     /// All tensors, in file order of the directory.
@@ -116,7 +113,12 @@ impl<'a> Gguf<'a> {
 
     /// A tensor by name.
     pub fn tensor(&self, name: &str) -> Option<&Tensor<'a>> {
-        self.by_name.get(name).map(|&i| &self.tensors[i])
+        self.tensor_index(name).map(|i| &self.tensors[i])
+    }
+
+    /// Where a tensor stands in [`tensors`](Self::tensors).
+    pub(crate) fn tensor_index(&self, name: &str) -> Option<usize> {
+        self.by_name.binary_search_by(|&i| self.tensors[i].name.cmp(name)).ok().map(|at| self.by_name[at])
     }
 
     /// A tensor by name, or [`Error::MissingTensor`].
@@ -126,7 +128,7 @@ impl<'a> Gguf<'a> {
 
     /// A value by key.
     pub fn get(&self, key: &str) -> Option<&Value<'a>> {
-        self.metadata.get(key)
+        self.metadata.binary_search_by(|(other, _)| (*other).cmp(key)).ok().map(|at| &self.metadata[at].1)
     }
 
     /// A string, `None` if the key is absent, an error if it holds something else.
@@ -153,7 +155,11 @@ impl<'a> Gguf<'a> {
         let Some(value) = self.typed(key, "an integer", |v| v.as_int())? else { return Ok(None) };
         match u32::try_from(value) {
             Ok(v) => Ok(Some(v)),
-            Err(_) => Err(Error::Range { key: key.to_string(), value: value.to_string(), expected: "0 to 4294967295" }),
+            Err(_) => {
+                // Either half of what 64 bits can say. 128 bits would bring code to print them.
+                let value = i64::try_from(value).map_or_else(|_| (value as u64).to_string(), |v| v.to_string());
+                Err(Error::Range { key: key.to_string(), value, expected: "0 to 4294967295" })
+            }
         }
     }
 
@@ -217,12 +223,15 @@ impl<'a> Gguf<'a> {
             }
             tensor.offset = start;
         }
-        for (i, tensor) in self.tensors.iter().enumerate() {
-            if self.by_name.insert(tensor.name, i).is_some() {
-                return Err(Error::Duplicate { what: "tensor", name: tensor.name.to_string() });
-            }
-        }
+        self.index_names()?;
         self.check_overlap()
+    }
+
+    fn index_names(&mut self) -> Result<(), Error> {
+        self.by_name = (0..self.tensors.len()).collect();
+        let name = |i: &usize| self.tensors[*i].name;
+        self.by_name.sort_unstable_by(|a, b| name(a).cmp(name(b)));
+        check_distinct("tensor", self.by_name.iter().map(name))
     }
 
     fn check_overlap(&self) -> Result<(), Error> {
@@ -263,18 +272,28 @@ fn read_version(cursor: &mut Cursor<'_>) -> Result<u32, Error> {
     }
 }
 
-fn read_metadata<'a>(cursor: &mut Cursor<'a>, n: u64) -> Result<BTreeMap<&'a str, Value<'a>>, Error> {
-    let mut metadata = BTreeMap::new();
+fn read_metadata<'a>(cursor: &mut Cursor<'a>, n: u64) -> Result<Vec<(&'a str, Value<'a>)>, Error> {
+    let mut metadata = Vec::new();
     for _ in 0..n {
         let offset = cursor.offset();
         let key = cursor.str("a metadata key")?;
         check_name("a metadata key", key, MAX_KEY, offset)?;
-        let value = Value::read(cursor, key)?;
-        if metadata.insert(key, value).is_some() {
-            return Err(Error::Duplicate { what: "key", name: key.to_string() });
+        metadata.push((key, Value::read(cursor, key)?));
+    }
+    metadata.sort_unstable_by_key(|&(key, _)| key);
+    check_distinct("key", metadata.iter().map(|(key, _)| *key))?;
+    Ok(metadata)
+}
+
+/// Of sorted names, no two may be the same.
+fn check_distinct<'a>(what: &'static str, names: impl Iterator<Item = &'a str>) -> Result<(), Error> {
+    let mut before = None;
+    for name in names {
+        if before.replace(name) == Some(name) {
+            return Err(Error::Duplicate { what, name: name.to_string() });
         }
     }
-    Ok(metadata)
+    Ok(())
 }
 
 /// Reads the directory; `offset` of each tensor is still relative to the data section.

@@ -42,7 +42,7 @@ impl<'a> Gguf<'a> {
         }
         let mut parts = parts.into_iter();
         let mut whole = parts.next().ok_or_else(|| Error::Split("no file was given".to_string()))?;
-        parts.try_for_each(|part| whole.append(part))?;
+        whole.append(parts)?;
         match whole.u32("split.tensors.count")? {
             Some(n) if n as usize != whole.tensors().len() => {
                 Err(Error::Split(format!("the parts have {} tensors together instead of {n}", whole.tensors().len())))

@@ -5,7 +5,6 @@ use super::{Arch, Config, Experts, Ffn, Layer, LoadError, Model, ModelId, Norm, 
 use crate::gguf::{Error as GgufError, Gguf, Tensor};
 use crate::kernels::{Format, Operand};
 use crate::weights::{Span, WeightSource};
-use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::ToString;
 use alloc::sync::Arc;
@@ -31,7 +30,8 @@ impl Model {
             .into());
         }
         let config = Config::from_gguf(gguf)?;
-        let mut tensors = Tensors { gguf, source: &*source, used: BTreeSet::new(), arch: config.arch };
+        let mut tensors =
+            Tensors { gguf, source: &*source, used: vec![false; gguf.tensors().len()], arch: config.arch };
         let embedding = tensors.matrix("token_embd", config.vocab, config.embedding)?;
         let output = match gguf.tensor("output.weight") {
             Some(_) => tensors.biased("output", config.vocab, config.embedding)?,
@@ -40,8 +40,8 @@ impl Model {
         let output_norm = tensors.norm("output_norm", config.embedding)?;
         let layers = (0..config.layers).map(|i| layer(&mut tensors, &config, i)).collect::<Result<_, _>>()?;
         let ropes = ropes(&mut tensors, &config)?;
-        if let Some(extra) = gguf.tensors().iter().find(|t| !tensors.used.contains(t.name)) {
-            return Err(LoadError::UnexpectedTensor(extra.name.to_string()));
+        if let Some(extra) = tensors.used.iter().position(|used| !used) {
+            return Err(LoadError::UnexpectedTensor(gguf.tensors()[extra].name.to_string()));
         }
         let (id, header_hash) = (ModelId::next(), fingerprint::of_header(gguf));
         let fingerprint = AtomicU64::new(0);
@@ -155,15 +155,17 @@ fn ropes(tensors: &mut Tensors<'_, '_>, c: &Config) -> Result<Vec<Rope>, LoadErr
 struct Tensors<'g, 'a> {
     gguf: &'g Gguf<'a>,
     source: &'g dyn WeightSource,
-    used: BTreeSet<&'a str>,
+    /// (tensors)
+    used: Vec<bool>,
     arch: &'static Arch,
 }
 
 impl<'a> Tensors<'_, 'a> {
     /// A tensor of exactly these dimensions (inputs first) in a format with kernels.
     fn find(&mut self, name: &str, dims: &[usize]) -> Result<(Tensor<'a>, Format), LoadError> {
-        let tensor = *self.gguf.require_tensor(name)?;
-        self.used.insert(tensor.name);
+        let index = self.gguf.tensor_index(name).ok_or_else(|| GgufError::MissingTensor(name.to_string()))?;
+        self.used[index] = true;
+        let tensor = self.gguf.tensors()[index];
         let expected: Vec<u64> = dims.iter().map(|&d| d as u64).collect();
         let found = tensor.dims[..tensor.n_dims].to_vec();
         if found.iter().chain([1, 1, 1, 1].iter()).take(4).ne(expected.iter().chain([1, 1, 1, 1].iter()).take(4)) {
