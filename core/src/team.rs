@@ -54,7 +54,12 @@ const MAX_RUNS: usize = 16;
 /// Each member begins with a run of its own, so that what it reads lies in one piece and what it asked for ahead is its own; who is done
 /// helps the others.
 pub fn for_parts<P: Parts>(team: &dyn Team, parts: P, work: impl Fn(usize, P::Part) + Sync) {
-    let count = parts.count();
+    // SAFETY: `spread` gives each i below the count out once.
+    spread(team, parts.count(), &|i| work(i, unsafe { parts.part(i) }));
+}
+
+/// Calls `work(i)` for every i below `count`, once.
+fn spread(team: &dyn Team, count: usize, work: &(dyn Fn(usize) + Sync)) {
     let runs = team.size().min(count).clamp(1, MAX_RUNS);
     let taken = [const { AtomicUsize::new(0) }; MAX_RUNS];
     let start = |run: usize| run * count / runs;
@@ -63,12 +68,12 @@ pub fn for_parts<P: Parts>(team: &dyn Team, parts: P, work: impl Fn(usize, P::Pa
         for run in (0..runs).map(|i| (member + i) % runs) {
             let parts_of_run = start(run)..start(run + 1);
             loop {
+                // Runs do not overlap, and the run's counter gives each i out once.
                 let i = parts_of_run.start + taken[run].fetch_add(1, Ordering::Relaxed);
                 if !parts_of_run.contains(&i) {
                     break;
                 }
-                // SAFETY: i is below the count, runs do not overlap, and the run's counter gives each i out once.
-                work(i, unsafe { parts.part(i) });
+                work(i);
             }
         }
     };
