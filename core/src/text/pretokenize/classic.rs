@@ -41,7 +41,7 @@ pub(super) fn ascii_digits(text: &str) -> usize {
 
 /// `[0-9][0-9][0-9]`: from the left, so that what is left over comes last.
 pub(super) fn three_digits(text: &str) -> usize {
-    isolated(text, |text| match run_upto(text, 3, |c| c.is_ascii_digit()) {
+    isolated(text, &|text| match run_upto(text, 3, |c| c.is_ascii_digit()) {
         3 => 3,
         _ => 0,
     })
@@ -60,7 +60,7 @@ pub(super) fn some_punctuation(text: &str) -> usize {
 /// ` ?[^(\s|[.,!?…。，、।۔،])]+`, where the brackets and the bar within stand for themselves.
 pub(super) fn bloom(text: &str) -> usize {
     let word = |c| !is_space(c) && !"(|.,!?…。，、।۔،)".contains(c);
-    isolated(text, |text| {
+    isolated(text, &|text| {
         let space = usize::from(text.starts_with(' '));
         match run(&text[space..], word) {
             0 => 0,

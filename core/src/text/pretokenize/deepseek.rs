@@ -15,7 +15,7 @@ pub(super) fn single_newlines(text: &str) -> usize {
 
 /// `\s?[A-Za-zµÀ-ÖØ-öø-ƺ…]+`: see [`CASED_LETTERS`].
 pub(super) fn cased_letters(text: &str) -> usize {
-    isolated(text, |text| headed(text, is_space, is_cased_letter))
+    isolated(text, &|text| headed(text, is_space, is_cased_letter))
 }
 
 /// `\s?[!-/:-~！-／：-～‘-‟　-。]+`, which has ASCII letters too: words are cut off before.
@@ -24,7 +24,7 @@ pub(super) fn ascii_and_cjk_punctuation(text: &str) -> usize {
         matches!(c, '!'..='/' | ':'..='~' | '\u{ff01}'..='\u{ff0f}' | '\u{ff1a}'..='\u{ff5e}')
             || matches!(c, '\u{2018}'..='\u{201f}' | '\u{3000}'..='\u{3002}')
     };
-    isolated(text, |text| headed(text, is_space, class))
+    isolated(text, &|text| headed(text, is_space, class))
 }
 
 /// `\s+$`
@@ -42,12 +42,12 @@ pub(super) fn ideographs(text: &str) -> usize {
 
 /// `\s?\p{L}+`
 pub(super) fn letters(text: &str) -> usize {
-    isolated(text, |text| headed(text, is_space, is_letter))
+    isolated(text, &|text| headed(text, is_space, is_letter))
 }
 
 /// `\s?\p{P}+`
 pub(super) fn punctuated(text: &str) -> usize {
-    isolated(text, |text| headed(text, is_space, is_punctuation))
+    isolated(text, &|text| headed(text, is_space, is_punctuation))
 }
 
 /// `[一-龥぀-ゟ゠-ヿ]+`
@@ -60,13 +60,13 @@ pub(super) fn hanzi_and_kana(text: &str) -> usize {
 /// |\s*[\r\n]+|\s+(?!\S)|\s+
 /// ```
 pub(super) fn v3_words(text: &str) -> usize {
-    isolated(text, |text| {
+    isolated(text, &|text| {
         let sign = first(text, |c| c.is_ascii_punctuation());
         let word = run(&text[sign..], |c| c.is_ascii_alphabetic());
         if sign > 0 && word > 0 {
             return sign + word;
         }
-        let head = |c| !is_newline(c) && !is_letter(c) && !is_punctuation_or_sign(c);
+        let head = |c: char| !is_newline(c) && !is_letter(c) && !is_punctuation_or_sign(c);
         match headed(text, head, is_letter_or_mark) {
             0 => {}
             n => return n,

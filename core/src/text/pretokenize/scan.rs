@@ -2,41 +2,49 @@
 
 use crate::text::unicode::{is_newline, is_space};
 
+/// A class of characters.
+pub(super) type Class = fn(char) -> bool;
+
 /// The longest prefix of one class.
-pub(super) fn run(text: &str, class: impl Fn(char) -> bool) -> usize {
-    text.find(|c| !class(c)).unwrap_or(text.len())
+pub(super) fn run(text: &str, class: Class) -> usize {
+    prefix(text, class, true)
+}
+
+/// The longest prefix of what is in a class, or is not.
+fn prefix(text: &str, class: Class, within: bool) -> usize {
+    text.find(|c| class(c) != within).unwrap_or(text.len())
 }
 
 /// As [`run`], of at most `max` characters.
-pub(super) fn run_upto(text: &str, max: usize, class: impl Fn(char) -> bool) -> usize {
+pub(super) fn run_upto(text: &str, max: usize, class: Class) -> usize {
     text.chars().take(max).take_while(|&c| class(c)).map(char::len_utf8).sum()
 }
 
 /// The first character if it is of a class, else 0.
-pub(super) fn first(text: &str, class: impl Fn(char) -> bool) -> usize {
+pub(super) fn first(text: &str, class: Class) -> usize {
     run_upto(text, 1, class)
 }
 
 /// `head? class+`, or 0. The two may share characters: what one gives back the other may take.
-pub(super) fn headed(text: &str, head: impl Fn(char) -> bool, class: impl Fn(char) -> bool) -> usize {
+pub(super) fn headed(text: &str, head: Class, class: Class) -> usize {
     let head = first(text, head);
-    match run(&text[head..], &class) {
+    match run(&text[head..], class) {
         0 => run(text, class),
         n => head + n,
     }
 }
 
 /// `class+`, isolated: a run of the class, or of the others.
-pub(super) fn runs(text: &str, class: impl Fn(char) -> bool) -> usize {
-    match run(text, &class) {
-        0 => run(text, |c| !class(c)),
+pub(super) fn runs(text: &str, class: Class) -> usize {
+    match prefix(text, class, true) {
+        0 => prefix(text, class, false),
         n => n,
     }
 }
 
 /// What matches at the beginning, or else everything before the first place where something does. `at` gives the length
 /// of a match, or 0.
-pub(super) fn isolated(text: &str, at: impl Fn(&str) -> usize) -> usize {
+pub(super) fn isolated(text: &str, at: &dyn Fn(&str) -> usize) -> usize {
     match at(text) {
         0 => text.char_indices().map(|(i, _)| i).skip(1).find(|&i| at(&text[i..]) > 0).unwrap_or(text.len()),
         n => n,

@@ -1,6 +1,6 @@
 //! The rules of Llama 3, Qwen and GPT-4o: words with the sign before them, numbers of a few digits, lines.
 
-use super::scan::{contraction, first, headed, isolated, lines_or_spaces, run, run_upto};
+use super::scan::{Class, contraction, first, headed, isolated, lines_or_spaces, run, run_upto};
 use crate::text::unicode::{
     is_letter, is_letter_or_mark, is_lower_or_uncased, is_mark, is_newline, is_number, is_symbol, is_uncased,
     is_upper_or_uncased,
@@ -48,7 +48,7 @@ pub(super) fn tekken(text: &str) -> usize {
 }
 
 /// `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?letter+`
-fn word(text: &str, letter: fn(char) -> bool) -> Option<usize> {
+fn word(text: &str, letter: Class) -> Option<usize> {
     let n = match contraction(text, true) {
         0 => headed(text, may_begin_a_word, letter),
         n => n,
@@ -57,16 +57,16 @@ fn word(text: &str, letter: fn(char) -> bool) -> Option<usize> {
 }
 
 /// `\p{N}{1,digits}| ?symbol+tail*|\s*[\r\n]+|\s+(?!\S)|\s+`
-fn others(text: &str, digits: usize, symbol: impl Fn(char) -> bool, tail: impl Fn(char) -> bool) -> usize {
-    isolated(text, |text| {
+fn others(text: &str, digits: usize, symbol: Class, tail: Class) -> usize {
+    isolated(text, &|text| {
         let numbers = run_upto(text, digits, is_number);
         if numbers > 0 {
             return numbers;
         }
         let space = usize::from(text.starts_with(' '));
-        match run(&text[space..], &symbol) {
+        match run(&text[space..], symbol) {
             0 => lines_or_spaces(text),
-            n => space + n + run(&text[space + n..], &tail),
+            n => space + n + run(&text[space + n..], tail),
         }
     })
 }
