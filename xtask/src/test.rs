@@ -25,6 +25,7 @@ const STEPS: &[Step] = &[
     step("witness", |_| witness::test()),
     Step { possible: on_x86_64_linux, ..step("disassembly", |_| disassembly::test()) },
     step("wasm", wasm),
+    Step { possible: toolchain::has_wasi, ..step("wasm-kernels", wasm_kernels) },
     step("no-std", no_std),
     Step { possible: on_linux, ..step("npm", |_| npm::test()) },
     Step { possible: on_linux, ..step("aarch64", |_| emulated(&toolchain::AARCH64)) },
@@ -129,11 +130,20 @@ fn workspace(_: bool) -> Result<Counts> {
 }
 
 fn wasm(_: bool) -> Result<Counts> {
-    for flags in ["", "-Ctarget-feature=+simd128"] {
-        let mut command = toolchain::WASM.cargo("build", flags)?;
-        process::run(unoptimised(&mut command).args(["--package", "picolm-core"]))?;
-    }
+    let mut build = toolchain::WASM.cargo("build", "")?;
+    process::run(unoptimised(&mut build).args(["--package", "picolm-core"]))?;
     Ok(ONE)
+}
+
+/// The kernels and the golden models in Node, with and without relaxed SIMD. (`npm` runs golden models in a browser.)
+fn wasm_kernels(_: bool) -> Result<Counts> {
+    let mut counts = Counts::default();
+    for flags in ["-Ctarget-feature=+simd128", "-Ctarget-feature=+simd128,+relaxed-simd"] {
+        let mut command = toolchain::wasi("test", flags);
+        command.args(["--package", "picolm-core", "--test", "kernels", "--test", "golden", "--no-fail-fast"]);
+        counts += run_tests(command.env("PROPTEST_CASES", "64").env("PROPTEST_DISABLE_FAILURE_PERSISTENCE", "1"))?;
+    }
+    Ok(counts)
 }
 
 fn no_std(_: bool) -> Result<Counts> {

@@ -35,6 +35,19 @@ pub(crate) const WASM: Target = Target {
     linker: Linker::Lld,
 };
 
+/// WebAssembly with files and arguments, for tests. rustup has it; Debian has not.
+pub(crate) fn wasi(subcommand: &str, rustflags: &str) -> Result<Command> {
+    let triple = "wasm32-wasip1";
+    if !rustup_has(triple) {
+        bail!("{triple} is rustup's, and it has none: rustup target add {triple}");
+    }
+    let mut command = cargo(subcommand);
+    command.env("RUSTFLAGS", rustflags).args(["--target", triple, "--target-dir"]).arg(build_dir("wasi"));
+    let runner = root().join("core/tests/common/run_wasi.mjs");
+    command.env(variable(triple, "RUNNER"), format!("node --no-warnings {}", runner.display()));
+    Ok(command)
+}
+
 /// No operating system: proof that the core needs no std. 32 bits and no 64-bit atomics, like the smallest boards.
 pub(crate) const BARE: Target = Target {
     rustup: "riscv32imac-unknown-none-elf",
