@@ -7,7 +7,10 @@
 /// clamped like any other value. Source: Cephes' `expf`, without its fused or table variants.
 #[inline]
 pub fn exp(x: f32) -> f32 {
-    let in_range = if x > EXP_HIGHEST { EXP_HIGHEST } else { x };
+    // The smaller of the two, compared as integers, whose order is theirs where one is positive: for a minimum of floats LLVM may take
+    // WebAssembly's relaxed one. A NaN stays one, so that the next check finds it.
+    let smaller = f32::from_bits((x.to_bits() as i32).min(EXP_HIGHEST.to_bits() as i32) as u32);
+    let in_range = if x.is_nan() { x } else { smaller };
     // Adding 1.5 * 2^23 leaves no bits for a fraction: the sum is rounded to an integer, ties to even.
     let rounded = in_range * LOG2_E + ROUNDER;
     let n = rounded - ROUNDER;
@@ -129,6 +132,7 @@ mod tests {
         assert_eq!(exp(88.000_01), exp(88.0));
         assert_eq!(exp(f32::MAX), exp(88.0));
         assert_eq!(exp(f32::INFINITY), exp(88.0));
+        assert!(exp(f32::NAN).is_nan() && exp(-f32::NAN).is_nan());
     }
 
     #[test]

@@ -205,7 +205,7 @@ fn quantize(x: &[f32]) -> (u16, [i8; 32]) {
     let mut codes = [0; 32];
     if d > 0.0 && scale.is_finite() {
         for (code, x) in codes.iter_mut().zip(x) {
-            *code = libm::rintf(x / d).clamp(-127.0, 127.0) as i8;
+            *code = (libm::rintf(x / d) as i32).clamp(-127, 127) as i8;
         }
     }
     (scale.to_bits(), codes)

@@ -326,7 +326,7 @@ impl<const EIGHTS: bool> Simd for Wasm<EIGHTS> {
 
     #[inline(always)]
     fn max(self, a: Four, b: Four) -> Four {
-        from_fn(|i| f32x4_pmax(a[i], b[i]))
+        from_fn(|i| larger(a[i], b[i]))
     }
 
     /// The sum with 1.5 · 2^23 has no bits for a fraction, and its own low bits are the integer.
@@ -345,6 +345,13 @@ impl<const EIGHTS: bool> Simd for Wasm<EIGHTS> {
         let four = f32x4_add(f32x4_add(a[0], a[2]), f32x4_add(a[1], a[3]));
         let two = f32x4_add(four, i32x4_shuffle::<2, 3, 2, 3>(four, four));
         f32x4_extract_lane::<0>(two) + f32x4_extract_lane::<1>(two)
+    }
+
+    #[inline(always)]
+    fn reduce_max(self, a: Four) -> f32 {
+        let four = larger(larger(a[0], a[1]), larger(a[2], a[3]));
+        let two = larger(four, i32x4_shuffle::<2, 3, 2, 3>(four, four));
+        f32x4_extract_lane::<0>(larger(two, i32x4_shuffle::<1, 1, 1, 1>(two, two)))
     }
 }
 
@@ -595,6 +602,12 @@ fn extended_tiles<const T: usize, const C: usize>(tiles: &[[u8; 64]; T], x: [&[[
         }
     }
     out
+}
+
+/// The larger of each lane, by a comparison: of a maximum LLVM would make the relaxed one.
+#[inline(always)]
+fn larger(a: v128, b: v128) -> v128 {
+    v128_bitselect(b, a, f32x4_lt(a, b))
 }
 
 /// Sixteen f16 as f32.

@@ -257,7 +257,7 @@ fn put<S: Simd>(s: S, scores: &mut [f32; CHUNK], tile: usize, lanes: S::Lanes) {
 fn quantize_query<S: Simd>(s: S, q: &[f32]) -> (f32, [i8; 32]) {
     let mut x = [0.0; 32];
     x[..q.len()].copy_from_slice(q);
-    let d = x.iter().fold(0.0f32, |m, x| m.max(x.abs())) / 127.0;
+    let d = f32::from_bits(x.iter().fold(0, |m, x| m.max(x.to_bits() & 0x7fff_ffff))) / 127.0;
     if d == 0.0 {
         return (0.0, [0; 32]);
     }
@@ -287,7 +287,7 @@ fn softmax<S: Simd>(s: S, scores: &mut [f32; CHUNK], visible: Range<usize>, cap:
     for tile in scores.iter() {
         lanes = s.max(lanes, s.load(tile));
     }
-    let max = s.store(lanes).into_iter().fold(f32::NEG_INFINITY, |m, x| if x > m { x } else { m });
+    let max = s.reduce_max(lanes);
     let mut sum = s.splat(0.0);
     for tile in scores.iter_mut() {
         for x in tile.iter_mut() {

@@ -108,6 +108,10 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn round(self, a: Self::Lanes) -> [i32; 16];
     /// The fixed tree: lane k + lane k + 8, then 4, 2, 1.
     fn reduce_add(self, a: Self::Lanes) -> f32;
+    /// The largest lane; there is no NaN.
+    fn reduce_max(self, a: Self::Lanes) -> f32 {
+        self.store(a).into_iter().fold(f32::NEG_INFINITY, |m, x| if x > m { x } else { m })
+    }
 }
 
 /// What is done with one row of weights at a time.
