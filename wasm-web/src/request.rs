@@ -70,7 +70,14 @@ fn set(request: &mut Request, name: &str, value: Json) -> Result<()> {
             return Err(Fault::request(format!("{name} is not supported with this value: leave it out")));
         }
         (
-            "messages" | "prompt" | "stop" | "logit_bias" | "cache_prompt" | "tools" | "chat_template_kwargs" | "add_generation_prompt",
+            "messages"
+            | "prompt"
+            | "stop"
+            | "logit_bias"
+            | "cache_prompt"
+            | "tools"
+            | "chat_template_kwargs"
+            | "add_generation_prompt",
             _,
         ) => {
             return Err(Fault::request(format!("{name} has the wrong type")));

@@ -36,16 +36,20 @@ pub(crate) const WASM: Target = Target {
 };
 
 /// WebAssembly with files and arguments, for tests. rustup has it; Debian has not.
-pub(crate) fn wasi(subcommand: &str, rustflags: &str) -> Result<Command> {
-    let triple = "wasm32-wasip1";
-    if !rustup_has(triple) {
-        bail!("{triple} is rustup's, and it has none: rustup target add {triple}");
-    }
+const WASI: &str = "wasm32-wasip1";
+
+/// Whether [`wasi`] works.
+pub(crate) fn has_wasi() -> bool {
+    rustup_has(WASI)
+}
+
+/// A cargo command whose programs run in Node.
+pub(crate) fn wasi(subcommand: &str, rustflags: &str) -> Command {
     let mut command = cargo(subcommand);
-    command.env("RUSTFLAGS", rustflags).args(["--target", triple, "--target-dir"]).arg(build_dir("wasi"));
+    command.env("RUSTFLAGS", rustflags).args(["--target", WASI, "--target-dir"]).arg(build_dir("wasi"));
     let runner = root().join("core/tests/common/run_wasi.mjs");
-    command.env(variable(triple, "RUNNER"), format!("node --no-warnings {}", runner.display()));
-    Ok(command)
+    command.env(variable(WASI, "RUNNER"), format!("node --no-warnings {}", runner.display()));
+    command
 }
 
 /// No operating system: proof that the core needs no std. 32 bits and no 64-bit atomics, like the smallest boards.
