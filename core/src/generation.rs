@@ -110,9 +110,7 @@ impl Generation {
         };
         prompt.iter().for_each(|&token| sampler.accept(token));
         let reused = keep_common(session, &prompt);
-        // Beyond the context no token can be fed; one more can be chosen.
-        let room = context - prompt.len() + 1;
-        let max_tokens = if options.max_tokens == 0 { room } else { options.max_tokens };
+        let max_tokens = if options.max_tokens == 0 { usize::MAX } else { options.max_tokens };
         let answer = Answer { prompt: prompt.len(), all: prompt, text, context, max_tokens, end: Ok(None) };
         Ok(Generation { reused, sampler, lookup: Lookup::new(options.lookup), drafts: (0, 0), answer })
     }
