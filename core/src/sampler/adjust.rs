@@ -146,7 +146,7 @@ impl<'a> Logits<'a> {
 
     /// The highest logit; -infinity if every token is banned.
     pub(super) fn max(self) -> f32 {
-        self.runs().map(|(_, run)| max(run)).fold(f32::NEG_INFINITY, larger)
+        from_key(self.runs().map(|(_, run)| max_key(run)).fold(key(f32::NEG_INFINITY), i32::max))
     }
 
     /// The lowest token with this logit.
@@ -163,21 +163,33 @@ pub(super) fn position(logits: &[f32], logit: f32) -> Option<usize> {
     Some(skipped + logits[skipped..].iter().position(|l| *l == logit)?)
 }
 
-/// The highest of some logits. Sixteen lanes, so that the compiler may use vectors: a maximum does not depend on the order.
+/// The highest of some logits; -infinity if there is none. A NaN is passed over.
 pub(super) fn max(logits: &[f32]) -> f32 {
-    let (chunks, rest) = logits.as_chunks::<16>();
-    let mut lanes = [f32::NEG_INFINITY; 16];
-    for chunk in chunks {
-        for (lane, logit) in lanes.iter_mut().zip(chunk) {
-            *lane = larger(*lane, *logit);
-        }
-    }
-    lanes.iter().chain(rest).copied().fold(f32::NEG_INFINITY, larger)
+    from_key(max_key(logits))
 }
 
-/// A NaN on the right is passed over.
-fn larger(a: f32, b: f32) -> f32 {
-    if b > a { b } else { a }
+/// The highest key. Sixteen lanes, so that the compiler may use vectors: a maximum does not depend on the order.
+fn max_key(logits: &[f32]) -> i32 {
+    let (chunks, rest) = logits.as_chunks::<16>();
+    let mut lanes = [key(f32::NEG_INFINITY); 16];
+    for chunk in chunks {
+        for (lane, logit) in lanes.iter_mut().zip(chunk) {
+            *lane = key(*logit).max(*lane);
+        }
+    }
+    rest.iter().map(|logit| key(*logit)).chain(lanes).fold(i32::MIN, i32::max)
+}
+
+/// An integer that orders as the float does, with every NaN below all. For a maximum of floats LLVM may take WebAssembly's relaxed one,
+/// which is not the same everywhere.
+fn key(logit: f32) -> i32 {
+    let bits = logit.to_bits() as i32;
+    if logit.is_nan() { i32::MIN } else { bits ^ ((bits >> 31) & i32::MAX) }
+}
+
+/// The float of a key.
+fn from_key(key: i32) -> f32 {
+    f32::from_bits((key ^ ((key >> 31) & i32::MAX)) as u32)
 }
 
 #[cfg(test)]
