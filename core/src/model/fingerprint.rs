@@ -3,7 +3,6 @@
 use super::{Layer, Model, Weight};
 use crate::gguf::Gguf;
 use core::hash::Hasher;
-use core::sync::atomic::Ordering;
 use twox_hash::XxHash64;
 
 /// Places of a matrix that are looked at, and bytes at each.
@@ -13,20 +12,8 @@ const PIECE: usize = 256;
 impl Model {
     /// A number that tells models apart: XXH64 of the file's header and length, and of samples of the matrices outside the layers, of
     /// the first layer and of the last. The same file has the same on any machine; a file whose difference lies only elsewhere has it
-    /// too. Reads the samples at the first call.
+    /// too. Reads the samples at each call.
     pub fn fingerprint(&self) -> u64 {
-        // 0 is "not known yet"; two threads that find it so come to the same.
-        match self.fingerprint.load(Ordering::Relaxed) {
-            0 => {
-                let found = self.sample().max(1);
-                self.fingerprint.store(found, Ordering::Relaxed);
-                found
-            }
-            known => known,
-        }
-    }
-
-    fn sample(&self) -> u64 {
         let mut hash = XxHash64::with_seed(0);
         hash.write(&self.header_hash.to_le_bytes());
         [&self.embedding, &self.output].into_iter().for_each(|w| self.sample_weight(w, &mut hash));

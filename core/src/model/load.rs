@@ -10,7 +10,6 @@ use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
-use core::sync::atomic::AtomicU64;
 
 impl Model {
     /// Loads a model whose header is `gguf` and whose bytes `source` hands out.
@@ -44,8 +43,7 @@ impl Model {
             return Err(LoadError::UnexpectedTensor(gguf.tensors()[extra].name.to_string()));
         }
         let (id, header_hash) = (ModelId::next(), fingerprint::of_header(gguf));
-        let fingerprint = AtomicU64::new(0);
-        Ok(Model { config, embedding, layers, output_norm, output, ropes, source, id, header_hash, fingerprint })
+        Ok(Model { config, embedding, layers, output_norm, output, ropes, source, id, header_hash })
     }
 }
 

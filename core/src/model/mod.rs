@@ -24,7 +24,7 @@ use crate::weights::{Span, WeightSource};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Range;
-use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicUsize, Ordering};
 
 /// A matrix in the file, and a bias in memory.
 #[derive(Debug, Clone, PartialEq)]
@@ -156,8 +156,6 @@ pub struct Model {
     source: Arc<dyn WeightSource>,
     id: ModelId,
     header_hash: u64,
-    /// 0 until it is needed
-    fingerprint: AtomicU64,
 }
 
 impl Model {
