@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{backends, load_longer, team};
+use common::{backends, emulated, load_longer, team};
 use picolm_core::model::Model;
 use picolm_core::session::{Engine, Error, Feed, KvType, Session, StateError, Want};
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -56,7 +56,7 @@ fn an_engine_without_room_for_its_buffers_is_an_error() {
         let (backend, team) = (backends()[0], team(1));
         let make = |columns| Engine::new(model.clone(), backend, team.clone(), columns);
         let needed = make(32).expect("buffers").memory_bytes();
-        for percent in 0..100 {
+        for percent in (0..100).step_by(if emulated() { 25 } else { 1 }) {
             let left = LEFT.get();
             let result = with_bytes(needed * percent / 100, || make(32).map(|_| ()));
             assert!(refused(&result), "{name} with {percent} %: {result:?}");
@@ -76,7 +76,7 @@ fn a_session_without_room_for_a_block_stays_as_it_was() {
         let (mut session, mut twin) = (fed(&model, &mut engine, kv), fed(&model, &mut engine, kv));
         let expected = last(&mut engine, &mut twin, &[7; 100]).expect("logits");
         let block = Session::memory_for(&model, 256, kv) as usize;
-        for percent in 0..100 {
+        for percent in (0..100).step_by(if emulated() { 25 } else { 1 }) {
             // The last of the blocks' buffers is one of two, or the small one of four.
             let result = with_bytes(block * percent / 100, || last(&mut engine, &mut session, &[7; 100]));
             assert!(refused(&result), "{kv:?} with {percent} %: {result:?}");
@@ -114,7 +114,7 @@ fn a_state_without_room_for_it_leaves_the_session_as_it_was() {
         .map(|()| session.len())
         .map_err(|error| (error, session.tokens().to_vec()))
     };
-    for percent in 0..100 {
+    for percent in (0..100).step_by(if emulated() { 25 } else { 1 }) {
         let (error, tokens) = load(needed * percent / 100).expect_err("no memory");
         assert!(matches!(error, StateError::Session(Error::OutOfMemory { bytes: 1.., .. })), "{error}");
         assert_eq!(tokens, [5; 200]);
