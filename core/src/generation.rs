@@ -7,8 +7,8 @@
 //!                         └──────► end: a token of the model, a stop string, a limit
 //! ```
 //!
-//! Of a prompt that begins with the tokens of the session, only the rest is fed. Between two
-//! steps a host looks at its clock and its messages; to stop early it just takes no further step.
+//! Of a prompt that begins with the tokens of the session, only the rest is fed. Between two steps a host looks at its clock and its
+//! messages; to stop early it just takes no further step.
 
 use crate::sampler::{self, Params, Sampler, StopMatcher};
 use crate::session::{self, Engine, Feed, Lookup, Session, Want};
@@ -181,11 +181,10 @@ impl Generation {
         tokenizer: &Tokenizer,
         most: usize,
     ) -> Result<(), Error> {
-        let rest = self.prompt()[session.len()..].to_vec();
-        let (tokens, want) = match rest.get(..most) {
-            Some(tokens) if tokens.len() < rest.len() => (tokens, Want::Nothing),
-            _ => (&rest[..], Want::Last),
-        };
+        let (start, len) = (session.len(), self.prompt().len());
+        let end = start.saturating_add(most).min(len);
+        let tokens = &self.prompt()[start..end].to_vec();
+        let want = if end < len { Want::Nothing } else { Want::Last };
         let (answer, sampler) = (&mut self.answer, &mut self.sampler);
         engine.forward(&mut [Feed { session, tokens, want }], &mut |_, position, logits| {
             answer.choose(sampler, tokenizer, position + 1, logits);

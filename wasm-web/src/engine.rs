@@ -18,7 +18,7 @@ use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
 const BATCH: usize = 64;
 const STREAMED_BATCH: usize = 256;
 
-/// A loaded model. `begin_chat` or `begin_text` prepare an answer, each `step` computes a part of it.
+/// A loaded model. `begin` prepares an answer, each `step` computes a part of it.
 #[wasm_bindgen]
 pub struct Engine {
     engine: session::Engine,
@@ -94,7 +94,7 @@ impl Engine {
     /// Prepares an answer: to `messages` by the model's chat template, or to a `prompt` as it is. Options are OpenAI's.
     ///
     /// # Errors
-    /// `invalid_request`, `invalid_template`, `context_full`. The session is then as it was.
+    /// `invalid_request`, `invalid_template`, `context_full`. The session is then as it was, or empty if nothing of it was to be used.
     pub fn begin(&mut self, request: &str) -> std::result::Result<(), JsValue> {
         Ok(self.try_begin(request::parse(request)?)?)
     }
@@ -141,11 +141,6 @@ impl Engine {
             return Err(fault);
         }
         Ok(text?)
-    }
-
-    /// Ends the answer early; returns text that was held back.
-    pub fn stop(&mut self) -> String {
-        self.answer.as_mut().map_or_else(String::new, |answer| answer.stop().to_string())
     }
 
     /// Why the answer ended: `stop` (by the model or a stop string), `length`, or nothing yet.

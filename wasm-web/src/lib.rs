@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   worker.ts ──► Weights: room for the files, which the worker fills (or a reader to stream them layer by layer)
-//!             ──► Engine::load ──► begin_chat / begin_text ──► step, step, … ──► text
+//!             ──► Engine::load ──► begin ──► step, step, … ──► text
 //!             ──► Team ──► with shared memory, one more worker for each further member: team_member
 //!             ──► Sha256 ──► of a download, as it comes
 //! ```

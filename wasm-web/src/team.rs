@@ -65,11 +65,6 @@ impl Team {
         Arc::into_raw(self.0.clone()).expose_provenance()
     }
 
-    /// Members that have come to work, the engine's worker included.
-    pub fn present(&self) -> usize {
-        1 + self.0.members.lock().unwrap_or_else(PoisonError::into_inner).len()
-    }
-
     /// Lets the members go.
     pub fn stop(&self) {
         self.0.stop.store(true, Ordering::Release);

@@ -34,7 +34,6 @@ interface Call {
 export interface CallOptions<Event> {
   event?: ((event: Event) => void) | undefined;
   signal?: AbortSignal | undefined;
-  transfer?: Transferable[] | undefined;
 }
 
 /** A worker that answers calls, and the workers of its team. */
@@ -50,7 +49,7 @@ export class RemoteWorker {
     port.onError = (message) => this.end(new PicolmError('worker_failed', `The engine stopped: ${message}`));
   }
 
-  call<Result, Event = never>(call: string, args: unknown, { event, signal, transfer }: CallOptions<Event> = {}): Promise<Result> {
+  call<Result, Event = never>(call: string, args: unknown, { event, signal }: CallOptions<Event> = {}): Promise<Result> {
     return new Promise<Result>((resolve, reject) => {
       throwIfAborted(signal);
       if (this.ended) throw this.ended;
@@ -71,7 +70,7 @@ export class RemoteWorker {
         reject: (error) => (settle(id), reject(error)),
       });
       try {
-        this.ports[0]!.post({ id, call, args } satisfies ToWorker, transfer);
+        this.ports[0]!.post({ id, call, args } satisfies ToWorker);
       } catch (error) {
         settle(id);
         throw new PicolmError('invalid_request', `This cannot be sent to the engine: ${(error as Error).message}`, {}, error);

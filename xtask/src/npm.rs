@@ -15,7 +15,7 @@ use anyhow::{Context, Result, bail};
 use crate::process::{Counts, build_dir, cargo, root, run, run_tests, succeeds};
 use crate::{fetch, toolchain};
 
-/// A build: its name, its features, and the name of the bindings it shares with the other of its kind.
+/// A build, by what it may use of the engine. The two with threads share their bindings, and so do the two without.
 struct Build {
     name: &'static str,
     relaxed: bool,
@@ -33,7 +33,7 @@ const BUILDS: [Build; 4] = [
 const THREADS: &str = "-Clink-arg=--shared-memory -Clink-arg=--import-memory -Clink-arg=--max-memory=4294967296 \
     -Clink-arg=--export=__wasm_init_tls -Clink-arg=--export=__tls_size -Clink-arg=--export=__tls_align -Clink-arg=--export=__tls_base";
 
-/// Where a panic stands takes 40 KB, and paths of the machine that built it.
+/// Where a panic stands is left out: it takes room, and holds paths of the machine that built it.
 const SMALL: &str = "-Zlocation-detail=none";
 
 /// Builds the package into `wasm-web/dist` and packs it; returns the tarball.
@@ -99,19 +99,19 @@ fn browser(variable: &str, name: &str, package: &str) -> Result<PathBuf> {
 }
 
 /// `wasm-web/`
-pub(crate) fn dir() -> PathBuf {
+fn dir() -> PathBuf {
     root().join("wasm-web")
 }
 
 /// An npm command in a folder.
-pub(crate) fn npm(subcommand: &str, dir: &Path) -> Command {
+fn npm(subcommand: &str, dir: &Path) -> Command {
     let mut command = Command::new(if cfg!(windows) { "npm.cmd" } else { "npm" });
     command.arg(subcommand).current_dir(dir).env("npm_config_update_notifier", "false");
     command
 }
 
 /// The pinned development dependencies, unless they are there.
-pub(crate) fn install(dir: &Path) -> Result<()> {
+fn install(dir: &Path) -> Result<()> {
     if !succeeds(Command::new("node").arg("--version")) {
         bail!("the npm package needs Node 20 or newer: install it from nodejs.org");
     }

@@ -15,7 +15,6 @@ import type { Bindings, Instance } from './build.js';
 
 export type { Team, WasmEngine };
 
-
 /** Options of `open` that have come this far. */
 export interface LoadOptions extends Pick<EngineOptions, 'context' | 'kv' | 'maxMemory'> {
   progress: (progress: Progress) => void;
