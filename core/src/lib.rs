@@ -15,10 +15,10 @@ extern crate alloc;
 
 pub mod generation;
 pub mod gguf;
-pub mod kernels;
 pub mod model;
 pub mod sampler;
 pub mod session;
-pub mod team;
 pub mod text;
 pub mod weights;
+
+pub use picolm_kernels::{self as kernels, team};

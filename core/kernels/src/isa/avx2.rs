@@ -1,0 +1,592 @@
+//! x86-64 with AVX2 and F16C, and what AVX-VNNI changes.
+
+use crate::activations::{ColumnMut, Columns};
+use crate::dispatch::{Backend, Kernels};
+use crate::lanes::{self, Bytewise, RowSums, SideBySide, Simd};
+use crate::quant::{Float, Format, Narrow, Visitor, Wide};
+use crate::team::Tile;
+use crate::{Activation, ChunkF16, ChunkQ8, Gathered, Queries};
+use core::arch::asm;
+use core::arch::x86_64::*;
+use core::ops::Range;
+
+/// The proof that this CPU has AVX2 and F16C, and AVX-VNNI if `VNNI`: the same kernels, with other instructions for the dots.
+#[derive(Debug, Clone, Copy)]
+pub struct Ymm<const VNNI: bool>(());
+
+/// The proof that this CPU has AVX2 and F16C.
+pub type Avx2 = Ymm<false>;
+
+impl<const VNNI: bool> Ymm<VNNI> {
+    /// Makes the token.
+    ///
+    /// # Safety
+    /// The CPU and the operating system must support AVX2 and F16C, and AVX-VNNI if `VNNI` (`is_x86_feature_detected!`).
+    pub unsafe fn assume() -> Self {
+        Ymm(())
+    }
+}
+
+impl Avx2 {
+    /// The kernels.
+    pub fn backend(self) -> Backend {
+        Backend::new(&KERNELS)
+    }
+}
+
+backend! { Avx2, "avx2,f16c", "avx2" }
+
+/// Two registers: lanes 0..8 and 8..16.
+type Pair<T> = [T; 2];
+
+/// Sixteen i16, in the two orders that the dots want; only what is used is computed.
+#[derive(Clone, Copy)]
+pub struct Scales {
+    /// The even ones in the low half, the odd ones in the high half.
+    halves: __m256i,
+    in_order: __m256i,
+}
+
+// SAFETY of every block below: the token proves AVX2 and F16C, and AVX-VNNI if VNNI; loads and stores are unaligned and go through references to arrays
+// of exactly the register's size.
+#[allow(clippy::undocumented_unsafe_blocks)]
+impl<const VNNI: bool> Simd for Ymm<VNNI> {
+    type Row = Self;
+    type Ints = Pair<__m256i>;
+    type Lanes = Pair<__m256>;
+    const COLUMNS: usize = 4;
+    const CHAINS: usize = 4;
+
+    #[inline(always)]
+    fn signed_offset(self) -> i32 {
+        if VNNI { 128 } else { 0 }
+    }
+
+    #[inline(always)]
+    fn row(self) -> Self {
+        self
+    }
+
+    #[inline(always)]
+    fn prefetch(self, at: *const u8) {
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) };
+    }
+
+    #[inline(always)]
+    fn prefetch_far(self, at: *const u8) {
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) };
+    }
+
+    #[inline(always)]
+    fn few_narrow<F: Narrow>(self, weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>) {
+        lanes::few_narrow::<_, F>(self, weights, x, out);
+    }
+
+    #[inline(always)]
+    fn few_wide<F: Wide>(self, weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>) {
+        lanes::few_wide::<_, F>(self, weights, x, out);
+    }
+
+    /// Of each eight rows, rows i and 4 + i in one register, then 4 x 4 turned in each half.
+    #[inline(always)]
+    fn turn(self, rows: &[[u8; 32]; 16], tiles: &mut [[u8; 64]; 8]) {
+        for (eight, piece) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+            let mut z = [self.no_sums(); 4];
+            for i in 0..4 {
+                let low = rows[8 * eight + i][16 * piece..].as_ptr();
+                let high = rows[8 * eight + 4 + i][16 * piece..].as_ptr();
+                z[i] = unsafe { _mm256_loadu2_m128i(high.cast(), low.cast()) };
+            }
+            let turned = unsafe {
+                let (a, b) = (_mm256_unpacklo_epi32(z[0], z[1]), _mm256_unpackhi_epi32(z[0], z[1]));
+                let (c, d) = (_mm256_unpacklo_epi32(z[2], z[3]), _mm256_unpackhi_epi32(z[2], z[3]));
+                [
+                    _mm256_unpacklo_epi64(a, c),
+                    _mm256_unpackhi_epi64(a, c),
+                    _mm256_unpacklo_epi64(b, d),
+                    _mm256_unpackhi_epi64(b, d),
+                ]
+            };
+            for t in 0..4 {
+                let tile = &mut tiles[4 * piece + t][32 * eight..];
+                unsafe { _mm256_storeu_si256(tile.as_mut_ptr().cast(), turned[t]) };
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn dot_tiles<const T: usize, const C: usize>(
+        self,
+        tiles: &[[u8; 64]; T],
+        x: [&[[u8; 4]; T]; C],
+        range: lanes::Range,
+    ) -> [Self::Ints; C] {
+        let mut out = [self.splat_int(0); C];
+        for half in 0..2 {
+            let sums = if VNNI { vnni_sums(tiles, x, half) } else { pair_sums(self, tiles, x, range, half) };
+            for c in 0..C {
+                out[c][half] = sums[c];
+            }
+        }
+        out
+    }
+
+    #[inline(always)]
+    fn dot_pairs(self, mut sums: Self::Ints, pairs: &[u8; 64], x: [i16; 2]) -> Self::Ints {
+        unsafe {
+            let x = _mm256_set1_epi32(bytemuck::cast(x));
+            for half in 0..2 {
+                let pairs = _mm256_loadu_si256(pairs[32 * half..].as_ptr().cast());
+                sums[half] = add_pairs::<VNNI>(sums[half], pairs, x);
+            }
+        }
+        sums
+    }
+
+    #[inline(always)]
+    fn half_of_pair(self, pairs: &[u8; 64], which: usize) -> Self::Ints {
+        let mut out = self.splat_int(0);
+        for half in 0..2 {
+            unsafe {
+                let pairs = _mm256_loadu_si256(pairs[32 * half..].as_ptr().cast());
+                let upper = if which == 0 { _mm256_slli_epi32::<16>(pairs) } else { pairs };
+                out[half] = _mm256_srai_epi32::<16>(upper);
+            }
+        }
+        out
+    }
+
+    #[inline(always)]
+    fn dot_tile(self, mut sums: Self::Ints, codes: &[i8; 64], x: [i8; 4]) -> Self::Ints {
+        unsafe {
+            let x = _mm256_set1_epi32(i32::from_le_bytes([x[0] as u8, x[1] as u8, x[2] as u8, x[3] as u8]));
+            for i in 0..2 {
+                let codes = _mm256_loadu_si256(codes.as_ptr().add(32 * i).cast());
+                sums[i] = _mm256_add_epi32(sums[i], self.dot_signed(codes, x));
+            }
+        }
+        sums
+    }
+
+    #[inline(always)]
+    fn splat_int(self, a: i32) -> Self::Ints {
+        [unsafe { _mm256_set1_epi32(a) }; 2]
+    }
+
+    #[inline(always)]
+    fn add_ints(self, a: Self::Ints, b: Self::Ints) -> Self::Ints {
+        unsafe { [_mm256_add_epi32(a[0], b[0]), _mm256_add_epi32(a[1], b[1])] }
+    }
+
+    #[inline(always)]
+    fn mul_ints(self, a: Self::Ints, b: Self::Ints) -> Self::Ints {
+        unsafe { [_mm256_mullo_epi32(a[0], b[0]), _mm256_mullo_epi32(a[1], b[1])] }
+    }
+
+    #[inline(always)]
+    fn sub_ints(self, a: Self::Ints, b: Self::Ints) -> Self::Ints {
+        unsafe { [_mm256_sub_epi32(a[0], b[0]), _mm256_sub_epi32(a[1], b[1])] }
+    }
+
+    /// As pairs of i16: the upper half of b is made 0, whatever that of a is.
+    #[inline(always)]
+    fn add_small_mul(self, mut sums: Self::Ints, a: Self::Ints, b: Self::Ints) -> Self::Ints {
+        for half in 0..2 {
+            unsafe {
+                let b = _mm256_and_si256(b[half], _mm256_set1_epi32(0xffff));
+                sums[half] = add_pairs::<VNNI>(sums[half], a[half], b);
+            }
+        }
+        sums
+    }
+
+    #[inline(always)]
+    fn to_lanes(self, a: Self::Ints) -> Self::Lanes {
+        unsafe { [_mm256_cvtepi32_ps(a[0]), _mm256_cvtepi32_ps(a[1])] }
+    }
+
+    #[inline(always)]
+    fn load(self, x: &[f32; 16]) -> Self::Lanes {
+        unsafe { [_mm256_loadu_ps(x.as_ptr()), _mm256_loadu_ps(x.as_ptr().add(8))] }
+    }
+
+    #[inline(always)]
+    fn load_le(self, x: &[u8; 64]) -> Self::Lanes {
+        unsafe { [_mm256_loadu_ps(x.as_ptr().cast()), _mm256_loadu_ps(x.as_ptr().add(32).cast())] }
+    }
+
+    #[inline(always)]
+    fn load_f16(self, x: &[u16; 16]) -> Self::Lanes {
+        unsafe { from_f16(_mm256_loadu_si256(x.as_ptr().cast())) }
+    }
+
+    #[inline(always)]
+    fn load_f16_le(self, x: &[u8; 32]) -> Self::Lanes {
+        unsafe { from_f16(_mm256_loadu_si256(x.as_ptr().cast())) }
+    }
+
+    #[inline(always)]
+    fn lanes_of_f16(self, b: [u16; 16]) -> Self::Lanes {
+        let b: [i16; 16] = bytemuck::cast(b);
+        unsafe {
+            let low = _mm_set_epi16(b[7], b[6], b[5], b[4], b[3], b[2], b[1], b[0]);
+            let high = _mm_set_epi16(b[15], b[14], b[13], b[12], b[11], b[10], b[9], b[8]);
+            [_mm256_cvtph_ps(low), _mm256_cvtph_ps(high)]
+        }
+    }
+
+    #[inline(always)]
+    fn to_f16(self, a: Self::Lanes) -> [u16; 16] {
+        let mut out = [0u16; 16];
+        for i in 0..2 {
+            unsafe {
+                let halves = _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(a[i]);
+                _mm_storeu_si128(out.as_mut_ptr().add(8 * i).cast(), halves);
+            }
+        }
+        out
+    }
+
+    #[inline(always)]
+    fn store(self, a: Self::Lanes) -> [f32; 16] {
+        let mut out = [0.0; 16];
+        unsafe {
+            _mm256_storeu_ps(out.as_mut_ptr(), a[0]);
+            _mm256_storeu_ps(out.as_mut_ptr().add(8), a[1]);
+        }
+        out
+    }
+
+    #[inline(always)]
+    fn splat(self, a: f32) -> Self::Lanes {
+        [unsafe { _mm256_set1_ps(a) }; 2]
+    }
+
+    #[inline(always)]
+    fn add(self, a: Self::Lanes, b: Self::Lanes) -> Self::Lanes {
+        unsafe { [_mm256_add_ps(a[0], b[0]), _mm256_add_ps(a[1], b[1])] }
+    }
+
+    #[inline(always)]
+    fn mul(self, a: Self::Lanes, b: Self::Lanes) -> Self::Lanes {
+        unsafe { [_mm256_mul_ps(a[0], b[0]), _mm256_mul_ps(a[1], b[1])] }
+    }
+
+    #[inline(always)]
+    fn div(self, a: Self::Lanes, b: Self::Lanes) -> Self::Lanes {
+        unsafe { [_mm256_div_ps(a[0], b[0]), _mm256_div_ps(a[1], b[1])] }
+    }
+
+    #[inline(always)]
+    fn max(self, a: Self::Lanes, b: Self::Lanes) -> Self::Lanes {
+        unsafe { [_mm256_max_ps(a[0], b[0]), _mm256_max_ps(a[1], b[1])] }
+    }
+
+    #[inline(always)]
+    fn round(self, a: Self::Lanes) -> [i32; 16] {
+        let mut out = [0; 16];
+        unsafe {
+            _mm256_storeu_si256(out.as_mut_ptr().cast(), _mm256_cvtps_epi32(a[0]));
+            _mm256_storeu_si256(out.as_mut_ptr().add(8).cast(), _mm256_cvtps_epi32(a[1]));
+        }
+        out
+    }
+
+    #[inline(always)]
+    fn reduce_add(self, a: Self::Lanes) -> f32 {
+        unsafe {
+            let eight = _mm256_add_ps(a[0], a[1]);
+            let four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+            let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+        }
+    }
+}
+
+// SAFETY of every block below: as above.
+#[allow(clippy::undocumented_unsafe_blocks)]
+impl<const VNNI: bool> Bytewise for Ymm<VNNI> {
+    type Bytes = __m256i;
+    type Scales = Scales;
+    /// Eight partial sums; those of bytes 0..16 in the low half.
+    type Sums = __m256i;
+
+    #[inline(always)]
+    fn load_bytes(self, bytes: &[u8; 32]) -> __m256i {
+        unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
+    }
+
+    #[inline(always)]
+    fn store_bytes(self, a: __m256i, out: &mut [u8; 32]) {
+        unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), a) };
+    }
+
+    #[inline(always)]
+    fn nibbles(self, bytes: &[u8; 16]) -> __m256i {
+        unsafe {
+            let x = _mm_loadu_si128(bytes.as_ptr().cast());
+            let both = _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(x), _mm_srli_epi16::<4>(x));
+            _mm256_and_si256(both, _mm256_set1_epi8(15))
+        }
+    }
+
+    #[inline(always)]
+    fn and(self, a: __m256i, mask: u8) -> __m256i {
+        unsafe { _mm256_and_si256(a, _mm256_set1_epi8(mask as i8)) }
+    }
+
+    #[inline(always)]
+    fn or(self, a: __m256i, b: __m256i) -> __m256i {
+        unsafe { _mm256_or_si256(a, b) }
+    }
+
+    #[inline(always)]
+    fn shr(self, a: __m256i, n: usize) -> __m256i {
+        self.and(unsafe { _mm256_srl_epi16(a, _mm_cvtsi32_si128(n as i32)) }, 0xff >> n)
+    }
+
+    #[inline(always)]
+    fn shl(self, a: __m256i, n: usize) -> __m256i {
+        self.and(unsafe { _mm256_sll_epi16(a, _mm_cvtsi32_si128(n as i32)) }, 0xff << n)
+    }
+
+    /// Each byte of `bits` eight times, and of each of the eight another bit.
+    #[inline(always)]
+    fn spread(self, bits: [u8; 4]) -> __m256i {
+        const BYTES: [u64; 4] = [0, 0x0101_0101_0101_0101, 0x0202_0202_0202_0202, 0x0303_0303_0303_0303];
+        const BIT: i64 = i64::from_le_bytes([1, 2, 4, 8, 16, 32, 64, 128]);
+        unsafe {
+            let index = _mm256_loadu_si256(BYTES.as_ptr().cast());
+            let bytes = _mm256_shuffle_epi8(_mm256_set1_epi32(i32::from_le_bytes(bits)), index);
+            let bit = _mm256_set1_epi64x(BIT);
+            _mm256_cmpeq_epi8(_mm256_and_si256(bytes, bit), bit)
+        }
+    }
+
+    #[inline(always)]
+    fn lookup(self, table: &[i8; 16], indices: __m256i) -> __m256i {
+        unsafe {
+            let table = _mm256_broadcastsi128_si256(_mm_loadu_si128(table.as_ptr().cast()));
+            _mm256_shuffle_epi8(table, indices)
+        }
+    }
+
+    #[inline(always)]
+    fn no_sums(self) -> __m256i {
+        unsafe { _mm256_setzero_si256() }
+    }
+
+    #[inline(always)]
+    fn add_sums(self, a: __m256i, b: __m256i) -> __m256i {
+        unsafe { _mm256_add_epi32(a, b) }
+    }
+
+    #[inline(always)]
+    fn dot_unsigned(self, codes: __m256i, x: __m256i) -> __m256i {
+        match VNNI {
+            true => unsafe { _mm256_dpbusd_avx_epi32(self.no_sums(), codes, x) },
+            false => unsafe { _mm256_madd_epi16(_mm256_maddubs_epi16(codes, x), _mm256_set1_epi16(1)) },
+        }
+    }
+
+    #[inline(always)]
+    fn dot_signed(self, codes: __m256i, x: __m256i) -> __m256i {
+        let (codes, x) = move_sign(codes, x);
+        self.dot_unsigned(codes, x)
+    }
+
+    #[inline(always)]
+    fn scales(self, bytes: [u64; 2], offset: i8) -> Scales {
+        unsafe {
+            let bytes = _mm_set_epi64x(bytes[1] as i64, bytes[0] as i64);
+            let bytes = _mm_sub_epi8(bytes, _mm_set1_epi8(offset));
+            let even_then_odd = _mm_setr_epi8(0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15);
+            let halves = _mm_shuffle_epi8(bytes, even_then_odd);
+            Scales { halves: _mm256_cvtepi8_epi16(halves), in_order: _mm256_cvtepi8_epi16(bytes) }
+        }
+    }
+
+    #[inline(always)]
+    fn scales_twice(self, bytes: u64, offset: i8) -> Scales {
+        unsafe {
+            let bytes = _mm_sub_epi8(_mm_set1_epi64x(bytes as i64), _mm_set1_epi8(offset));
+            let in_order = _mm256_cvtepi8_epi16(_mm_unpacklo_epi8(bytes, bytes));
+            Scales { halves: _mm256_cvtepi8_epi16(bytes), in_order }
+        }
+    }
+
+    /// The pairs of products (at most 2 · 128 · 127 = 32,512) are multiplied by their scale where `dot_unsigned` multiplies by one.
+    #[inline(always)]
+    fn dot_scaled(self, codes: __m256i, x: __m256i, scales: Scales, j: usize) -> __m256i {
+        unsafe {
+            let scales = _mm256_shuffle_epi8(scales.halves, _mm256_set1_epi16(0x0100 + 0x0202 * j as i16));
+            _mm256_madd_epi16(_mm256_maddubs_epi16(codes, x), scales)
+        }
+    }
+
+    /// A pair is at most 32,512 here too, and two pairs times 128 fit an i32.
+    #[inline(always)]
+    fn dot_scaled_signed(self, codes: __m256i, x: __m256i, scales: Scales, j: usize) -> __m256i {
+        let (codes, x) = move_sign(codes, x);
+        self.dot_scaled(codes, x, scales, j)
+    }
+
+    #[inline(always)]
+    fn store_scales(self, scales: Scales, out: &mut [i16; 16]) {
+        unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), scales.in_order) };
+    }
+
+    #[inline(always)]
+    fn dot_sums(self, scales: Scales, factor: i16, x: &[i16; 16]) -> __m256i {
+        unsafe {
+            let scales = _mm256_mullo_epi16(scales.in_order, _mm256_set1_epi16(factor));
+            _mm256_madd_epi16(scales, _mm256_loadu_si256(x.as_ptr().cast()))
+        }
+    }
+}
+
+impl<const VNNI: bool> SideBySide for Ymm<VNNI> {
+    #[inline(always)]
+    fn sum_rows<const C: usize>(self, rows: &impl RowSums<Self, C>) -> [Self::Ints; C] {
+        sum_rows(self, rows)
+    }
+}
+
+/// |code| as unsigned (up to 128), and x with the code's sign.
+#[inline(always)]
+fn move_sign(codes: __m256i, x: __m256i) -> (__m256i, __m256i) {
+    // SAFETY: called only with a token that proves AVX2.
+    unsafe { (_mm256_abs_epi8(codes), _mm256_sign_epi8(x, codes)) }
+}
+
+/// `sums` and the products of pairs of i16.
+#[inline(always)]
+fn add_pairs<const VNNI: bool>(sums: __m256i, a: __m256i, b: __m256i) -> __m256i {
+    // SAFETY: called only with a token that proves AVX2, and AVX-VNNI if VNNI.
+    unsafe {
+        match VNNI {
+            true => vnni_pairs(sums, a, b),
+            false => _mm256_add_epi32(sums, _mm256_madd_epi16(a, b)),
+        }
+    }
+}
+
+/// `sums` and the products of pairs of i16. Written out, since LLVM makes two instructions of `_mm256_dpwssd_avx_epi32` to shorten a
+/// chain that does not matter here.
+#[inline]
+#[target_feature(enable = "avxvnni")]
+fn vnni_pairs(mut sums: __m256i, a: __m256i, b: __m256i) -> __m256i {
+    // SAFETY: touches nothing but the register.
+    unsafe {
+        asm!(
+            "{{vex}} vpdpwssd {0}, {1}, {2}",
+            inout(ymm_reg) sums,
+            in(ymm_reg) a,
+            in(ymm_reg) b,
+            options(pure, nomem, nostack, preserves_flags)
+        );
+    }
+    sums
+}
+
+/// [`Simd::dot_tiles`] for eight of the rows, with VNNI. Signed codes come with 128 added.
+#[inline(always)]
+fn vnni_sums<const T: usize, const C: usize>(
+    tiles: &[[u8; 64]; T],
+    x: [&[[u8; 4]; T]; C],
+    half: usize,
+) -> [__m256i; C] {
+    // SAFETY: called only with a token that proves AVX-VNNI.
+    unsafe {
+        let mut sums = [_mm256_setzero_si256(); C];
+        for t in 0..T {
+            let codes = _mm256_loadu_si256(tiles[t][32 * half..].as_ptr().cast());
+            for c in 0..C {
+                sums[c] = _mm256_dpbusd_avx_epi32(sums[c], codes, _mm256_set1_epi32(i32::from_le_bytes(x[c][t])));
+            }
+        }
+        sums
+    }
+}
+
+/// [`Simd::dot_tiles`] for eight of the rows, without VNNI: pairs of products are i16, and added as such while they fit.
+#[inline(always)]
+fn pair_sums<const VNNI: bool, const T: usize, const C: usize>(
+    s: Ymm<VNNI>,
+    tiles: &[[u8; 64]; T],
+    x: [&[[u8; 4]; T]; C],
+    range: lanes::Range,
+    half: usize,
+) -> [__m256i; C] {
+    // A pair is at most 2 · 127 · 127 = 32,258, or signed 2 · 128 · 127 = 32,512: the saturating sum of `maddubs` is exact.
+    let together = match range {
+        lanes::Range::Unsigned { max } => 32767 / (2 * 127 * max) as usize,
+        lanes::Range::Signed => 1,
+    };
+    let (mut sums, mut pairs) = ([s.no_sums(); C], [s.no_sums(); C]);
+    for t in 0..T {
+        // SAFETY: the token proves AVX2.
+        let codes = unsafe { _mm256_loadu_si256(tiles[t][32 * half..].as_ptr().cast()) };
+        for c in 0..C {
+            // SAFETY: as above.
+            unsafe {
+                let x = _mm256_set1_epi32(i32::from_le_bytes(x[c][t]));
+                let (codes, x) = if range == lanes::Range::Signed { move_sign(codes, x) } else { (codes, x) };
+                let products = _mm256_maddubs_epi16(codes, x);
+                pairs[c] = if t % together == 0 { products } else { _mm256_add_epi16(pairs[c], products) };
+                if t % together == together - 1 || t == T - 1 {
+                    sums[c] = s.add_sums(sums[c], _mm256_madd_epi16(pairs[c], _mm256_set1_epi16(1)));
+                }
+            }
+        }
+    }
+    sums
+}
+
+/// Adds neighbours pairwise, so that eight rows of eight sums become one register of eight rows.
+#[inline(always)]
+fn sum_rows<const VNNI: bool, const C: usize>(s: Ymm<VNNI>, rows: &impl RowSums<Ymm<VNNI>, C>) -> [Pair<__m256i>; C] {
+    let mut out = [[s.no_sums(); 2]; C];
+    for half in 0..2 {
+        let a = four_rows(s, rows, 8 * half);
+        let b = four_rows(s, rows, 8 * half + 4);
+        for c in 0..C {
+            out[c][half] = add_halves(a[c], b[c]);
+        }
+    }
+    out
+}
+
+/// Rows `first..first + 4`: two registers' worth of partial sums a row, in halves.
+#[inline(always)]
+fn four_rows<const VNNI: bool, const C: usize>(
+    s: Ymm<VNNI>,
+    rows: &impl RowSums<Ymm<VNNI>, C>,
+    first: usize,
+) -> [__m256i; C] {
+    let a = add_neighbours(rows.row(s, first), rows.row(s, first + 1));
+    let b = add_neighbours(rows.row(s, first + 2), rows.row(s, first + 3));
+    add_neighbours(a, b)
+}
+
+#[inline(always)]
+fn add_neighbours<const C: usize>(mut a: [__m256i; C], b: [__m256i; C]) -> [__m256i; C] {
+    for c in 0..C {
+        // SAFETY: called only with a token that proves AVX2.
+        a[c] = unsafe { _mm256_hadd_epi32(a[c], b[c]) };
+    }
+    a
+}
+
+/// Rows 0..4 in `a` and 4..8 in `b`, each with two half sums: the total of each row.
+#[inline(always)]
+fn add_halves(a: __m256i, b: __m256i) -> __m256i {
+    // SAFETY: called only with a token that proves AVX2.
+    unsafe { _mm256_add_epi32(_mm256_permute2x128_si256::<0x20>(a, b), _mm256_permute2x128_si256::<0x31>(a, b)) }
+}
+
+#[inline(always)]
+fn from_f16(x: __m256i) -> Pair<__m256> {
+    // SAFETY: called only with a token that proves AVX2.
+    unsafe { [_mm256_cvtph_ps(_mm256_castsi256_si128(x)), _mm256_cvtph_ps(_mm256_extracti128_si256::<1>(x))] }
+}

@@ -1,0 +1,22 @@
+//! x86-64 with AVX2, F16C and AVX-VNNI: the kernels of `avx2` with one instruction for a dot of four.
+
+use super::avx2::Ymm;
+use crate::activations::{ColumnMut, Columns};
+use crate::dispatch::{Backend, Kernels};
+use crate::lanes;
+use crate::quant::{Float, Format, Narrow, Visitor, Wide};
+use crate::team::Tile;
+use crate::{Activation, ChunkF16, ChunkQ8, Gathered, Queries};
+use core::ops::Range;
+
+/// The proof that this CPU has AVX2, F16C and AVX-VNNI.
+pub type AvxVnni = Ymm<true>;
+
+impl AvxVnni {
+    /// The kernels.
+    pub fn backend(self) -> Backend {
+        Backend::new(&KERNELS)
+    }
+}
+
+backend! { AvxVnni, "avx2,f16c,avxvnni", "avx-vnni" }

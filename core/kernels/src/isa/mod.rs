@@ -1,0 +1,75 @@
+//! Instruction sets: intrinsics behind [`Simd`](super::lanes::Simd), one file each, and the float control register.
+
+/// Compiles every kernel of `lanes` inside functions that have `$features`, and makes the backend's table `KERNELS`. `$simd` is the
+/// token of the module the macro is used in.
+macro_rules! backend {
+    ($simd:ident, $features:literal, $name:literal) => {
+        backend! { @enter $simd, $features,
+            fn quantize(x: &[f32], block: usize, out: ColumnMut<'_>) -> bool;
+            fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) -> ();
+            fn layer_norm(x: &[f32], weight: &[f32], bias: &[f32], eps: f32, out: &mut [f32]) -> ();
+            fn activate(f: Activation, x: &[f32], up: Option<&[f32]>, out: &mut [f32]) -> ();
+            fn soft_cap(x: &mut [f32], cap: f32) -> ();
+            fn to_f16(x: &[f32], out: &mut [u16]) -> ();
+            fn attend_f16(q: &Queries<'_>, chunk: &ChunkF16<'_>, visible: &[Range<usize>], state: &mut Gathered<'_>) -> ();
+            fn attend_q8(q: &Queries<'_>, chunk: &ChunkQ8<'_>, visible: &[Range<usize>], state: &mut Gathered<'_>) -> ();
+        }
+        backend! { @matmul $simd, $features }
+
+        /// The table. Only to be put into a `Backend` by the token.
+        pub(crate) static KERNELS: Kernels =
+            Kernels { name: $name, matmul, quantize, rms_norm, layer_norm, activate, soft_cap, to_f16, attend_f16, attend_q8 };
+    };
+    (@enter $simd:ident, $features:literal, $(fn $name:ident($($arg:ident: $ty:ty),*) -> $ret:ty;)*) => {$(
+        fn $name($($arg: $ty),*) -> $ret {
+            #[target_feature(enable = $features)]
+            unsafe fn inner($($arg: $ty),*) -> $ret {
+                // SAFETY: as below.
+                lanes::$name(unsafe { <$simd>::assume() }, $($arg),*)
+            }
+            // SAFETY: reached only through a Backend, which is made from the token: the CPU has the features.
+            unsafe { inner($($arg),*) }
+        }
+    )*};
+    (@matmul $simd:ident, $features:literal) => {
+        fn matmul(format: Format, weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>) {
+            format.visit(MatMul { weights, x, out });
+        }
+
+        struct MatMul<'a, 'b> {
+            weights: &'a [u8],
+            x: Columns<'a>,
+            out: &'a mut Tile<'b>,
+        }
+
+        impl Visitor for MatMul<'_, '_> {
+            type Out = ();
+            backend! { @family $simd, $features, float, Float, matmul_float }
+            backend! { @family $simd, $features, narrow, Narrow, matmul_narrow }
+            backend! { @family $simd, $features, wide, Wide, matmul_wide }
+        }
+    };
+    (@family $simd:ident, $features:literal, $name:ident, $family:ident, $kernel:ident) => {
+        fn $name<F: $family>(self) {
+            #[target_feature(enable = $features)]
+            unsafe fn inner<F: $family>(weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>) {
+                // SAFETY: as below.
+                lanes::$kernel::<$simd, F>(unsafe { <$simd>::assume() }, weights, x, out);
+            }
+            // SAFETY: reached only through a Backend, which is made from the token: the CPU has the features.
+            unsafe { inner::<F>(self.weights, self.x, self.out) }
+        }
+    };
+}
+
+#[cfg(target_arch = "x86_64")]
+pub(super) mod avx2;
+#[cfg(target_arch = "x86_64")]
+pub(super) mod avx512;
+#[cfg(target_arch = "x86_64")]
+pub(super) mod avx_vnni;
+mod float_env;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+pub(super) mod simd128;
+
+pub use float_env::FloatEnv;

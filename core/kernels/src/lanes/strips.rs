@@ -1,0 +1,370 @@
+//! Matrix times many columns: a strip of blocks is unpacked once, and stays in the L1 cache while all columns go over it.
+//!
+//! ```text
+//!   for 16 rows, for each strip of blocks:
+//!       unpack: codes as bytes, turned so that a lane is a row; scales as floats       once
+//!       for C columns, for each block:
+//!           isum[row] = codes[row] · x                           exact
+//!           acc = acc + (dw * dx) * f32(isum)                    the chain of `matmul`, which waits in `out` between strips
+//! ```
+
+use super::matmul::{prefetch, write};
+use super::{Bytewise, Range, Simd};
+use crate::activations::{Column, Columns};
+use crate::cast::{GROUP, Group, Rows};
+use crate::quant::{Narrow, Scale, Wide};
+use crate::team::Tile;
+use core::array::from_fn;
+use core::hint::black_box;
+
+/// Calls `$body` for groups of `$most` columns (8 or 4), then for groups of 4, of which the last may go past the end.
+macro_rules! column_groups {
+    ($n:expr, $most:expr, |$c:ident, $width:ident| $body:expr) => {{
+        let n = $n;
+        let mut $c = 0;
+        while $most == 8 && $c + 8 <= n {
+            const $width: usize = 8;
+            $body;
+            $c += 8;
+        }
+        while $c < n {
+            const $width: usize = 4;
+            $body;
+            $c += 4;
+        }
+    }};
+}
+
+/// 32 codes of 16 rows: tile t has those of weights `4t..4t + 4`.
+type Codes = [[u8; 64]; 8];
+
+/// Where a strip and some columns meet: blocks `start..start + n` of the rows from `first`, columns from `c`.
+#[derive(Clone, Copy)]
+struct Place {
+    start: usize,
+    n: usize,
+    first: usize,
+    c: usize,
+}
+
+/// Blocks of 32 in a strip: 20 KB.
+const NARROW: usize = 32;
+
+/// Sixteen rows of blocks of 32.
+#[repr(C, align(64))]
+struct NarrowStrip {
+    codes: [Codes; NARROW],
+    scales: [[f32; 16]; NARROW],
+    mins: [[f32; 16]; NARROW],
+}
+
+/// `out[c][r] = weights[r] · x[c]` for formats of blocks of 32. `weights` holds the rows of `out`.
+#[inline(always)]
+pub(super) fn matmul_narrow<S: Simd, F: Narrow>(s: S, weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>) {
+    let rows = Rows::<F::Block>::new(weights, out.rows());
+    let mut strip =
+        NarrowStrip { codes: [[[0; 64]; 8]; NARROW], scales: [[0.0; 16]; NARROW], mins: [[0.0; 16]; NARROW] };
+    let offset = shared(offset(s, F::CODES, F::OFFSET));
+    for first in (0..rows.len()).step_by(GROUP) {
+        let group = rows.group(first);
+        for start in (0..group.len()).step_by(NARROW) {
+            let n = NARROW.min(group.len() - start);
+            for b in 0..n {
+                unpack_narrow::<S, F>(s, &group, start + b, b, &mut strip);
+            }
+            column_groups!(x.n, S::COLUMNS, |c, C| {
+                let at = Place { start, n, first, c };
+                dot_narrow::<S, F, C>(s, &strip, at, offset, &x.narrow::<C>(c), out);
+            });
+        }
+    }
+}
+
+/// Blocks `from` of the group become block `b` of the strip.
+#[cfg_attr(target_family = "wasm", inline(never))]
+#[cfg_attr(not(target_family = "wasm"), inline(always))]
+fn unpack_narrow<S: Simd, F: Narrow>(
+    s: S,
+    group: &Group<'_, F::Block>,
+    from: usize,
+    b: usize,
+    strip: &mut NarrowStrip,
+) {
+    let blocks = group.blocks(from);
+    let mut rows = [[0; 32]; 16];
+    let (mut scales, mut mins) = ([F::scale(blocks.row(0)); 16], [F::min(blocks.row(0)); 16]);
+    for r in 0..16 {
+        prefetch(s, blocks, r);
+        let block = blocks.row(r);
+        s.row().store_bytes(F::codes(s.row(), block), &mut rows[r]);
+        scales[r] = F::scale(block);
+        mins[r] = F::min(block);
+    }
+    strip.scales[b] = s.store(Scale::lanes(s, scales));
+    if F::HAS_MIN {
+        strip.mins[b] = s.store(Scale::lanes(s, mins));
+    }
+    if F::CODES == Range::Signed {
+        add_offset(s, &mut rows);
+    }
+    s.turn(&rows, &mut strip.codes[b]);
+}
+
+#[cfg_attr(target_family = "wasm", inline(never))]
+#[cfg_attr(not(target_family = "wasm"), inline(always))]
+fn dot_narrow<S: Simd, F: Narrow, const C: usize>(
+    s: S,
+    strip: &NarrowStrip,
+    Place { start, n, first, c }: Place,
+    offset: i32,
+    columns: &[Column<'_>; C],
+    out: &mut Tile<'_>,
+) {
+    let mut acc: [_; C] = read(s, out, first, c, start == 0);
+    let qs: [&[[[u8; 4]; 8]]; C] = from_fn(|c| &fours(columns[c].qs)[start..][..n]);
+    let scales: [&[f32]; C] = from_fn(|c| &columns[c].scales[start..][..n]);
+    let sums: [&[i16]; C] = from_fn(|c| &columns[c].sums[start..][..n]);
+    for b in 0..n.min(NARROW) {
+        let mut x = [&qs[0][b]; C];
+        for c in 1..C {
+            x[c] = &qs[c][b];
+        }
+        let isum = s.dot_tiles(&strip.codes[b], x, F::CODES);
+        let dw = s.load(&strip.scales[b]);
+        for c in 0..C {
+            let (dx, xsum) = (s.splat(scales[c][b]), i32::from(sums[c][b]));
+            let isum = if offset == 0 { isum[c] } else { s.sub_ints(isum[c], s.splat_int(offset * xsum)) };
+            acc[c] = s.add(acc[c], s.mul(s.mul(dw, dx), s.to_lanes(isum)));
+            if F::HAS_MIN {
+                let mw = s.load(&strip.mins[b]);
+                acc[c] = s.add(acc[c], s.mul(s.mul(mw, dx), s.splat(f32::from(sums[c][b]))));
+            }
+        }
+    }
+    write(s, out, first, c, acc);
+}
+
+/// Blocks of 256 in a strip: 22 KB.
+const WIDE: usize = 4;
+
+/// Sixteen rows of blocks of 256. Integer scales and minima are pairs of i16: pair k of a row belongs to the 16 weights from `32 * k` and
+/// the 16 after them.
+#[repr(C, align(64))]
+struct WideStrip {
+    codes: [[Codes; 8]; WIDE],
+    sub_scales: [Codes; WIDE],
+    sub_mins: [Codes; WIDE],
+    scales: [[f32; 16]; WIDE],
+    mins: [[f32; 16]; WIDE],
+}
+
+/// [`matmul_narrow`] for the K formats.
+#[inline(always)]
+pub(super) fn matmul_wide<S: Simd, F: Wide>(s: S, weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>) {
+    let rows = Rows::<F::Block>::new(weights, out.rows());
+    let mut strip = WideStrip {
+        codes: [[[[0; 64]; 8]; 8]; WIDE],
+        sub_scales: [[[0; 64]; 8]; WIDE],
+        sub_mins: [[[0; 64]; 8]; WIDE],
+        scales: [[0.0; 16]; WIDE],
+        mins: [[0.0; 16]; WIDE],
+    };
+    let offset = shared(offset(s, F::CODES, F::OFFSET));
+    for first in (0..rows.len()).step_by(GROUP) {
+        let group = rows.group(first);
+        for start in (0..group.len()).step_by(WIDE) {
+            let n = WIDE.min(group.len() - start);
+            for b in 0..n {
+                unpack_wide::<S, F>(s, &group, start + b, b, &mut strip);
+            }
+            column_groups!(x.n, S::COLUMNS, |c, C| {
+                let at = Place { start, n, first, c };
+                dot_wide::<S, F, C>(s, &strip, at, offset, &x.wide::<C>(c), out);
+            });
+        }
+    }
+}
+
+/// Blocks `from` of the group become block `b` of the strip.
+#[cfg_attr(target_family = "wasm", inline(never))]
+#[cfg_attr(not(target_family = "wasm"), inline(always))]
+fn unpack_wide<S: Simd, F: Wide>(s: S, group: &Group<'_, F::Block>, from: usize, b: usize, strip: &mut WideStrip) {
+    let blocks = group.blocks(from);
+    let (mut sub_scales, mut sub_mins) = ([[0i16; 16]; 16], [[0i16; 16]; 16]);
+    let (mut scales, mut mins) = ([F::scale(blocks.row(0)); 16], [F::min(blocks.row(0)); 16]);
+    for r in 0..16 {
+        prefetch(s, blocks, r);
+        let block = blocks.row(r);
+        s.row().store_scales(F::sub_scales(s.row(), block), &mut sub_scales[r]);
+        scales[r] = F::scale(block);
+        if F::HAS_MIN {
+            s.row().store_scales(F::sub_mins(s.row(), block), &mut sub_mins[r]);
+            mins[r] = F::min(block).negated();
+        }
+    }
+    strip.scales[b] = s.store(Scale::lanes(s, scales));
+    s.turn(bytemuck::cast_ref(&sub_scales), &mut strip.sub_scales[b]);
+    if F::HAS_MIN {
+        strip.mins[b] = s.store(Scale::lanes(s, mins));
+        s.turn(bytemuck::cast_ref(&sub_mins), &mut strip.sub_mins[b]);
+    }
+    for j in 0..8 {
+        let mut rows = [[0; 32]; 16];
+        for r in 0..16 {
+            s.row().store_bytes(F::codes(s.row(), blocks.row(r), j), &mut rows[r]);
+        }
+        if F::CODES == Range::Signed {
+            add_offset(s, &mut rows);
+        }
+        s.turn(&rows, &mut strip.codes[b][j]);
+    }
+}
+
+#[cfg_attr(target_family = "wasm", inline(never))]
+#[cfg_attr(not(target_family = "wasm"), inline(always))]
+fn dot_wide<S: Simd, F: Wide, const C: usize>(
+    s: S,
+    strip: &WideStrip,
+    Place { start, n, first, c }: Place,
+    offset: i32,
+    columns: &[Column<'_>; C],
+    out: &mut Tile<'_>,
+) {
+    let mut acc: [_; C] = read(s, out, first, c, start == 0);
+    let qs: [&[[[u8; 4]; 64]]; C] = from_fn(|c| &fours(columns[c].qs)[start..][..n]);
+    let scales: [&[f32]; C] = from_fn(|c| &columns[c].scales[start..][..n]);
+    let sums: [&[[[i16; 2]; 8]]; C] = from_fn(|c| &columns[c].sums.as_chunks().0.as_chunks().0[start..][..n]);
+    for b in 0..n.min(WIDE) {
+        let mut isum = [s.splat_int(0); C];
+        if offset != 0 {
+            isum = dot_sums(s, &strip.sub_scales[b], sums.map(|sums| &sums[b]));
+            for c in 0..C {
+                isum[c] = s.mul_ints(isum[c], s.splat_int(-offset));
+            }
+        }
+        for j in 0..8 {
+            let (codes, pairs) = (&strip.codes[b][j], &strip.sub_scales[b][j]);
+            let mut x: [&[[u8; 4]; 8]; C] = [eight(&qs[0][b], j); C];
+            for c in 1..C {
+                x[c] = eight(&qs[c][b], j);
+            }
+            isum = add_scaled::<S, F, C>(s, isum, codes, pairs, x);
+        }
+        let dw = s.load(&strip.scales[b]);
+        for c in 0..C {
+            acc[c] = s.add(acc[c], s.mul(s.mul(dw, s.splat(scales[c][b])), s.to_lanes(isum[c])));
+        }
+        if F::HAS_MIN {
+            let msum = dot_sums(s, &strip.sub_mins[b], sums.map(|sums| &sums[b]));
+            let mw = s.load(&strip.mins[b]);
+            for c in 0..C {
+                acc[c] = s.add(acc[c], s.mul(s.mul(mw, s.splat(scales[c][b])), s.to_lanes(msum[c])));
+            }
+        }
+    }
+    write(s, out, first, c, acc);
+}
+
+/// Integer scales or minima of 256 weights times the sums of the columns.
+#[inline(always)]
+fn dot_sums<S: Simd, const C: usize>(s: S, pairs: &Codes, sums: [&[[i16; 2]; 8]; C]) -> [S::Ints; C] {
+    let mut total = [s.splat_int(0); C];
+    for k in 0..8 {
+        for c in 0..C {
+            total[c] = s.dot_pairs(total[c], &pairs[k], sums[c][k]);
+        }
+    }
+    total
+}
+
+/// Adds the dots of 32 weights, each 16 times their integer scale; or all 32 where they share it.
+#[inline(always)]
+fn add_scaled<S: Simd, F: Wide, const C: usize>(
+    s: S,
+    mut isum: [S::Ints; C],
+    codes: &Codes,
+    pairs: &[u8; 64],
+    x: [&[[u8; 4]; 8]; C],
+) -> [S::Ints; C] {
+    // 16 products with an activation sum up to what an i16 holds.
+    let small = matches!(F::CODES, Range::Unsigned { max: ..=16 });
+    if F::SPAN == 32 && !small {
+        let (dots, scale) = (s.dot_tiles(codes, x, F::CODES), s.half_of_pair(pairs, 0));
+        for c in 0..C {
+            isum[c] = s.add_ints(isum[c], s.mul_ints(dots[c], scale));
+        }
+        return isum;
+    }
+    for half in 0..2 {
+        let mut four: [&[[u8; 4]; 4]; C] = [&x[0].as_chunks().0[half]; C];
+        for c in 1..C {
+            four[c] = &x[c].as_chunks().0[half];
+        }
+        let tiles: &[[u8; 64]; 4] = &codes.as_chunks().0[half];
+        let (dots, scale) = (s.dot_tiles(tiles, four, F::CODES), s.half_of_pair(pairs, half));
+        for c in 0..C {
+            isum[c] = match small {
+                true => s.add_small_mul(isum[c], dots[c], scale),
+                false => s.add_ints(isum[c], s.mul_ints(dots[c], scale)),
+            };
+        }
+    }
+    isum
+}
+
+/// By how much the codes of a strip are larger than weights.
+#[inline(always)]
+pub(super) fn offset<S: Simd>(s: S, codes: Range, offset: i32) -> i32 {
+    if codes == Range::Signed { s.signed_offset() } else { offset }
+}
+
+/// Hides a number where code has to be small: unpacked formats that differ in it only are the same function then, and wasm-opt keeps one.
+#[inline(always)]
+pub(super) fn shared(offset: i32) -> i32 {
+    if cfg!(target_family = "wasm") { black_box(offset) } else { offset }
+}
+
+/// Signed codes as this machine wants them.
+#[inline(always)]
+fn add_offset<S: Simd>(s: S, rows: &mut [[u8; 32]; 16]) {
+    for code in rows.as_flattened_mut() {
+        *code = code.wrapping_add(s.signed_offset() as u8);
+    }
+}
+
+#[inline(always)]
+fn read<S: Simd, const C: usize>(s: S, out: &mut Tile<'_>, first: usize, column: usize, zero: bool) -> [S::Lanes; C] {
+    let mut acc = [s.splat(0.0); C];
+    if zero {
+        return acc;
+    }
+    for c in 0..C {
+        if column + c == out.columns() {
+            break;
+        }
+        let out = &out.column(column + c)[first..];
+        acc[c] = match out.first_chunk::<16>() {
+            Some(whole) => s.load(whole),
+            None => s.load(&padded(out)),
+        };
+    }
+    acc
+}
+
+/// The last, incomplete lanes.
+#[cold]
+fn padded(out: &[f32]) -> [f32; 16] {
+    from_fn(|i| out.get(i).copied().unwrap_or(0.0))
+}
+
+/// Codes in blocks of `4 N`.
+#[inline(always)]
+fn fours<const N: usize>(qs: &[i8]) -> &[[[u8; 4]; N]] {
+    bytemuck::cast_slice::<i8, u8>(qs).as_chunks().0.as_chunks().0
+}
+
+/// Codes `32 j..32 j + 32`, in fours.
+#[inline(always)]
+fn eight(x: &[[u8; 4]; 64], j: usize) -> &[[u8; 4]; 8] {
+    &x.as_chunks().0[j]
+}

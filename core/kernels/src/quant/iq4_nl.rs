@@ -1,0 +1,44 @@
+//! IQ4_NL: 32 weights in 18 bytes: `d * VALUES[nibble]`, nibbles as in Q4_0.
+
+use super::{Blocks, F16, Narrow, nibble};
+use crate::lanes::{Bytewise, Range};
+
+/// The format.
+pub struct IQ4NL;
+
+/// `block_iq4_nl` of ggml.
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
+pub struct Block {
+    d: F16,
+    qs: [u8; 16],
+}
+
+const _: () = assert!(size_of::<Block>() == 18);
+
+/// What the nibbles of the IQ4 formats stand for: closer together near zero, where most weights are.
+pub(super) const VALUES: [i8; 16] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
+
+impl Blocks for IQ4NL {
+    type Block = Block;
+    const LEN: usize = 32;
+}
+
+impl Narrow for IQ4NL {
+    const CODES: Range = Range::Signed;
+    type Scale = F16;
+
+    fn weight(block: &Block, i: usize) -> i32 {
+        VALUES[usize::from(nibble(&block.qs, i))].into()
+    }
+
+    #[inline(always)]
+    fn scale(block: &Block) -> F16 {
+        block.d
+    }
+
+    #[inline(always)]
+    fn codes<S: Bytewise>(s: S, block: &Block) -> S::Bytes {
+        s.lookup(&VALUES, s.nibbles(&block.qs))
+    }
+}

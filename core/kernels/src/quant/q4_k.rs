@@ -1,0 +1,111 @@
+//! Q4_K: 256 weights in 144 bytes: `(d * sc_j) * nibble - (dmin * m_j)` with eight 6-bit scales and minima, j = i / 32.
+//!
+//! Byte `32 * g + l` of `qs` holds weight `64 * g + l` in its low and `64 * g + 32 + l` in its high nibble.
+
+use super::{Blocks, F16, Wide, word};
+use crate::lanes::{Bytewise, Range};
+
+/// The format.
+pub struct Q4K;
+
+/// `block_q4_K` of ggml.
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
+pub struct Block {
+    d: F16,
+    dmin: F16,
+    scales: Scales,
+    qs: [[u8; 32]; 4],
+}
+
+const _: () = assert!(size_of::<Block>() == 144);
+
+/// Eight 6-bit scales and minima: sc_0..3 and m_0..3 are the low six bits of bytes 0..3 and 4..7; sc_4..7 and m_4..7 have their low
+/// four bits in the nibbles of bytes 8..11 and their high two bits at the top of bytes 0..3 and 4..7.
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(transparent)]
+pub(super) struct Scales([u8; 12]);
+
+impl Scales {
+    /// (scale, minimum) of the 32 weights from `32 * j`.
+    pub(super) fn pair(&self, j: usize) -> (u8, u8) {
+        let bytes = &self.0;
+        if j < 4 {
+            (bytes[j] & 63, bytes[j + 4] & 63)
+        } else {
+            let (low, s, m) = (bytes[j + 4], bytes[j - 4] >> 6, bytes[j] >> 6);
+            ((low & 15) | (s << 4), (low >> 4) | (m << 4))
+        }
+    }
+
+    /// All scales and all minima, the lowest byte first.
+    #[inline(always)]
+    pub(super) fn all(&self) -> (u64, u64) {
+        let (a, b, c) = (word(&self.0, 0), word(&self.0, 1), word(&self.0, 2));
+        let eight = |first: u64, low: u64| {
+            let second = (low & 0x0f0f_0f0f) | ((first >> 2) & 0x3030_3030);
+            (first & 0x3f3f_3f3f) | second << 32
+        };
+        (eight(a, c), eight(b, c >> 4))
+    }
+}
+
+/// Nibble `i` of 256.
+pub(super) fn nibble(qs: &[[u8; 32]; 4], i: usize) -> u8 {
+    let byte = qs[i / 64][i % 32];
+    if i % 64 < 32 { byte & 15 } else { byte >> 4 }
+}
+
+/// The nibbles of the weights from `32 * j`.
+#[inline(always)]
+pub(super) fn nibbles<S: Bytewise>(s: S, qs: &[[u8; 32]; 4], j: usize) -> S::Bytes {
+    s.and(s.shr(s.load_bytes(&qs[j / 2]), 4 * (j % 2)), 15)
+}
+
+impl Blocks for Q4K {
+    type Block = Block;
+    const LEN: usize = 256;
+}
+
+impl Wide for Q4K {
+    const CODES: Range = Range::Unsigned { max: 15 };
+    const HAS_MIN: bool = true;
+    const SPAN: usize = 32;
+
+    fn weight(block: &Block, i: usize) -> i32 {
+        nibble(&block.qs, i).into()
+    }
+
+    fn sub_scale(block: &Block, j: usize) -> i16 {
+        block.scales.pair(j / 2).0.into()
+    }
+
+    fn sub_min(block: &Block, j: usize) -> i16 {
+        block.scales.pair(j / 2).1.into()
+    }
+
+    #[inline(always)]
+    fn scale(block: &Block) -> F16 {
+        block.d
+    }
+
+    #[inline(always)]
+    fn min(block: &Block) -> F16 {
+        block.dmin
+    }
+
+    #[inline(always)]
+    fn sub_scales<S: Bytewise>(s: S, block: &Block) -> S::Scales {
+        s.scales_twice(block.scales.all().0, 0)
+    }
+
+    #[inline(always)]
+    fn sub_mins<S: Bytewise>(s: S, block: &Block) -> S::Scales {
+        s.scales_twice(block.scales.all().1, 0)
+    }
+
+    #[inline(always)]
+    fn codes<S: Bytewise>(s: S, block: &Block, j: usize) -> S::Bytes {
+        nibbles(s, &block.qs, j)
+    }
+}

@@ -1,0 +1,75 @@
+//! Q5_K: 256 weights in 176 bytes: `(d * sc_j) * q - (dmin * m_j)`, scales, minima and the low four bits of q as in Q4_K, j = i / 32.
+//!
+//! The fifth bit of weight `32 * k + l` is bit k of byte l of `qh`.
+
+use super::{
+    Blocks, F16, Wide,
+    q4_k::{Scales, nibble, nibbles},
+};
+use crate::lanes::{Bytewise, Range};
+
+/// The format.
+pub struct Q5K;
+
+/// `block_q5_K` of ggml.
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
+pub struct Block {
+    d: F16,
+    dmin: F16,
+    scales: Scales,
+    qh: [u8; 32],
+    qs: [[u8; 32]; 4],
+}
+
+const _: () = assert!(size_of::<Block>() == 176);
+
+impl Blocks for Q5K {
+    type Block = Block;
+    const LEN: usize = 256;
+}
+
+impl Wide for Q5K {
+    const CODES: Range = Range::Unsigned { max: 31 };
+    const HAS_MIN: bool = true;
+    const SPAN: usize = 32;
+
+    fn weight(block: &Block, i: usize) -> i32 {
+        let high = (block.qh[i % 32] >> (i / 32)) & 1;
+        i32::from(nibble(&block.qs, i) | high << 4)
+    }
+
+    fn sub_scale(block: &Block, j: usize) -> i16 {
+        block.scales.pair(j / 2).0.into()
+    }
+
+    fn sub_min(block: &Block, j: usize) -> i16 {
+        block.scales.pair(j / 2).1.into()
+    }
+
+    #[inline(always)]
+    fn scale(block: &Block) -> F16 {
+        block.d
+    }
+
+    #[inline(always)]
+    fn min(block: &Block) -> F16 {
+        block.dmin
+    }
+
+    #[inline(always)]
+    fn sub_scales<S: Bytewise>(s: S, block: &Block) -> S::Scales {
+        s.scales_twice(block.scales.all().0, 0)
+    }
+
+    #[inline(always)]
+    fn sub_mins<S: Bytewise>(s: S, block: &Block) -> S::Scales {
+        s.scales_twice(block.scales.all().1, 0)
+    }
+
+    #[inline(always)]
+    fn codes<S: Bytewise>(s: S, block: &Block, j: usize) -> S::Bytes {
+        let high = s.and(s.shr(s.load_bytes(&block.qh), j), 1);
+        s.or(nibbles(s, &block.qs, j), s.shl(high, 4))
+    }
+}
