@@ -120,6 +120,9 @@ mod dots {
 /// Whether relaxed SIMD is there.
 const RELAXED: bool = cfg!(target_feature = "relaxed-simd");
 
+/// For signed codes where the relaxed dot is not exact with them.
+const WITHOUT: Wasm<false> = Wasm { exact: false, offset: 0 };
+
 impl<const EIGHTS: bool> Simd for Wasm<EIGHTS> {
     type Row = Self;
     type Ints = Four;
@@ -144,18 +147,35 @@ impl<const EIGHTS: bool> Simd for Wasm<EIGHTS> {
     #[inline(always)]
     fn prefetch_far(self, _: *const u8) {}
 
+    // A choice inside a kernel would cost registers, or be made by computing both: so it is made before.
+
     #[inline(always)]
     fn few_narrow<F: Narrow>(self, weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>) {
-        if F::CODES == lanes::Range::Signed && !(RELAXED && self.exact) {
-            // A choice for each row would be made by computing both.
-            return lanes::rows_narrow::<Wasm<false>, F>(Wasm { exact: false, offset: 0 }, weights, x, out);
+        match self.does(F::CODES) {
+            true => lanes::rows_narrow::<_, F>(self, weights, x, out),
+            false => lanes::rows_narrow::<_, F>(WITHOUT, weights, x, out),
         }
-        lanes::rows_narrow::<_, F>(self, weights, x, out);
     }
 
     #[inline(always)]
     fn few_wide<F: Wide>(self, weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>) {
         lanes::rows_wide::<_, F>(self, weights, x, out);
+    }
+
+    #[inline(always)]
+    fn many_narrow<F: Narrow>(self, weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>) {
+        match self.does(F::CODES) {
+            true => lanes::strips_narrow::<_, F>(self, weights, x, out),
+            false => lanes::strips_narrow::<_, F>(WITHOUT, weights, x, out),
+        }
+    }
+
+    #[inline(always)]
+    fn many_wide<F: Wide>(self, weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>) {
+        match self.does(F::CODES) {
+            true => lanes::strips_wide::<_, F>(self, weights, x, out),
+            false => lanes::strips_wide::<_, F>(WITHOUT, weights, x, out),
+        }
     }
 
     /// A function of its own, as it is large and all formats have it.
@@ -178,7 +198,7 @@ impl<const EIGHTS: bool> Simd for Wasm<EIGHTS> {
         x: [&[[u8; 4]; T]; C],
         range: lanes::Range,
     ) -> [Four; C] {
-        if !RELAXED || (range == lanes::Range::Signed && !self.exact) {
+        if !RELAXED || (range == lanes::Range::Signed && !EIGHTS) {
             return extended_tiles(tiles, x);
         }
         let mut out = [[ZERO; 4]; C];
@@ -502,6 +522,12 @@ impl<const EIGHTS: bool> RowByRow for Wasm<EIGHTS> {
 }
 
 impl<const EIGHTS: bool> Wasm<EIGHTS> {
+    /// Whether the kernels compiled for this type are exact with such codes.
+    #[inline(always)]
+    fn does(self, codes: lanes::Range) -> bool {
+        codes != lanes::Range::Signed || !EIGHTS || (RELAXED && self.exact)
+    }
+
     /// Signed codes as the relaxed dot wants them: adding 128 to a byte is turning its highest bit.
     #[inline(always)]
     fn add_offset(self, codes: v128) -> v128 {

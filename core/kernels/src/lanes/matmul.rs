@@ -1,7 +1,7 @@
 //! Matrix times columns: few of them in place from the file's blocks (`side_by_side`, or `rows` where there is nothing to prefetch
 //! with), many from unpacked strips (`strips`); float weights.
 
-use super::{Simd, strips};
+use super::Simd;
 use crate::activations::Columns;
 use crate::cast::{Blocks, Rows};
 use crate::quant::{Float, Narrow, Wide};
@@ -15,7 +15,7 @@ const FEW: usize = 2;
 #[inline(always)]
 pub(crate) fn matmul_narrow<S: Simd, F: Narrow>(s: S, weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>) {
     if x.n > FEW {
-        return strips::matmul_narrow::<S, F>(s, weights, x, out);
+        return s.many_narrow::<F>(weights, x, out);
     }
     s.few_narrow::<F>(weights, x, out);
 }
@@ -24,7 +24,7 @@ pub(crate) fn matmul_narrow<S: Simd, F: Narrow>(s: S, weights: &[u8], x: Columns
 #[inline(always)]
 pub(crate) fn matmul_wide<S: Simd, F: Wide>(s: S, weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>) {
     if x.n > FEW {
-        return strips::matmul_wide::<S, F>(s, weights, x, out);
+        return s.many_wide::<F>(weights, x, out);
     }
     s.few_wide::<F>(weights, x, out);
 }

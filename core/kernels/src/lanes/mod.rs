@@ -19,6 +19,8 @@ pub(super) use matmul::{matmul_float, matmul_narrow, matmul_wide};
 pub(super) use rows::{matmul_narrow as rows_narrow, matmul_wide as rows_wide};
 #[cfg(not(target_family = "wasm"))]
 pub(super) use side_by_side::{few_narrow, few_wide};
+#[cfg(target_family = "wasm")]
+pub(super) use strips::{matmul_narrow as strips_narrow, matmul_wide as strips_wide};
 
 use super::activations::Columns;
 use super::quant::{Narrow, Wide};
@@ -63,6 +65,16 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn few_narrow<F: Narrow>(self, weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>);
     /// The same for the K formats.
     fn few_wide<F: Wide>(self, weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>);
+    /// More columns: `strips`.
+    #[inline(always)]
+    fn many_narrow<F: Narrow>(self, weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>) {
+        strips::matmul_narrow::<Self, F>(self, weights, x, out);
+    }
+    /// The same for the K formats.
+    #[inline(always)]
+    fn many_wide<F: Wide>(self, weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>) {
+        strips::matmul_wide::<Self, F>(self, weights, x, out);
+    }
 
     /// Bytes `4t..4t + 4` of row r become bytes `4r..4r + 4` of tile t.
     fn turn(self, rows: &[[u8; 32]; 16], tiles: &mut [[u8; 64]; 8]);

@@ -60,7 +60,7 @@ struct NarrowStrip {
 
 /// `out[c][r] = weights[r] · x[c]` for formats of blocks of 32. `weights` holds the rows of `out`.
 #[inline(always)]
-pub(super) fn matmul_narrow<S: Simd, F: Narrow>(s: S, weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>) {
+pub(crate) fn matmul_narrow<S: Simd, F: Narrow>(s: S, weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>) {
     let rows = Rows::<F::Block>::new(weights, out.rows());
     let mut strip =
         NarrowStrip { codes: [[[0; 64]; 8]; NARROW], scales: [[0.0; 16]; NARROW], mins: [[0.0; 16]; NARROW] };
@@ -160,7 +160,7 @@ struct WideStrip {
 
 /// [`matmul_narrow`] for the K formats.
 #[inline(always)]
-pub(super) fn matmul_wide<S: Simd, F: Wide>(s: S, weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>) {
+pub(crate) fn matmul_wide<S: Simd, F: Wide>(s: S, weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>) {
     let rows = Rows::<F::Block>::new(weights, out.rows());
     let mut strip = WideStrip {
         codes: [[[[0; 64]; 8]; 8]; WIDE],
