@@ -33,8 +33,9 @@ const BUILDS: [Build; 4] = [
 const THREADS: &str = "-Clink-arg=--shared-memory -Clink-arg=--import-memory -Clink-arg=--max-memory=4294967296 \
     -Clink-arg=--export=__wasm_init_tls -Clink-arg=--export=__tls_size -Clink-arg=--export=__tls_align -Clink-arg=--export=__tls_base";
 
-/// Where a panic stands is left out: it takes room, and holds paths of the machine that built it.
-const SMALL: &str = "-Zlocation-detail=none";
+/// A panic, which would be a fault of ours, is an `unreachable` without words: these take room, and hold paths of the machine that
+/// built it.
+const SMALL: &str = "-Zlocation-detail=none -Zunstable-options -Cpanic=immediate-abort";
 
 /// Builds the package into `wasm-web/dist` and packs it; returns the tarball.
 pub(crate) fn package() -> Result<PathBuf> {
@@ -130,7 +131,8 @@ fn make(build: &Build, dir: &Path, wasm: &Path) -> Result<()> {
     features += if build.threads { THREADS } else { "" };
     let mut command = toolchain::WASM.cargo_with_std("build", &format!("{features} {SMALL}"))?;
     let target = build_dir(if build.threads { "wasm-threads" } else { "wasm" });
-    run(command.args(["--package", "picolm-web", "--profile", "wasm", "--target-dir"]).arg(&target))?;
+    command.args(["-Zbuild-std-features=optimize_for_size", "--package", "picolm-web", "--profile", "wasm"]);
+    run(command.arg("--target-dir").arg(&target))?;
     let built = target.join("wasm32-unknown-unknown/wasm/picolm_web.wasm");
 
     let bindings = if build.threads { "threads" } else { "single" };
@@ -144,7 +146,7 @@ fn make(build: &Build, dir: &Path, wasm: &Path) -> Result<()> {
     }
     // The binary of the package `binaryen`.
     let mut optimise = Command::new("node");
-    optimise.arg(dir.join("node_modules/binaryen/bin/wasm-opt")).args(["-O3", "--strip-debug", "--strip-producers"]);
+    optimise.arg(dir.join("node_modules/binaryen/bin/wasm-opt")).args(["-O1", "--strip-debug", "--strip-producers"]);
     optimise.args(["--enable-simd", "--enable-bulk-memory", "--enable-nontrapping-float-to-int", "--enable-sign-ext"]);
     optimise.args(["--enable-mutable-globals", "--enable-reference-types", "--enable-multivalue"]);
     optimise.args(build.relaxed.then_some("--enable-relaxed-simd")).args(build.threads.then_some("--enable-threads"));

@@ -28,8 +28,14 @@ const STEPS: &[Step] = &[
     Step { possible: toolchain::has_wasi, ..step("wasm-kernels", wasm_kernels) },
     step("no-std", no_std),
     Step { possible: on_linux, ..step("npm", |_| npm::test()) },
-    Step { possible: on_linux, ..step("aarch64", |_| emulated(&toolchain::AARCH64)) },
-    Step { possible: on_linux, ..step("riscv64", |_| emulated(&toolchain::RISCV64)) },
+    Step {
+        possible: on_linux,
+        ..step("aarch64", |full| emulated(&toolchain::AARCH64, &["kernels", "sessions", "golden"], full))
+    },
+    Step {
+        possible: on_linux,
+        ..step("riscv64", |full| emulated(&toolchain::RISCV64, &["kernels", "sessions"], full))
+    },
     Step { possible: on_unix, ..step("fuzz", |full| fuzz::test(if full { 60 } else { 10 })) },
     Step { possible: on_unix, ..only_full("fuzz-coverage", |_| fuzz::coverage("core/src/gguf", 80.0).map(|()| ONE)) },
     Step { possible: on_linux, ..only_full("address-sanitizer", address_sanitizer) },
@@ -157,19 +163,32 @@ fn unoptimised(command: &mut Command) -> &mut Command {
     command.args(["--config", "profile.dev.opt-level=0", "--config", "profile.dev.package.'*'.opt-level=0"])
 }
 
-/// The core's tests on another processor, emulated: some ten times slower, so optimised and with fewer random cases.
-fn emulated(target: &Target) -> Result<Counts> {
+/// The core's tests on another processor, emulated: some ten times slower, so optimised and with fewer random cases; and only `some`
+/// unless all are asked for.
+fn emulated(target: &Target, some: &[&str], full: bool) -> Result<Counts> {
     let mut command = target.cargo("test", "")?;
-    run_tests(
-        command.args(["--package", "picolm-core", "--lib", "--tests", "--no-fail-fast"]).env("PROPTEST_CASES", "32"),
-    )
+    command.args(["--package", "picolm-core", "--no-fail-fast"]).env("PROPTEST_CASES", "32");
+    match full {
+        true => command.args(["--package", "picolm-kernels", "--lib", "--tests"]),
+        false => command.args(some.iter().flat_map(|name| ["--test", name])),
+    };
+    run_tests(&mut command)
 }
 
 /// The core's tests with every access to memory checked, and leaks; the checks of std's unsafe functions are on in any debug build.
 fn address_sanitizer(_: bool) -> Result<Counts> {
     let mut command = cargo("test");
     command.env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", "-Zsanitizer=address").args(["--package", "picolm-core"]);
-    command.args(["--lib", "--tests", "--no-fail-fast", "--target", &toolchain::host()?, "--target-dir"]);
+    command.args([
+        "--package",
+        "picolm-kernels",
+        "--lib",
+        "--tests",
+        "--no-fail-fast",
+        "--target",
+        &toolchain::host()?,
+        "--target-dir",
+    ]);
     command.env("PROPTEST_CASES", "64").env("PICOLM_GUARDED_STACK", "1");
     run_tests(command.arg(build_dir("address")))
 }
@@ -177,7 +196,11 @@ fn address_sanitizer(_: bool) -> Result<Counts> {
 /// The core's tests as users run it, optimised, and with many more random cases.
 fn properties(_: bool) -> Result<Counts> {
     let command = &mut cargo("test");
-    run_tests(command.args(["--release", "--package", "picolm-core", "--no-fail-fast"]).env("PROPTEST_CASES", "4096"))
+    run_tests(
+        command
+            .args(["--release", "--package", "picolm-core", "--package", "picolm-kernels", "--no-fail-fast"])
+            .env("PROPTEST_CASES", "4096"),
+    )
 }
 
 /// Each command counts as one test.
