@@ -30,6 +30,8 @@
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod engine;
+#[cfg(all(target_os = "linux", feature = "sandbox"))]
+pub mod sandbox;
 
 pub use picolm_guest::{
     Chat, Error, Event, Kind as ErrorKind, KvType, ModelInfo, Part, Piece, Reason, Request, Result, SessionId,

@@ -15,7 +15,7 @@ pub struct Feed {
 }
 
 /// Sessions of one model: tokens in, logits out. Handles are small numbers; a closed one is used again.
-pub trait Arithmetic {
+pub trait Arithmetic: Send {
     /// A new, empty session.
     ///
     /// # Errors

@@ -31,13 +31,15 @@ pub struct Settings {
 }
 
 /// Sessions of one model.
-pub struct Batch<A> {
-    arithmetic: A,
+pub struct Batch {
+    arithmetic: Box<dyn Arithmetic>,
     tokenizer: Tokenizer,
     template: Option<ChatTemplate>,
     settings: Settings,
     slots: Vec<Slot>,
     last_id: SessionId,
+    /// the session of [`feed`](Self::feed)
+    fed: Option<usize>,
 }
 
 /// A session of the arithmetic.
@@ -59,15 +61,15 @@ impl Slot {
     }
 }
 
-impl<A: Arithmetic> Batch<A> {
+impl Batch {
     /// No sessions yet.
-    pub fn new(arithmetic: A, tokenizer: Tokenizer, template: Option<ChatTemplate>, settings: Settings) -> Self {
-        Batch { arithmetic, tokenizer, template, settings, slots: Vec::new(), last_id: 0 }
-    }
-
-    /// What computes.
-    pub fn arithmetic(&mut self) -> &mut A {
-        &mut self.arithmetic
+    pub fn new(
+        arithmetic: Box<dyn Arithmetic>,
+        tokenizer: Tokenizer,
+        template: Option<ChatTemplate>,
+        settings: Settings,
+    ) -> Self {
+        Batch { arithmetic, tokenizer, template, settings, slots: Vec::new(), last_id: 0, fed: None }
     }
 
     /// The tokens of a text; see [`Encode`].
@@ -166,6 +168,26 @@ impl<A: Arithmetic> Batch<A> {
         let len = tokens.len();
         self.slots[slot] = Slot { handle, tokens, answer: None, used: self.last_id, most: len };
         Ok(len)
+    }
+
+    /// Feeds tokens to a session of its own, for measurements, and calls `logits` with those wanted.
+    ///
+    /// # Errors
+    /// Unknown tokens, no room for them.
+    pub fn feed(&mut self, tokens: &[u32], want: Want, logits: &mut dyn FnMut(&[f32])) -> Result<()> {
+        let session = match self.fed {
+            Some(session) => session,
+            None => *self.fed.insert(self.arithmetic.open()?),
+        };
+        self.arithmetic.forward(&[Feed { session, tokens: tokens.to_vec(), want }], &mut |_, row| logits(row))
+    }
+
+    /// Forgets what was fed.
+    ///
+    /// # Errors
+    /// The host's, if it computes.
+    pub fn rewind(&mut self) -> Result<()> {
+        self.fed.map_or(Ok(()), |session| self.arithmetic.truncate(session, 0))
     }
 
     fn find(&self, id: SessionId) -> Result<usize> {

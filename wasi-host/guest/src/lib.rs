@@ -13,6 +13,8 @@
 mod answer;
 mod arithmetic;
 mod batch;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+mod component;
 mod error;
 mod local;
 mod logprobs;

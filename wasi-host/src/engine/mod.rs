@@ -5,7 +5,9 @@ mod native;
 pub use native::Native;
 
 use crate::{Event, KvType, ModelInfo, Request, Result, SessionId, Want};
-use std::path::Path;
+use picolm::{cpu, memory};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// A loaded model and its sessions.
 ///
@@ -94,28 +96,78 @@ pub struct Options {
     pub sessions: usize,
     /// Most bytes for the keys and values of all sessions; `None` sets no bound.
     pub session_bytes: Option<u64>,
+    /// Most bytes that a sandbox takes, the model file not counted: with the engine `sandbox` keys and values are in it.
+    pub memory: usize,
+    /// Longest time that one call into a sandbox may take; who takes longer is stopped for good.
+    pub call_limit: Duration,
+    /// The component of the sandbox, if it is not the one beside this program or in `PICOLM_COMPONENT`.
+    pub component: Option<PathBuf>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { context: 0, batch: 0, kv: KvType::F16, threads: 0, sessions: 4, session_bytes: None }
+        Options {
+            context: 0,
+            batch: 0,
+            kv: KvType::F16,
+            threads: 0,
+            sessions: 4,
+            session_bytes: None,
+            memory: 1 << 30,
+            call_limit: Duration::from_secs(300),
+            component: None,
+        }
     }
 }
+
+impl Options {
+    /// Most tokens of a session of a model that was trained for `trained`.
+    pub(crate) fn context_of(&self, trained: usize) -> usize {
+        if self.context == 0 { trained.min(4096) } else { self.context }
+    }
+
+    pub(crate) fn batch(&self) -> usize {
+        if self.batch == 0 { memory::default_batch() } else { self.batch.min(MAX_BATCH) }
+    }
+
+    pub(crate) fn threads(&self) -> usize {
+        if self.threads == 0 { cpu::default_threads() } else { self.threads }
+    }
+}
+
+/// More tokens through the layers at once make nothing faster.
+const MAX_BATCH: usize = 4096;
 
 /// Where a model runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// No sandbox: the fastest, for files one trusts.
+    /// All of it in WebAssembly.
+    #[cfg(all(target_os = "linux", feature = "sandbox"))]
+    Sandbox,
+    /// Whatever reads the file or the request in WebAssembly, arithmetic by the kernels of this machine.
+    #[cfg(all(target_os = "linux", feature = "sandbox"))]
+    SandboxNative,
+    /// No sandbox: for files one trusts.
     Native,
 }
 
 impl Kind {
     /// All there are.
-    pub const ALL: &[Kind] = &[Kind::Native];
+    pub const ALL: &[Kind] = &[
+        #[cfg(all(target_os = "linux", feature = "sandbox"))]
+        Kind::Sandbox,
+        #[cfg(all(target_os = "linux", feature = "sandbox"))]
+        Kind::SandboxNative,
+        Kind::Native,
+    ];
 
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
         match self {
+            #[cfg(all(target_os = "linux", feature = "sandbox"))]
+            Kind::Sandbox => "sandbox",
+            #[cfg(all(target_os = "linux", feature = "sandbox"))]
+            Kind::SandboxNative => "sandbox-native",
             Kind::Native => "native",
         }
     }
@@ -127,6 +179,10 @@ impl Kind {
 /// A file that cannot be read or is no model that picolm can run; options that do not suit it; no memory.
 pub fn open(kind: Kind, path: &Path, options: &Options) -> Result<Box<dyn Engine>> {
     match kind {
+        #[cfg(all(target_os = "linux", feature = "sandbox"))]
+        Kind::Sandbox => Ok(Box::new(crate::sandbox::Sandbox::open(path, options, false)?)),
+        #[cfg(all(target_os = "linux", feature = "sandbox"))]
+        Kind::SandboxNative => Ok(Box::new(crate::sandbox::Sandbox::open(path, options, true)?)),
         Kind::Native => Ok(Box::new(Native::open(path, options)?)),
     }
 }

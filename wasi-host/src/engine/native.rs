@@ -2,19 +2,17 @@
 
 use super::{Engine, Options};
 use crate::{Error, ErrorKind, Event, ModelInfo, Request, Result, SessionId, Want};
-use picolm::{ModelFile, cpu, memory, pool::Pool};
+use picolm::{ModelFile, cpu, pool::Pool};
 use picolm_core::model::Model;
 use picolm_core::text::{ChatTemplate, Tokenizer};
-use picolm_guest::{Arithmetic, Batch, Feed, Local, Settings};
+use picolm_guest::{Batch, Local, Settings};
 use std::path::Path;
 use std::sync::Arc;
 
 /// A model in this process.
 pub struct Native {
-    batch: Batch<Local>,
+    batch: Batch,
     info: ModelInfo,
-    /// the session of `feed`
-    fed: Option<usize>,
 }
 
 impl Native {
@@ -31,9 +29,8 @@ impl Native {
         let model = file.model().map_err(model_error)?;
         let backend = cpu::backends()[0];
         let info = info(&model, gguf.str("general.name")?, template.is_some(), backend.name(), options);
-        let threads = if options.threads == 0 { cpu::default_threads() } else { options.threads };
-        let team = Pool::new(threads).map_err(|error| Error::new(ErrorKind::Memory, error))?;
-        let columns = if options.batch == 0 { memory::default_batch() } else { options.batch };
+        let team = Pool::new(options.threads()).map_err(|error| Error::new(ErrorKind::Memory, error))?;
+        let columns = options.batch();
         let local = Local::new(model, backend, Arc::new(team), (info.context, columns, options.kv))?;
         let settings = Settings {
             context: info.context,
@@ -43,7 +40,7 @@ impl Native {
             prompt_step: columns,
             prompt_step_beside: columns.min(64),
         };
-        Ok(Native { batch: Batch::new(local, tokenizer, template, settings), info, fed: None })
+        Ok(Native { batch: Batch::new(Box::new(local), tokenizer, template, settings), info })
     }
 }
 
@@ -52,7 +49,7 @@ fn info(model: &Model, name: Option<&str>, chat_template: bool, backend: &str, o
     ModelInfo {
         name: name.map(str::to_string),
         architecture: config.arch.name.to_string(),
-        context: if options.context == 0 { config.context.min(4096) } else { options.context },
+        context: options.context_of(config.context),
         trained_context: config.context,
         vocabulary: config.vocab,
         layers: config.layers,
@@ -100,18 +97,10 @@ impl Engine for Native {
     }
 
     fn feed(&mut self, tokens: &[u32], want: Want, logits: &mut dyn FnMut(&[f32])) -> Result<()> {
-        let local = self.batch.arithmetic();
-        let session = match self.fed {
-            Some(session) => session,
-            None => *self.fed.insert(local.open()?),
-        };
-        local.forward(&[Feed { session, tokens: tokens.to_vec(), want }], &mut |_, row| logits(row))
+        self.batch.feed(tokens, want, logits)
     }
 
     fn rewind(&mut self) -> Result<()> {
-        match self.fed {
-            Some(session) => self.batch.arithmetic().truncate(session, 0),
-            None => Ok(()),
-        }
+        self.batch.rewind()
     }
 }
