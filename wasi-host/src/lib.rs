@@ -29,6 +29,7 @@
 //! ```
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
+pub mod cli;
 pub mod engine;
 #[cfg(all(target_os = "linux", feature = "sandbox"))]
 pub mod sandbox;

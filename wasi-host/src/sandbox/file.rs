@@ -55,11 +55,6 @@ impl ModelFile {
         self.stamp.len
     }
 
-    /// Whether it has no bytes.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// Whether it is what was opened: neither written to since, nor replaced by another file of its name. (One that was deleted is still there
     /// for us.)
     ///

@@ -28,6 +28,9 @@ mod wit {
 }
 use picolm_guest as plain;
 
+#[cfg(feature = "compiler")]
+pub use runtime::compile;
+
 use crate::engine::{Engine, Options};
 use crate::{Error, ErrorKind, Event, ModelInfo, Request, Result, SessionId, Want};
 use faults::Fault;

@@ -2,6 +2,9 @@
 
 use super::memory::Creator;
 use crate::{Error, ErrorKind, Result};
+use std::fmt::Display;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::thread;
@@ -58,12 +61,15 @@ fn config() -> Config {
 pub(crate) fn component(path: Option<&Path>) -> Result<Component> {
     let path = path.map_or_else(find, |path| Ok(path.to_owned()))?;
     let engine = engine()?;
-    let failed = |error: wasmtime::Error| Error::new(ErrorKind::Stopped, format!("{}: {error:#}", path.display()));
-    match Engine::detect_precompiled_file(&path).map_err(failed)? {
+    let failed = |error: &dyn Display| Error::new(ErrorKind::Stopped, format!("{}: {error:#}", path.display()));
+    let mut magic = [0; 4];
+    let read = File::open(&path).and_then(|mut file| file.read(&mut magic));
+    read.map_err(|error| failed(&error))?;
+    match &magic {
+        b"\0asm" => compiled(engine, &path),
         // SAFETY: the file is machine code that runs as this program does, and is trusted as it is: it lies where the program lies, in
         // the user's own cache, or where whoever starts the program says. (docs/security.md says so too.)
-        Some(_) => unsafe { Component::deserialize_file(engine, &path) }.map_err(failed),
-        None => compiled(engine, &path),
+        _ => unsafe { Component::deserialize_file(engine, &path) }.map_err(|error| failed(&error)),
     }
 }
 
