@@ -95,7 +95,17 @@ impl Generation {
     /// # Errors
     /// A prompt without tokens or with too many, and options out of range; the session is then as it was.
     pub fn begin(prompt: Vec<u32>, session: &mut Session, vocab: usize, options: Options) -> Result<Self, Error> {
-        let context = session.context();
+        let mut generation = Self::new(prompt, session.context(), vocab, options)?;
+        generation.reused = generation.common(session.tokens());
+        session.truncate(generation.reused);
+        Ok(generation)
+    }
+
+    /// The same for a host that feeds its sessions, each of up to `context` tokens, by itself: see [`pending`](Self::pending).
+    ///
+    /// # Errors
+    /// As [`begin`](Self::begin).
+    pub fn new(prompt: Vec<u32>, context: usize, vocab: usize, options: Options) -> Result<Self, Error> {
         if prompt.is_empty() {
             return Err(Error::EmptyPrompt);
         }
@@ -109,10 +119,15 @@ impl Generation {
             released: String::new(),
         };
         prompt.iter().for_each(|&token| sampler.accept(token));
-        let reused = keep_common(session, &prompt);
         let max_tokens = if options.max_tokens == 0 { usize::MAX } else { options.max_tokens };
         let answer = Answer { prompt: prompt.len(), all: prompt, text, context, max_tokens, end: Ok(None) };
-        Ok(Generation { reused, sampler, lookup: Lookup::new(options.lookup), drafts: (0, 0), answer })
+        Ok(Generation { reused: 0, sampler, lookup: Lookup::new(options.lookup), drafts: (0, 0), answer })
+    }
+
+    /// How many of a session's `tokens` the prompt begins with. The prompt's last is fed in any case: its logits are wanted.
+    pub fn common(&self, tokens: &[u32]) -> usize {
+        let prompt = self.prompt();
+        tokens.iter().zip(prompt).take_while(|(a, b)| a == b).count().min(prompt.len() - 1)
     }
 
     /// Tokens of the prompt that were in the session already.
@@ -160,6 +175,36 @@ impl Generation {
             [] => self.feed_prompt(engine, session, tokenizer, most.max(1))?,
             _ => self.feed_token(engine, session, tokenizer)?,
         }
+        self.released()
+    }
+
+    /// What follows the `fed` tokens that are in the session: up to `most` tokens of the prompt, or the last of the answer. For hosts that
+    /// feed many sessions in one batch; the logits behind the last of [`all`](Self::all) tokens are for [`choose`](Self::choose).
+    pub fn pending(&self, fed: usize, most: usize) -> &[u32] {
+        let all = self.all();
+        &all[fed.min(all.len())..fed.saturating_add(most).min(all.len())]
+    }
+
+    /// The prompt, and the answer so far.
+    pub fn all(&self) -> &[u32] {
+        &self.answer.all
+    }
+
+    /// Chooses the next token by the logits after all others, and returns the text that is new.
+    ///
+    /// # Errors
+    /// Logits of another vocabulary, or all of them banned.
+    pub fn choose(&mut self, tokenizer: &Tokenizer, logits: &[f32]) -> Result<&str, Error> {
+        self.answer.text.released.clear();
+        if self.end().is_none() {
+            let position = self.all().len();
+            self.answer.choose(&mut self.sampler, tokenizer, position, logits);
+        }
+        self.released()
+    }
+
+    /// What the step has released.
+    fn released(&mut self) -> Result<&str, Error> {
         self.answer.end.clone()?;
         if self.end().is_some() {
             self.answer.text.finish();
@@ -204,14 +249,6 @@ impl Generation {
         self.lookup.learn(right);
         Ok(())
     }
-}
-
-/// Forgets what the session has beyond the tokens that `prompt` begins with. The prompt's last is fed in any case: its logits are wanted.
-fn keep_common(session: &mut Session, prompt: &[u32]) -> usize {
-    let same = session.tokens().iter().zip(prompt).take_while(|(a, b)| a == b).count();
-    let kept = same.min(prompt.len() - 1);
-    session.truncate(kept);
-    kept
 }
 
 impl Answer {

@@ -7,7 +7,7 @@ use picolm_core::generation::{End, Error, Generation, Options};
 use picolm_core::gguf::Gguf;
 use picolm_core::model::Model;
 use picolm_core::sampler::Params;
-use picolm_core::session::{Engine, KvType, Session};
+use picolm_core::session::{Engine, Feed, KvType, Session, Want};
 use picolm_core::text::Tokenizer;
 use std::sync::Arc;
 
@@ -67,6 +67,37 @@ fn steps_of_any_size_and_what_the_session_held_change_nothing() {
             host.answer(&prompt(before), &drawn(2), 16);
         }
         assert_eq!(host.answer(&prompt(50), &options, most), wanted, "after a prompt of {before}, steps of {most}");
+    }
+}
+
+/// As a host does that feeds many sessions in one batch: here two, which answer the same.
+#[test]
+fn a_host_that_feeds_by_itself_gets_the_same() {
+    let options = drawn(20);
+    let (text, tokens, end) = Host::new().answer(&prompt(50), &options, 16);
+    let mut host = Host::new();
+    let mut other = Session::new(&host.model, CONTEXT, KvType::F16).expect("a session");
+    let vocab = host.model.config.vocab;
+    let new = || Generation::new(prompt(50), CONTEXT, vocab, options.clone()).expect("a prompt that fits");
+    let mut answers = [(new(), String::new()), (new(), String::new())];
+    while answers.iter().any(|(generation, _)| generation.end().is_none()) {
+        let sessions = [&mut host.session, &mut other];
+        let pending = [7, 30].into_iter().zip(&answers).zip(&sessions);
+        let tokens: Vec<Vec<u32>> = pending.map(|((most, (g, _)), s)| g.pending(s.len(), most).to_vec()).collect();
+        let feeds = sessions.into_iter().zip(&tokens).zip(&answers).map(|((session, tokens), (generation, _))| {
+            let whole = session.len() + tokens.len() == generation.all().len() && generation.end().is_none();
+            Feed { session, tokens, want: if whole { Want::Last } else { Want::Nothing } }
+        });
+        let mut feeds: Vec<Feed<'_>> = feeds.collect();
+        host.engine
+            .forward(&mut feeds, &mut |feed, _, logits| {
+                let (generation, text) = &mut answers[feed];
+                text.push_str(generation.choose(&host.tokenizer, logits).expect("a token"));
+            })
+            .expect("a step");
+    }
+    for (generation, found) in &answers {
+        assert_eq!((found, generation.tokens(), generation.end()), (&text, &tokens[..], Some(end)));
     }
 }
 

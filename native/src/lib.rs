@@ -19,7 +19,7 @@ mod cli;
 mod commands;
 pub mod cpu;
 mod generate;
-mod memory;
+pub mod memory;
 mod mmap;
 mod model_file;
 pub mod pool;

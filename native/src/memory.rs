@@ -12,7 +12,7 @@ const SMALL_BATCH: usize = 32;
 const SCARCE: u64 = 512 << 20;
 
 /// How many tokens of a prompt to take through the layers at once on this machine.
-pub(crate) fn default_batch() -> usize {
+pub fn default_batch() -> usize {
     if available().is_some_and(|bytes| bytes < SCARCE) { SMALL_BATCH } else { BATCH }
 }
 

@@ -48,6 +48,8 @@ const CRATES: &[&str] = &[
     "native/src",
     "wasm-web/src",
     "wasm-web/build/src",
+    "wasi-host/src",
+    "wasi-host/guest/src",
     "xtask/src",
     "benches",
     "fuzz",

@@ -11,6 +11,7 @@
 //! <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>.
 
 mod cursor;
+mod directory;
 mod error;
 mod reader;
 mod split;
@@ -18,6 +19,7 @@ mod tensor;
 mod value;
 mod writer;
 
+pub use directory::Directory;
 pub use error::Error;
 pub use reader::Gguf;
 pub use split::part_names;

@@ -1,14 +1,14 @@
 //! The parser and the typed look-ups.
 
 use super::cursor::Cursor;
-use super::{Array, Error, GgmlType, Tensor, Value, ValueType};
+use super::directory::{MAX_TENSOR_NAME, check_distinct, check_name, misplaced, wrong_dimensions};
+use super::{Array, Directory, Error, Tensor, Value, ValueType};
 use alloc::format;
 use alloc::string::ToString;
 use alloc::vec;
 use alloc::vec::Vec;
 
 const MAX_KEY: u64 = 65535;
-const MAX_TENSOR_NAME: u64 = 255;
 const DEFAULT_ALIGNMENT: u64 = 32;
 /// An (empty) name's length, a type, a value of one byte.
 const MIN_PAIR_BYTES: u64 = 8 + 4 + 1;
@@ -21,11 +21,8 @@ pub struct Gguf<'a> {
     version: u32,
     /// in key order
     metadata: Vec<(&'a str, Value<'a>)>,
-    tensors: Vec<Tensor<'a>>,
-    /// indices into `tensors`, in the order of their names
-    by_name: Vec<usize>,
+    directory: Directory<'a>,
     header_len: u64,
-    file_len: u64,
     /// of each part
     headers: Vec<&'a [u8]>,
 }
@@ -52,16 +49,9 @@ impl<'a> Gguf<'a> {
         let n_pairs = cursor.count("a key count", MIN_PAIR_BYTES)?;
         let metadata = read_metadata(&mut cursor, n_pairs)?;
         let tensors = read_tensors(&mut cursor, n_tensors)?;
-        let mut gguf = Gguf {
-            version,
-            metadata,
-            tensors,
-            by_name: Vec::new(),
-            header_len: cursor.offset(),
-            file_len,
-            headers: vec![cursor.taken()],
-        };
-        gguf.place_tensors()?;
+        let (header_len, headers) = (cursor.offset(), vec![cursor.taken()]);
+        let mut gguf = Gguf { version, metadata, directory: Directory::default(), header_len, headers };
+        gguf.directory = Directory::new(gguf.placed(tensors)?, file_len)?;
         Ok(gguf)
     }
 
@@ -77,7 +67,7 @@ impl<'a> Gguf<'a> {
 
     /// Bytes of the whole file.
     pub fn file_len(&self) -> u64 {
-        self.file_len
+        self.directory.file_len()
     }
 
     /// Files that make it up, put one behind the other.
@@ -92,13 +82,14 @@ impl<'a> Gguf<'a> {
 
     /// Adds the tensors of files that stand behind this one.
     pub(super) fn append(&mut self, parts: impl Iterator<Item = Gguf<'a>>) -> Result<(), Error> {
+        let (mut tensors, mut len) = (self.tensors().to_vec(), self.file_len());
         for part in parts {
-            let moved = part.tensors.into_iter().map(|t| Tensor { offset: t.offset + self.file_len, ..t });
-            self.tensors.extend(moved);
-            self.file_len += part.file_len;
+            tensors.extend(part.tensors().iter().map(|t| Tensor { offset: t.offset + len, ..*t }));
+            len += part.file_len();
             self.headers.extend(part.headers);
         }
-        self.index_names()
+        self.directory = Directory::new(tensors, len)?;
+        Ok(())
     }
 
     /// All metadata, in key order.
@@ -106,19 +97,19 @@ impl<'a> Gguf<'a> {
         self.metadata.iter().map(|(key, value)| (*key, value))
     }
 
+    /// Where the tensors are.
+    pub fn directory(&self) -> &Directory<'a> {
+        &self.directory
+    }
+
     /// All tensors, in file order of the directory.
     pub fn tensors(&self) -> &[Tensor<'a>] {
-        &self.tensors
+        self.directory.tensors()
     }
 
     /// A tensor by name.
     pub fn tensor(&self, name: &str) -> Option<&Tensor<'a>> {
-        self.tensor_index(name).map(|i| &self.tensors[i])
-    }
-
-    /// Where a tensor stands in [`tensors`](Self::tensors).
-    pub(crate) fn tensor_index(&self, name: &str) -> Option<usize> {
-        self.by_name.binary_search_by(|&i| self.tensors[i].name.cmp(name)).ok().map(|at| self.by_name[at])
+        self.directory.tensor(name)
     }
 
     /// A tensor by name, or [`Error::MissingTensor`].
@@ -203,51 +194,21 @@ impl<'a> Gguf<'a> {
         read(value).map(Some).ok_or_else(|| Error::WrongType { key: key.to_string(), expected, found })
     }
 
-    /// Turns offsets relative to the data section into file offsets and checks alignment, bounds, overlap and names.
-    fn place_tensors(&mut self) -> Result<(), Error> {
+    /// Turns offsets relative to the data section into file offsets, and checks their alignment.
+    fn placed(&self, mut tensors: Vec<Tensor<'a>>) -> Result<Vec<Tensor<'a>>, Error> {
         let alignment = self.alignment()?;
         let data = self.header_len.checked_next_multiple_of(alignment).unwrap_or(u64::MAX);
-        for tensor in &mut self.tensors {
-            let place = |start: u64, why: &str| Error::Place {
-                name: tensor.name.to_string(),
-                start,
-                end: start.saturating_add(tensor.len),
-                why: why.to_string(),
-            };
+        for tensor in &mut tensors {
             if !tensor.offset.is_multiple_of(alignment) {
-                return Err(place(tensor.offset, &format!("its offset is not a multiple of {alignment}")));
+                return Err(misplaced(tensor, format!("its offset is not a multiple of {alignment}")));
             }
-            let start = data.checked_add(tensor.offset).ok_or_else(|| place(u64::MAX, "its offset overflows"))?;
-            if start.checked_add(tensor.len).is_none_or(|end| end > self.file_len) {
-                return Err(place(start, &format!("it ends past the file's {} bytes", self.file_len)));
-            }
-            tensor.offset = start;
-        }
-        self.index_names()?;
-        self.check_overlap()
-    }
-
-    fn index_names(&mut self) -> Result<(), Error> {
-        self.by_name = (0..self.tensors.len()).collect();
-        let name = |i: &usize| self.tensors[*i].name;
-        self.by_name.sort_unstable_by(|a, b| name(a).cmp(name(b)));
-        check_distinct("tensor", self.by_name.iter().map(name))
-    }
-
-    fn check_overlap(&self) -> Result<(), Error> {
-        let mut order: Vec<&Tensor<'a>> = self.tensors.iter().collect();
-        order.sort_unstable_by_key(|t| t.offset);
-        for pair in order.windows(2) {
-            if pair[0].offset + pair[0].len > pair[1].offset {
-                return Err(Error::Place {
-                    name: pair[1].name.to_string(),
-                    start: pair[1].offset,
-                    end: pair[1].offset + pair[1].len,
-                    why: format!("it overlaps tensor {:?}", pair[0].name),
-                });
+            let start = data.checked_add(tensor.offset);
+            tensor.offset = start.unwrap_or(u64::MAX);
+            if start.is_none() {
+                return Err(misplaced(tensor, "its offset overflows"));
             }
         }
-        Ok(())
+        Ok(tensors)
     }
 
     fn alignment(&self) -> Result<u64, Error> {
@@ -285,17 +246,6 @@ fn read_metadata<'a>(cursor: &mut Cursor<'a>, n: u64) -> Result<Vec<(&'a str, Va
     Ok(metadata)
 }
 
-/// Of sorted names, no two may be the same.
-fn check_distinct<'a>(what: &'static str, names: impl Iterator<Item = &'a str>) -> Result<(), Error> {
-    let mut before = None;
-    for name in names {
-        if before.replace(name) == Some(name) {
-            return Err(Error::Duplicate { what, name: name.to_string() });
-        }
-    }
-    Ok(())
-}
-
 /// Reads the directory; `offset` of each tensor is still relative to the data section.
 fn read_tensors<'a>(cursor: &mut Cursor<'a>, n: u64) -> Result<Vec<Tensor<'a>>, Error> {
     let mut tensors = Vec::new();
@@ -303,39 +253,14 @@ fn read_tensors<'a>(cursor: &mut Cursor<'a>, n: u64) -> Result<Vec<Tensor<'a>>, 
         let at = cursor.offset();
         let name = cursor.str("a tensor name")?;
         check_name("a tensor name", name, MAX_TENSOR_NAME, at)?;
-        let shape_error = |why: &str| Error::Shape { name: name.to_string(), why: why.to_string() };
         let n_dims = cursor.u32(name)? as usize;
-        if !(1..=4).contains(&n_dims) {
-            return Err(shape_error(&format!("{n_dims} dimensions (allowed: 1 to 4)")));
-        }
         let mut dims = [1u64; 4];
-        for d in &mut dims[..n_dims] {
+        let dims = dims.get_mut(..n_dims).ok_or_else(|| wrong_dimensions(name, n_dims))?;
+        for d in dims.iter_mut() {
             *d = cursor.u64(name)?;
         }
-        let id = cursor.u32(name)?;
-        let ty = GgmlType::from_id(id).ok_or_else(|| Error::TensorType { name: name.to_string(), id })?;
-        let offset = cursor.u64(name)?;
-        let len = byte_len(dims, ty).map_err(|why| shape_error(&format!("shape {:?}: {why}", &dims[..n_dims])))?;
-        tensors.push(Tensor { name, ty, dims, n_dims, offset, len });
+        let (id, offset) = (cursor.u32(name)?, cursor.u64(name)?);
+        tensors.push(Tensor::new(name, id, dims, offset)?);
     }
     Ok(tensors)
-}
-
-fn byte_len(dims: [u64; 4], ty: GgmlType) -> Result<u64, &'static str> {
-    if dims.contains(&0) {
-        return Err("a dimension is zero");
-    }
-    if !dims[0].is_multiple_of(ty.block) {
-        return Err("its first dimension is not a whole number of blocks");
-    }
-    let weights = dims.iter().try_fold(1u64, |n, &d| n.checked_mul(d));
-    weights.and_then(|n| (n / ty.block).checked_mul(ty.bytes)).ok_or("its size overflows")
-}
-
-fn check_name(what: &'static str, name: &str, max: u64, offset: u64) -> Result<(), Error> {
-    let len = name.len() as u64;
-    if len == 0 || len > max {
-        return Err(Error::NameLength { what, len, max, offset });
-    }
-    Ok(())
 }

@@ -71,17 +71,17 @@ pub struct Experts {
 pub const MAX_HEAD_DIM: usize = 1024;
 
 /// Upper bounds that no model reaches, so that products of them cannot overflow and nothing absurd is allocated.
-mod limit {
-    pub(super) const LAYERS: usize = 1024;
-    pub(super) const WIDTH: usize = 1 << 20;
-    pub(super) const HEADS: usize = 1024;
-    pub(super) const EXPERTS: usize = 1024;
+pub(super) mod limit {
+    pub(in crate::model) const LAYERS: usize = 1024;
+    pub(in crate::model) const WIDTH: usize = 1 << 20;
+    pub(in crate::model) const HEADS: usize = 1024;
+    pub(in crate::model) const EXPERTS: usize = 1024;
     /// Experts that see a token, and they times the width.
-    pub(super) const EXPERTS_USED: usize = 64;
-    pub(super) const EXPERT_VALUES: usize = 1 << 20;
+    pub(in crate::model) const EXPERTS_USED: usize = 64;
+    pub(in crate::model) const EXPERT_VALUES: usize = 1 << 20;
     /// Scores stay finite below this: see "KV cache" in `docs/numerics.md`.
-    pub(super) const ATTENTION_SCALE: f32 = 1024.0;
-    pub(super) const CONTEXT: usize = 1 << 28;
+    pub(in crate::model) const ATTENTION_SCALE: f32 = 1024.0;
+    pub(in crate::model) const CONTEXT: usize = 1 << 28;
 }
 
 impl Config {
@@ -343,14 +343,17 @@ impl Keys<'_, '_> {
     }
 }
 
+/// Most tokens of a vocabulary.
+pub(super) const MAX_VOCABULARY: usize = 1 << 24;
+
 /// Rows of the embedding matrix.
 fn vocab(gguf: &Gguf<'_>) -> Result<usize, LoadError> {
     let tensor = gguf.require_tensor("token_embd.weight")?;
     let rows = tensor.dims[1];
-    if rows > 1 << 24 {
+    if rows > MAX_VOCABULARY as u64 {
         return Err(LoadError::Shape {
             tensor: tensor.name.to_string(),
-            expected: [tensor.dims[0], 1 << 24].to_vec(),
+            expected: [tensor.dims[0], MAX_VOCABULARY as u64].to_vec(),
             found: tensor.dims.to_vec(),
         });
     }

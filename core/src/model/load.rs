@@ -2,7 +2,7 @@
 
 use super::arch::{Biases, NormKind};
 use super::{Arch, Config, Experts, Ffn, Layer, LoadError, Model, ModelId, Norm, Rope, Weight, fingerprint};
-use crate::gguf::{Error as GgufError, Gguf, Tensor};
+use crate::gguf::{Directory, Error as GgufError, Gguf, Tensor};
 use crate::kernels::{Format, Operand};
 use crate::weights::{Span, WeightSource};
 use alloc::format;
@@ -11,15 +11,23 @@ use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 
-impl Model {
-    /// Loads a model whose header is `gguf` and whose bytes `source` hands out.
+/// What a header says of a model. A host may have it read elsewhere, in a sandbox, and take the plan: whatever stands in it, it is checked.
+#[derive(Debug, Clone)]
+pub struct Plan<'a> {
+    /// Hyperparameters.
+    pub config: Config,
+    /// Where the tensors are.
+    pub tensors: Directory<'a>,
+    /// Tells saved sessions of one model from those of another, with samples of the weights.
+    pub header_hash: u64,
+}
+
+impl<'a> Plan<'a> {
+    /// Reads the plan of a model.
     ///
     /// # Errors
-    /// A missing, misshapen, unsupported or superfluous tensor, or a bad hyperparameter: see [`LoadError`].
-    pub fn load(gguf: &Gguf<'_>, source: Arc<dyn WeightSource>) -> Result<Model, LoadError> {
-        if source.len() < gguf.file_len() {
-            return Err(LoadError::Source { expected: gguf.file_len(), found: source.len() });
-        }
+    /// A bad hyperparameter, or a part of a model without the others.
+    pub fn from_gguf(gguf: &Gguf<'a>) -> Result<Plan<'a>, LoadError> {
         let count = gguf.split_count()?;
         if count != gguf.parts() {
             let part = u64::from(gguf.u32("split.no")?.unwrap_or(0)) + 1;
@@ -29,10 +37,32 @@ impl Model {
             .into());
         }
         let config = Config::from_gguf(gguf)?;
-        let mut tensors =
-            Tensors { gguf, source: &*source, used: vec![false; gguf.tensors().len()], arch: config.arch };
+        Ok(Plan { config, tensors: gguf.directory().clone(), header_hash: fingerprint::of_header(gguf) })
+    }
+}
+
+impl Model {
+    /// Loads a model whose header is `gguf` and whose bytes `source` hands out.
+    ///
+    /// # Errors
+    /// A missing, misshapen, unsupported or superfluous tensor, or a bad hyperparameter: see [`LoadError`].
+    pub fn load(gguf: &Gguf<'_>, source: Arc<dyn WeightSource>) -> Result<Model, LoadError> {
+        check_source(gguf.file_len(), &*source)?;
+        Self::from_plan(&Plan::from_gguf(gguf)?, source)
+    }
+
+    /// Loads a model by a plan from anywhere.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn from_plan(plan: &Plan<'_>, source: Arc<dyn WeightSource>) -> Result<Model, LoadError> {
+        let Plan { config, tensors: directory, header_hash } = plan;
+        check_source(directory.file_len(), &*source)?;
+        config.check()?;
+        let (config, used) = (config.clone(), vec![false; directory.tensors().len()]);
+        let mut tensors = Tensors { directory, source: &*source, used, arch: config.arch };
         let embedding = tensors.matrix("token_embd", config.vocab, config.embedding)?;
-        let output = match gguf.tensor("output.weight") {
+        let output = match directory.tensor("output.weight") {
             Some(_) => tensors.biased("output", config.vocab, config.embedding)?,
             None => embedding.clone(),
         };
@@ -40,17 +70,24 @@ impl Model {
         let layers = (0..config.layers).map(|i| layer(&mut tensors, &config, i)).collect::<Result<_, _>>()?;
         let ropes = ropes(&mut tensors, &config)?;
         if let Some(extra) = tensors.used.iter().position(|used| !used) {
-            return Err(LoadError::UnexpectedTensor(gguf.tensors()[extra].name.to_string()));
+            return Err(LoadError::UnexpectedTensor(directory.tensors()[extra].name.to_string()));
         }
-        let (id, header_hash) = (ModelId::next(), fingerprint::of_header(gguf));
+        let (id, header_hash) = (ModelId::next(), *header_hash);
         Ok(Model { config, embedding, layers, output_norm, output, ropes, source, id, header_hash })
+    }
+}
+
+fn check_source(expected: u64, source: &dyn WeightSource) -> Result<(), LoadError> {
+    match source.len() {
+        found if found < expected => Err(LoadError::Source { expected, found }),
+        _ => Ok(()),
     }
 }
 
 fn layer(tensors: &mut Tensors<'_, '_>, c: &Config, i: usize) -> Result<Layer, LoadError> {
     let name = |part: &str| format!("blk.{i}.{part}");
     let (arch, q, kv) = (c.arch, c.heads * c.head_dim, c.kv_heads * c.head_dim);
-    let [wq, wk, wv] = match tensors.gguf.tensor(&name("attn_qkv.weight")) {
+    let [wq, wk, wv] = match tensors.directory.tensor(&name("attn_qkv.weight")) {
         Some(_) => {
             let all = tensors.biased(&name("attn_qkv"), q + 2 * kv, c.embedding)?;
             [all.part(0..q), all.part(q..q + kv), all.part(q + kv..q + 2 * kv)]
@@ -101,8 +138,8 @@ fn dense(tensors: &mut Tensors<'_, '_>, c: &Config, i: usize) -> Result<Ffn, Loa
     let wide = c.feed_forward;
     let twice = |t: &Tensor<'_>| t.dims[1] == 2 * wide as u64;
     let joined = c.arch.gated
-        && tensors.gguf.tensor(&name("ffn_gate.weight")).is_none()
-        && tensors.gguf.tensor(&name("ffn_up.weight")).is_some_and(twice);
+        && tensors.directory.tensor(&name("ffn_gate.weight")).is_none()
+        && tensors.directory.tensor(&name("ffn_up.weight")).is_some_and(twice);
     let (gate, up) = match (c.arch.gated, joined) {
         (true, true) => {
             let both = tensors.biased(&name("ffn_up"), 2 * wide, c.embedding)?;
@@ -131,7 +168,7 @@ fn expert_ffns(tensors: &mut Tensors<'_, '_>, c: &Config, experts: Experts, i: u
 /// beyond it (Phi-3).
 fn ropes(tensors: &mut Tensors<'_, '_>, c: &Config) -> Result<Vec<Rope>, LoadError> {
     let mut global = Rope::global(c);
-    if tensors.gguf.tensor("rope_factors_long.weight").is_some() {
+    if tensors.directory.tensor("rope_factors_long.weight").is_some() {
         let original = c
             .rope_scaling
             .original_context
@@ -139,7 +176,7 @@ fn ropes(tensors: &mut Tensors<'_, '_>, c: &Config) -> Result<Vec<Rope>, LoadErr
         let long = tensors.rope_factors("rope_factors_long", &global.freqs)?;
         global.freqs = tensors.rope_factors("rope_factors_short", &global.freqs)?;
         global.long = Some((original, long));
-    } else if tensors.gguf.tensor("rope_freqs.weight").is_some() {
+    } else if tensors.directory.tensor("rope_freqs.weight").is_some() {
         global.freqs = tensors.rope_factors("rope_freqs", &global.freqs)?;
     }
     let mut ropes = vec![global];
@@ -151,7 +188,7 @@ fn ropes(tensors: &mut Tensors<'_, '_>, c: &Config) -> Result<Vec<Rope>, LoadErr
 
 /// The directory, and which of its tensors have been asked for.
 struct Tensors<'g, 'a> {
-    gguf: &'g Gguf<'a>,
+    directory: &'g Directory<'a>,
     source: &'g dyn WeightSource,
     /// (tensors)
     used: Vec<bool>,
@@ -161,9 +198,9 @@ struct Tensors<'g, 'a> {
 impl<'a> Tensors<'_, 'a> {
     /// A tensor of exactly these dimensions (inputs first) in a format with kernels.
     fn find(&mut self, name: &str, dims: &[usize]) -> Result<(Tensor<'a>, Format), LoadError> {
-        let index = self.gguf.tensor_index(name).ok_or_else(|| GgufError::MissingTensor(name.to_string()))?;
+        let index = self.directory.index(name).ok_or_else(|| GgufError::MissingTensor(name.to_string()))?;
         self.used[index] = true;
-        let tensor = self.gguf.tensors()[index];
+        let tensor = self.directory.tensors()[index];
         let expected: Vec<u64> = dims.iter().map(|&d| d as u64).collect();
         let found = tensor.dims[..tensor.n_dims].to_vec();
         if found.iter().chain([1, 1, 1, 1].iter()).take(4).ne(expected.iter().chain([1, 1, 1, 1].iter()).take(4)) {
@@ -190,7 +227,7 @@ impl<'a> Tensors<'_, 'a> {
         };
         let mut weight = self.matrix(name, rows, cols)?;
         let bias = format!("{name}.bias");
-        if needed || self.gguf.tensor(&bias).is_some() {
+        if needed || self.directory.tensor(&bias).is_some() {
             weight.bias = Some(self.vector(&bias, rows)?);
         }
         Ok(weight)

@@ -1,13 +1,14 @@
 //! A model: hyperparameters parsed from metadata, and the places of its weights.
 //!
 //! ```text
-//!   Gguf ──► Config   (numbers, checked once: `config.rs`)
-//!        └─► Layer…   (each tensor found by name, its shape and format checked: `load.rs`)
+//!   Gguf ──► Plan ──► Config   (numbers, checked once: `config.rs`)
+//!                 └─► Layer…   (each tensor found by name, its shape and format checked: `load.rs`)
 //! ```
 //! Nothing is copied but norms and biases (a few KB as f32): a [`Weight`] is a place in the file, and [`Model::matrix`] asks the
 //! [`WeightSource`](crate::weights::WeightSource) for its bytes when they are needed.
 
 pub mod arch;
+mod check;
 mod config;
 mod error;
 mod fingerprint;
@@ -17,6 +18,7 @@ mod rope;
 pub use arch::Arch;
 pub use config::{Config, Experts, MAX_HEAD_DIM};
 pub use error::LoadError;
+pub use load::Plan;
 pub use rope::{Rope, Scaling, Yarn};
 
 use crate::kernels::{Format, Matrix};

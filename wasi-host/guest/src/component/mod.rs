@@ -1,0 +1,163 @@
+//! The component: `wit/engine.wit`, put on top of the batch.
+
+mod imported;
+mod mapped;
+
+#[path = "../../../wit/convert.rs"]
+mod convert;
+
+mod bindings {
+    #![allow(missing_docs, clippy::undocumented_unsafe_blocks, reason = "written by wit-bindgen")]
+    wit_bindgen::generate!({ world: "sandbox", path: "../wit" });
+
+    use super::Component;
+    export!(Component);
+}
+
+/// The interface's types.
+mod wit {
+    pub(super) use super::bindings::picolm::engine::{kernels, types};
+}
+use crate as plain;
+
+use crate::{Arithmetic, Batch, Error, Kind, Local, Settings};
+use bindings::exports::picolm::engine::engine::Guest;
+use imported::Imported;
+use mapped::Mapped;
+use picolm_core::gguf::Gguf;
+use picolm_core::kernels::Simd128;
+use picolm_core::model::{Model, Plan};
+use picolm_core::team::Solo;
+use picolm_core::text::{ChatTemplate, Tokenizer};
+use std::cell::RefCell;
+use std::sync::Arc;
+use wit::{kernels, types};
+
+/// Most logits of one call of `feed`: 4 MB.
+const FEED_LOGITS: usize = 1 << 20;
+
+thread_local! {
+    static LOADED: RefCell<Option<Loaded>> = const { RefCell::new(None) };
+}
+
+struct Loaded {
+    batch: Batch,
+    vocabulary: usize,
+}
+
+struct Component;
+
+type Result<T> = std::result::Result<T, types::Error>;
+
+/// Does something with the loaded model.
+fn with<T>(work: impl FnOnce(&mut Loaded) -> crate::Result<T>) -> Result<T> {
+    LOADED.with_borrow_mut(|loaded| match loaded {
+        Some(loaded) => Ok(work(loaded)?),
+        None => Err(Error::request("no model is loaded").into()),
+    })
+}
+
+impl Guest for Component {
+    fn load(options: types::Options) -> Result<types::ModelInfo> {
+        if LOADED.with_borrow(Option::is_some) {
+            return Err(Error::request("a model is loaded already").into());
+        }
+        let (batch, info) = load(&options)?;
+        LOADED.set(Some(Loaded { batch, vocabulary: info.vocabulary }));
+        Ok(info.into())
+    }
+
+    fn begin(request: types::Request) -> Result<u64> {
+        with(|loaded| loaded.batch.open(&request.into()))
+    }
+
+    fn step() -> Vec<types::Event> {
+        let events = with(|loaded| Ok(loaded.batch.step()));
+        events.unwrap_or_default().into_iter().map(Into::into).collect()
+    }
+
+    fn close(session: u64) -> Result<()> {
+        with(|loaded| loaded.batch.close(session))
+    }
+
+    fn save(session: u64) -> Result<Vec<u8>> {
+        with(|loaded| loaded.batch.save(session))
+    }
+
+    fn restore(state: Vec<u8>) -> Result<u32> {
+        with(|loaded| Ok(loaded.batch.restore(&state)? as u32))
+    }
+
+    fn tokenize(request: types::Request) -> Result<Vec<u32>> {
+        with(|loaded| loaded.batch.prompt(&request.into()))
+    }
+
+    fn detokenize(tokens: Vec<u32>) -> Result<String> {
+        with(|loaded| Ok(loaded.batch.detokenize(&tokens, false)))
+    }
+
+    fn feed(tokens: Vec<u32>, want: types::Want) -> Result<Vec<f32>> {
+        with(|loaded| {
+            if want == types::Want::All
+                && tokens.len().saturating_mul(loaded.vocabulary) > FEED_LOGITS.max(loaded.vocabulary)
+            {
+                return Err(Error::request("these are too many logits at once: feed fewer tokens"));
+            }
+            let mut all = Vec::new();
+            loaded.batch.feed(&tokens, want.into(), &mut |row| all.extend_from_slice(row))?;
+            Ok(all)
+        })
+    }
+
+    fn rewind() -> Result<()> {
+        with(|loaded| loaded.batch.rewind())
+    }
+}
+
+fn load(options: &types::Options) -> crate::Result<(Batch, crate::ModelInfo)> {
+    let offered = kernels::offered();
+    // With the host's arithmetic the weights are its business, and the header is all that is looked at here.
+    let file = if offered { Mapped::header()? } else { Mapped::whole()? };
+    let gguf = Gguf::parse_header(file.as_ref(), Mapped::file_len())?;
+    let tokenizer = Tokenizer::from_gguf(&gguf)?;
+    let template = ChatTemplate::from_gguf(&gguf, &tokenizer)?;
+    let plan = Plan::from_gguf(&gguf)?;
+    let config = plan.config.clone();
+    let context = if options.context == 0 { config.context.min(4096) } else { options.context as usize };
+    let (batch, kv) = (options.batch as usize, options.kv.into());
+    let (arithmetic, backend, weight_bytes): (Box<dyn Arithmetic>, _, _) = if offered {
+        let imported = Imported::load(&plan)?;
+        let (backend, bytes) = imported.about();
+        (Box::new(imported), backend, bytes)
+    } else {
+        let model = Arc::new(Model::from_plan(&plan, Arc::new(file.clone()))?);
+        let (backend, bytes) = (Simd128::new().backend(), model.weight_bytes());
+        let local = Local::new(model, backend, Arc::new(Solo), (context, batch, kv))?;
+        (Box::new(local), backend.name().to_string(), bytes)
+    };
+    let info = crate::ModelInfo {
+        name: gguf.str("general.name")?.map(str::to_string),
+        architecture: config.arch.name.to_string(),
+        context,
+        trained_context: config.context,
+        vocabulary: config.vocab,
+        layers: config.layers,
+        chat_template: template.is_some(),
+        backend,
+        weight_bytes,
+    };
+    let settings = Settings {
+        context,
+        vocabulary: config.vocab,
+        sessions: options.sessions as usize,
+        session_bytes: options.session_bytes,
+        prompt_step: batch,
+        prompt_step_beside: batch.min(64),
+    };
+    Ok((Batch::new(arithmetic, tokenizer, template, settings), info))
+}
+
+/// What the host says where it has nothing more to say than a text.
+fn of_host(message: String) -> Error {
+    Error::new(Kind::Model, message)
+}

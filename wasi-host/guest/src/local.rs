@@ -1,0 +1,118 @@
+//! Arithmetic by picolm-core, right here.
+
+use crate::arithmetic::{Arithmetic, Feed};
+use crate::{Error, Kind, Result};
+use picolm_core::kernels::Backend;
+use picolm_core::model::Model;
+use picolm_core::session::{self, Engine, KvType, Session, StateError};
+use picolm_core::team::Team;
+use std::sync::Arc;
+
+/// An engine of the core and its sessions.
+pub struct Local {
+    engine: Engine,
+    context: usize,
+    kv: KvType,
+    sessions: Vec<Option<Session>>,
+}
+
+impl Local {
+    /// Runs `model` with sessions of up to `context` tokens, taking `batch` tokens through the layers at once.
+    ///
+    /// # Errors
+    /// No memory for the buffers; a context that the model has not.
+    pub fn new(
+        model: Arc<Model>,
+        backend: Backend,
+        team: Arc<dyn Team>,
+        (context, batch, kv): (usize, usize, KvType),
+    ) -> Result<Self> {
+        Session::new(&model, context, kv)?;
+        Ok(Local { engine: Engine::new(model, backend, team, batch)?, context, kv, sessions: Vec::new() })
+    }
+
+    /// The engine.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    fn session(&mut self, handle: usize) -> Result<&mut Session> {
+        self.sessions.get_mut(handle).and_then(Option::as_mut).ok_or_else(|| no_session(handle))
+    }
+}
+
+fn no_session(handle: usize) -> Error {
+    Error::request(format!("there is no session {handle}"))
+}
+
+impl Arithmetic for Local {
+    fn open(&mut self) -> Result<usize> {
+        let session = Session::new(self.engine.model(), self.context, self.kv)?;
+        let free = self.sessions.iter().position(Option::is_none);
+        let handle = free.unwrap_or(self.sessions.len());
+        match free {
+            Some(handle) => self.sessions[handle] = Some(session),
+            None => self.sessions.push(Some(session)),
+        }
+        Ok(handle)
+    }
+
+    fn close(&mut self, session: usize) {
+        if let Some(session) = self.sessions.get_mut(session) {
+            *session = None;
+        }
+    }
+
+    fn truncate(&mut self, session: usize, len: usize) -> Result<()> {
+        self.session(session)?.truncate(len);
+        Ok(())
+    }
+
+    fn forward(&mut self, feeds: &[Feed], logits: &mut dyn FnMut(usize, &[f32])) -> Result<()> {
+        let mut sessions: Vec<Option<&mut Session>> = self.sessions.iter_mut().map(Option::as_mut).collect();
+        let mut all = Vec::with_capacity(feeds.len());
+        for Feed { session, tokens, want } in feeds {
+            // Taken, so that a session that stands twice is noticed as well.
+            let session = sessions.get_mut(*session).and_then(Option::take).ok_or_else(|| no_session(*session))?;
+            all.push(session::Feed { session, tokens, want: *want });
+        }
+        Ok(self.engine.forward(&mut all, &mut |feed, _, row| logits(feed, row))?)
+    }
+
+    fn save(&mut self, session: usize) -> Result<Vec<u8>> {
+        let model = self.engine.model().clone();
+        let mut bytes = Vec::new();
+        let saved = self.session(session)?.save(&model, &mut |part| {
+            bytes.try_reserve(part.len()).map_err(|_| Error::new(Kind::Memory, "there is no memory for the state"))?;
+            bytes.extend_from_slice(part);
+            Ok(())
+        });
+        saved.map_err(of_state)?;
+        Ok(bytes)
+    }
+
+    fn load(&mut self, session: usize, mut state: &[u8]) -> Result<Vec<u32>> {
+        let model = self.engine.model().clone();
+        let session = self.session(session)?;
+        let loaded = session.load(&model, &mut |into| {
+            let (part, rest) = state.split_at(into.len().min(state.len()));
+            into[..part.len()].copy_from_slice(part);
+            state = rest;
+            Ok(part.len())
+        });
+        loaded.map_err(of_state)?;
+        Ok(session.tokens().to_vec())
+    }
+
+    fn session_bytes(&self, tokens: usize) -> u64 {
+        Session::memory_for(self.engine.model(), tokens, self.kv)
+    }
+}
+
+fn of_state(error: StateError<Error>) -> Error {
+    match error {
+        StateError::Host(error) => error,
+        StateError::Session(error) => error.into(),
+        other => Error::new(Kind::State, format!("the state is refused: {other}")),
+    }
+}

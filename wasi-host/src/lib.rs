@@ -1,0 +1,40 @@
+//! Runs a model file from a stranger: in a WebAssembly sandbox, or beside it.
+//!
+//! ```text
+//!   main (run, digest, bench) ─┐
+//!                              ├─► engine::Engine ──► sandbox         everything in wasm, the file mapped into its memory
+//!   a server, your program    ─┘        │        ├──► sandbox-native  text in wasm, arithmetic by the kernels of this machine
+//!                                       │        └──► native          no sandbox
+//!                                       └ picolm-guest's types: Request, Event, …
+//! ```
+//!
+//! All three say the same, bit for bit. [`engine::open`] makes one:
+//!
+//! ```no_run
+//! use picolm_host::engine::{self, Kind, Options};
+//! use picolm_host::{Event, Part, Request};
+//!
+//! let mut model = engine::open(Kind::Native, "model.gguf".as_ref(), &Options::default())?;
+//! let prompt = vec![Part::Text("The capital of France is".into())];
+//! let id = model.begin(&Request { prompt, max_tokens: 20, ..Request::default() })?;
+//! while !model.is_idle() {
+//!     for event in model.step()? {
+//!         if let Event::Piece { piece, .. } = event {
+//!             print!("{}", piece.text);
+//!         }
+//!     }
+//! }
+//! model.close(id)?;
+//! # Ok::<(), picolm_host::Error>(())
+//! ```
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
+pub mod cli;
+pub mod engine;
+#[cfg(all(target_os = "linux", feature = "sandbox"))]
+pub mod sandbox;
+
+pub use picolm_guest::{
+    Chat, Error, Event, Kind as ErrorKind, KvType, ModelInfo, Part, Piece, Reason, Request, Result, SessionId,
+    TokenLogprob, Usage, Want,
+};

@@ -1,0 +1,207 @@
+//! What a guest can reach: one file, and if it is offered the arithmetic of this machine.
+//!
+//! Whatever comes in here comes from a stranger. Numbers are checked by `Model::from_plan` and by the core's engine, as those from a file are;
+//! what is checked here is the rest: places of tensors, sessions that are not there, more results than anyone needs.
+
+use super::bindings::picolm::engine::{kernels, types, weights};
+use super::file::{Mapping, ModelFile};
+use super::memory::Space;
+use crate::engine::Options;
+use crate::{Error, Result, Want};
+use picolm::{cpu, pool::Pool};
+use picolm_core::gguf::{Directory, Tensor};
+use picolm_core::model::{Model, Plan};
+use picolm_core::weights::{InMemory, WeightSource};
+use picolm_guest::{Arithmetic, Feed, Local};
+use std::sync::Arc;
+use wasmtime::StoreLimits;
+
+/// Most bytes of one `read`.
+const MAX_READ: u32 = 1 << 20;
+
+/// Most logits of one `forward`, 32 MB, where it is more than one row.
+const MAX_LOGITS: usize = 8 << 20;
+
+/// Places of tensors are multiples of this: what their numbers need, and any file has.
+const ALIGNMENT: u64 = 8;
+
+/// A guest's side of the wall.
+pub(crate) struct State {
+    pub(crate) space: Arc<Space>,
+    pub(crate) file: Arc<ModelFile>,
+    pub(crate) limits: StoreLimits,
+    /// `None`: no arithmetic is offered.
+    pub(crate) kernels: Option<Kernels>,
+}
+
+/// The arithmetic, and what the guest has loaded.
+pub(crate) struct Kernels {
+    mapping: Arc<InMemory<Mapping>>,
+    options: Options,
+    loaded: Option<Loaded>,
+}
+
+struct Loaded {
+    local: Local,
+    vocabulary: usize,
+    /// by their handles: whether they are open
+    sessions: Vec<bool>,
+}
+
+impl weights::Host for State {
+    fn size(&mut self) -> u64 {
+        self.file.len()
+    }
+
+    fn reserve(&mut self, len: u64) -> std::result::Result<(), String> {
+        self.space.announce(len)
+    }
+
+    fn map_range(&mut self, at: u64, offset: u64, len: u64) -> std::result::Result<(), String> {
+        self.space.map(&self.file, at, offset, len)
+    }
+
+    fn read(&mut self, offset: u64, len: u32) -> std::result::Result<Vec<u8>, String> {
+        let end = offset.checked_add(len.into()).filter(|&end| len <= MAX_READ && end <= self.file.len());
+        end.ok_or_else(|| format!("read({offset}, {len}): the range is not in the file, or too long"))?;
+        self.file.read(offset, len as usize).map_err(|error| error.to_string())
+    }
+}
+
+impl types::Host for State {}
+
+type Answer<T> = std::result::Result<T, types::Error>;
+
+impl kernels::Host for State {
+    fn offered(&mut self) -> bool {
+        self.kernels.is_some()
+    }
+
+    fn load(&mut self, plan: kernels::Plan) -> Answer<(String, u64)> {
+        let kernels = self.kernels.as_mut().ok_or_else(not_offered)?;
+        Ok(kernels.load(&plan)?)
+    }
+
+    fn open(&mut self) -> Answer<u32> {
+        Ok(self.kernels()?.open()?)
+    }
+
+    fn close(&mut self, session: u32) -> Answer<()> {
+        let loaded = self.loaded(session)?;
+        loaded.sessions[session as usize] = false;
+        loaded.local.close(session as usize);
+        Ok(())
+    }
+
+    fn truncate(&mut self, session: u32, len: u32) -> Answer<()> {
+        Ok(self.loaded(session)?.local.truncate(session as usize, len as usize)?)
+    }
+
+    fn forward(&mut self, feeds: Vec<kernels::Feed>) -> Answer<Vec<f32>> {
+        Ok(self.kernels()?.forward(feeds)?)
+    }
+
+    fn save(&mut self, session: u32) -> Answer<Vec<u8>> {
+        Ok(self.loaded(session)?.local.save(session as usize)?)
+    }
+
+    fn restore(&mut self, session: u32, state: Vec<u8>) -> Answer<Vec<u32>> {
+        Ok(self.loaded(session)?.local.load(session as usize, &state)?)
+    }
+
+    fn session_bytes(&mut self, tokens: u32) -> u64 {
+        let loaded = self.kernels.as_ref().and_then(|kernels| kernels.loaded.as_ref());
+        loaded.map_or(0, |loaded| loaded.local.session_bytes(tokens as usize))
+    }
+}
+
+fn not_offered() -> types::Error {
+    Error::request("no arithmetic is offered").into()
+}
+
+impl State {
+    fn kernels(&mut self) -> Answer<&mut Kernels> {
+        self.kernels.as_mut().ok_or_else(not_offered)
+    }
+
+    /// What is loaded, which has that session.
+    fn loaded(&mut self, session: u32) -> Answer<&mut Loaded> {
+        let loaded = self.kernels()?.loaded()?;
+        match loaded.sessions.get(session as usize) {
+            Some(true) => Ok(loaded),
+            _ => Err(Error::request(format!("there is no session {session}")).into()),
+        }
+    }
+}
+
+impl Kernels {
+    pub(crate) fn new(mapping: Mapping, options: Options) -> Self {
+        Kernels { mapping: Arc::new(InMemory(mapping)), options, loaded: None }
+    }
+
+    /// The file, mapped for the arithmetic.
+    pub(crate) fn mapping(&self) -> &Mapping {
+        &self.mapping.0
+    }
+
+    fn loaded(&mut self) -> Result<&mut Loaded> {
+        self.loaded.as_mut().ok_or_else(|| Error::request("no plan is loaded"))
+    }
+
+    fn load(&mut self, plan: &kernels::Plan) -> Result<(String, u64)> {
+        if self.loaded.is_some() {
+            return Err(Error::request("a plan is loaded already"));
+        }
+        let tensors = plan.tensors.iter().map(|tensor| match tensor.offset.is_multiple_of(ALIGNMENT) {
+            true => Ok(Tensor::new(&tensor.name, tensor.type_, &tensor.dims, tensor.offset)?),
+            false => Err(Error::request(format!("tensor {:?} is not aligned", tensor.name))),
+        });
+        let tensors = Directory::new(tensors.collect::<Result<_>>()?, self.mapping.len())?;
+        let plan = Plan { config: (&plan.config).try_into()?, tensors, header_hash: plan.header_hash };
+        let model = Arc::new(Model::from_plan(&plan, self.mapping.clone())?);
+
+        let options = &self.options;
+        let (backend, bytes, vocabulary) = (cpu::backends()[0], model.weight_bytes(), model.config.vocab);
+        let team = Pool::new(options.threads()).map_err(|error| Error::new(crate::ErrorKind::Memory, error))?;
+        let room = (options.context_of(model.config.context), options.batch(), options.kv);
+        let local = Local::new(model, backend, Arc::new(team), room)?;
+        self.loaded = Some(Loaded { local, vocabulary, sessions: Vec::new() });
+        Ok((backend.name().to_string(), bytes))
+    }
+
+    fn open(&mut self) -> Result<u32> {
+        // One more than there are for requests: what is fed without one has its own.
+        let most = self.options.sessions + 1;
+        let loaded = self.loaded()?;
+        if loaded.sessions.iter().filter(|open| **open).count() >= most {
+            return Err(Error::new(crate::ErrorKind::Busy, format!("all {most} sessions are in use")));
+        }
+        let session = loaded.local.open()?;
+        loaded.sessions.resize(loaded.sessions.len().max(session + 1), false);
+        loaded.sessions[session] = true;
+        Ok(session as u32)
+    }
+
+    fn forward(&mut self, feeds: Vec<kernels::Feed>) -> Result<Vec<f32>> {
+        let loaded = self.loaded()?;
+        let feeds: Vec<Feed> = feeds
+            .into_iter()
+            .map(|feed| Feed { session: feed.session as usize, tokens: feed.tokens, want: feed.want.into() })
+            .collect();
+        let rows: usize = feeds
+            .iter()
+            .map(|feed| match feed.want {
+                Want::Nothing => 0,
+                Want::Last => feed.tokens.len().min(1),
+                Want::All => feed.tokens.len(),
+            })
+            .sum();
+        let logits = rows.saturating_mul(loaded.vocabulary);
+        if rows > feeds.len() && logits > MAX_LOGITS {
+            return Err(Error::request(format!("{rows} rows of logits at once are too many")));
+        }
+        let mut all = Vec::with_capacity(logits);
+        loaded.local.forward(&feeds, &mut |_, row| all.extend_from_slice(row))?;
+        Ok(all)
+    }
+}

@@ -1,0 +1,175 @@
+//! What every engine does, and that all of them do the same.
+
+mod common;
+
+use common::{Answer, answer, digest, golden, run, witness};
+use picolm_core::sampler::Params;
+use picolm_host::engine::{Engine, Kind, Options, open};
+use picolm_host::{ErrorKind, Event, Part, Reason, Request};
+
+const MODEL: &str = "llama-Q4_0.gguf";
+
+fn engines(options: &Options) -> impl Iterator<Item = (Kind, Box<dyn Engine>)> {
+    let open = move |kind: &Kind| (*kind, open(*kind, &golden(MODEL), options).expect("an engine"));
+    Kind::ALL.iter().map(open)
+}
+
+fn request(prompt: u32, length: usize, seed: u64) -> Request {
+    let tokens = (0..prompt).map(|i| (7 + seed as u32 + i * 37) % 300).collect();
+    let sampling = Params { temperature: 1.5, repetition_penalty: 1.2, seed, ..Params::default() };
+    Request { prompt: vec![Part::Tokens(tokens)], sampling, max_tokens: length, ..Request::default() }
+}
+
+#[test]
+fn digests_are_the_witness() {
+    for kind in Kind::ALL {
+        for model in [MODEL, "qwen3-Q8_0.gguf", "gemma3-F16.gguf", "qwen3moe-Q8_0.gguf", "llama-Q4_K_S.gguf"] {
+            let mut engine = open(*kind, &golden(model), &Options { context: 256, ..Options::default() }).expect(model);
+            assert_eq!(digest(&mut *engine), witness(model), "{model} in {}", kind.name());
+            engine.rewind().expect("an engine that lives");
+            assert_eq!(digest(&mut *engine), witness(model), "{model} in {}, again", kind.name());
+        }
+    }
+}
+
+/// Sessions that come and go between the steps of others get the answers they get alone.
+#[test]
+fn company_changes_no_answer() {
+    let requests = [request(40, 30, 1), request(3, 9, 2), request(90, 20, 3), request(41, 25, 4), request(7, 40, 5)];
+    let alone: Vec<Answer> = {
+        let mut engine = open(Kind::Native, &golden(MODEL), &Options::default()).expect("an engine");
+        requests.iter().map(|request| answer(&mut *engine, request)).collect()
+    };
+    assert!(alone.iter().all(|answer| !answer.tokens.is_empty() && answer.error.is_none()));
+    for batch in [1, 16, 256] {
+        for (kind, mut engine) in engines(&Options { sessions: 5, batch, ..Options::default() }) {
+            let (mut ids, mut answers) = (Vec::new(), Vec::new());
+            for request in &requests {
+                ids.push(engine.begin(request).expect("a free session"));
+                answers.push(Answer::default());
+                for event in (0..3).flat_map(|_| engine.step().expect("an engine that lives")) {
+                    answers[ids.iter().position(|id| *id == event.id()).expect("its session")].take(event);
+                }
+            }
+            let rest = run(&mut *engine, &ids);
+            for ((found, rest), wanted) in answers.iter_mut().zip(rest).zip(&alone) {
+                found.text += &rest.text;
+                found.tokens.extend(rest.tokens);
+                found.finished = found.finished.or(rest.finished);
+                assert_eq!(found, wanted, "{} with batches of {batch}", kind.name());
+            }
+        }
+    }
+}
+
+#[test]
+fn what_a_session_held_is_not_computed_again() {
+    for (kind, mut engine) in engines(&Options::default()) {
+        let first = answer(&mut *engine, &request(60, 10, 1));
+        let again = answer(&mut *engine, &request(60, 10, 1));
+        assert_eq!((&first.text, &first.tokens), (&again.text, &again.tokens), "{}", kind.name());
+        let reused = |answer: &Answer| answer.finished.map(|(_, usage)| usage.reused);
+        assert_eq!((reused(&first), reused(&again)), (Some(0), Some(59)), "{}", kind.name());
+    }
+}
+
+#[test]
+fn a_saved_session_goes_on_in_every_engine() {
+    let mut states = Vec::new();
+    let mut whole = Answer::default();
+    for (_, mut engine) in engines(&Options::default()) {
+        let id = engine.begin(&request(60, 10, 1)).expect("a free session");
+        whole = run(&mut *engine, &[id]).remove(0);
+        states.push(engine.save(id).expect("a state"));
+    }
+    for state in &states {
+        assert_eq!(state, &states[0]);
+        for (kind, mut engine) in engines(&Options::default()) {
+            // The answer's last token has not been fed.
+            assert_eq!(engine.restore(state).expect("a state"), 60 + 10 - 1);
+            let found = answer(&mut *engine, &request(60, 10, 1));
+            assert_eq!(found.tokens, whole.tokens, "{}", kind.name());
+            assert_eq!(found.finished.map(|(_, usage)| usage.reused), Some(59), "{}", kind.name());
+            let error = engine.restore(&state[..state.len() - 1]).expect_err("a state that is cut short");
+            assert_eq!(error.kind, ErrorKind::State, "{}", kind.name());
+        }
+    }
+}
+
+#[test]
+fn sessions_are_counted_and_cancelled() {
+    for (kind, mut engine) in engines(&Options { sessions: 2, ..Options::default() }) {
+        let ids = [1, 2].map(|seed| engine.begin(&request(10, 50, seed)).expect("a free session"));
+        let busy = engine.begin(&request(10, 5, 3)).expect_err("both are in use");
+        assert_eq!(busy.kind, ErrorKind::Busy, "{}", kind.name());
+        engine.step().expect("an engine that lives");
+        engine.close(ids[0]).expect("an open session");
+        assert!(engine.close(ids[0]).is_err());
+        let third = engine.begin(&request(10, 5, 3)).expect("a free session");
+        let answers = run(&mut *engine, &[ids[1], third]);
+        assert_eq!(answers[1].finished.map(|(reason, usage)| (reason, usage.answer)), Some((Reason::Length, 5)));
+    }
+}
+
+#[test]
+fn requests_that_cannot_be_are_refused_and_the_next_one_works() {
+    let tokens = |tokens: Vec<u32>| Request { prompt: vec![Part::Tokens(tokens)], ..Request::default() };
+    let sampling = |change: fn(&mut Params)| {
+        let mut bad = request(5, 5, 1);
+        change(&mut bad.sampling);
+        bad
+    };
+    let bad = [
+        (tokens(vec![]), ErrorKind::Request),
+        (tokens(vec![1 << 30]), ErrorKind::Request),
+        (tokens(vec![1; 257]), ErrorKind::ContextFull),
+        (sampling(|params| params.temperature = f32::NAN), ErrorKind::Request),
+        (sampling(|params| params.top_p = -1.0), ErrorKind::Request),
+        (sampling(|params| params.logit_bias = vec![(u32::MAX, 1.0)]), ErrorKind::Request),
+        (Request { stops: vec![String::new()], ..request(5, 5, 1) }, ErrorKind::Request),
+        (Request { logprobs: Some(21), ..request(5, 5, 1) }, ErrorKind::Request),
+    ];
+    for (kind, mut engine) in engines(&Options::default()) {
+        let wanted = answer(&mut *engine, &request(5, 5, 1));
+        for (request, error) in &bad {
+            let found = engine.begin(request).expect_err("a request that cannot be");
+            assert_eq!(found.kind, *error, "{}: {found}", kind.name());
+        }
+        assert_eq!(answer(&mut *engine, &request(5, 5, 1)).tokens, wanted.tokens);
+    }
+}
+
+#[test]
+fn log_probabilities_are_those_of_the_logits() {
+    for (kind, mut engine) in engines(&Options::default()) {
+        let asked = Request { logprobs: Some(3), sampling: Params::greedy(), ..request(20, 4, 1) };
+        let Part::Tokens(mut fed) = asked.prompt[0].clone() else { unreachable!("tokens") };
+        let id = engine.begin(&asked).expect("a free session");
+        let mut pieces = Vec::new();
+        while !engine.is_idle() {
+            let events = engine.step().expect("an engine that lives");
+            pieces.extend(events.into_iter().filter_map(|event| match event {
+                Event::Piece { piece, .. } => Some(piece),
+                _ => None,
+            }));
+        }
+        engine.close(id).expect("an open session");
+        assert_eq!(pieces.len(), 4);
+        for piece in pieces {
+            let mut logits = Vec::new();
+            engine.rewind().expect("an engine that lives");
+            engine.feed(&fed, picolm_host::Want::Last, &mut |row| logits = row.to_vec()).expect("logits");
+            let total: f64 = logits.iter().map(|&x| libm::exp(f64::from(x))).sum::<f64>();
+            let total = libm::log(total);
+            let mut order: Vec<usize> = (0..logits.len()).collect();
+            order.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]).then(a.cmp(&b)));
+            assert_eq!(piece.top.iter().map(|t| t.token as usize).collect::<Vec<_>>(), order[..3], "{}", kind.name());
+            assert_eq!(piece.logprob.as_ref(), piece.top.first(), "the best was taken");
+            for entry in &piece.top {
+                let wanted = f64::from(logits[entry.token as usize]) - total;
+                assert!((f64::from(entry.logprob) - wanted).abs() < 1e-4, "{entry:?} is not {wanted}");
+            }
+            fed.extend(piece.token);
+        }
+    }
+}

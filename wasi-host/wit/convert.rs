@@ -1,0 +1,320 @@
+// The types of `types.wit` and those of picolm-guest say the same. This file is a module of both sides of the wall: `super::wit` are the types
+// that bindings make of the interface there, `super::plain` is picolm-guest.
+
+use super::plain;
+use super::wit::{kernels, types};
+use picolm_core::model::{Arch, Config, Experts, Scaling, Yarn};
+use picolm_core::sampler::Params;
+
+/// Two enums with the same names.
+macro_rules! same {
+    ($a:path, $b:path: $($name:ident),+) => {
+        impl From<$a> for $b {
+            fn from(value: $a) -> Self {
+                use $a as A;
+                match value { $(A::$name => Self::$name),+ }
+            }
+        }
+        impl From<$b> for $a {
+            fn from(value: $b) -> Self {
+                use $b as B;
+                match value { $(B::$name => Self::$name),+ }
+            }
+        }
+    };
+}
+
+same!(types::ErrorKind, plain::Kind: Model, Request, ContextFull, Busy, Memory, State, Stopped);
+same!(types::Reason, plain::Reason: Token, Stop, Length, Context);
+same!(types::Want, plain::Want: Nothing, Last, All);
+
+impl From<types::KvType> for plain::KvType {
+    fn from(kv: types::KvType) -> Self {
+        match kv {
+            types::KvType::F16 => Self::F16,
+            types::KvType::Q80 => Self::Q8_0,
+        }
+    }
+}
+
+impl From<plain::KvType> for types::KvType {
+    fn from(kv: plain::KvType) -> Self {
+        match kv {
+            plain::KvType::F16 => Self::F16,
+            plain::KvType::Q8_0 => Self::Q80,
+        }
+    }
+}
+
+impl From<types::Error> for plain::Error {
+    fn from(error: types::Error) -> Self {
+        plain::Error { kind: error.kind.into(), message: error.message }
+    }
+}
+
+impl From<plain::Error> for types::Error {
+    fn from(error: plain::Error) -> Self {
+        types::Error { kind: error.kind.into(), message: error.message }
+    }
+}
+
+impl From<types::ModelInfo> for plain::ModelInfo {
+    fn from(info: types::ModelInfo) -> Self {
+        plain::ModelInfo {
+            name: info.name,
+            architecture: info.architecture,
+            context: info.context as usize,
+            trained_context: info.trained_context as usize,
+            vocabulary: info.vocabulary as usize,
+            layers: info.layers as usize,
+            chat_template: info.chat_template,
+            backend: info.backend,
+            weight_bytes: info.weight_bytes,
+        }
+    }
+}
+
+impl From<plain::ModelInfo> for types::ModelInfo {
+    fn from(info: plain::ModelInfo) -> Self {
+        types::ModelInfo {
+            name: info.name,
+            architecture: info.architecture,
+            context: info.context as u32,
+            trained_context: info.trained_context as u32,
+            vocabulary: info.vocabulary as u32,
+            layers: info.layers as u32,
+            chat_template: info.chat_template,
+            backend: info.backend,
+            weight_bytes: info.weight_bytes,
+        }
+    }
+}
+
+impl From<types::Part> for plain::Part {
+    fn from(part: types::Part) -> Self {
+        match part {
+            types::Part::Text(text) => Self::Text(text),
+            types::Part::Tokens(tokens) => Self::Tokens(tokens),
+            types::Part::Chat(chat) => {
+                let types::Chat { messages, tools, variables, add_generation_prompt, now } = chat;
+                Self::Chat(plain::Chat { messages, tools, variables, add_generation_prompt, now })
+            }
+        }
+    }
+}
+
+impl From<plain::Part> for types::Part {
+    fn from(part: plain::Part) -> Self {
+        match part {
+            plain::Part::Text(text) => Self::Text(text),
+            plain::Part::Tokens(tokens) => Self::Tokens(tokens),
+            plain::Part::Chat(chat) => {
+                let plain::Chat { messages, tools, variables, add_generation_prompt, now } = chat;
+                Self::Chat(types::Chat { messages, tools, variables, add_generation_prompt, now })
+            }
+        }
+    }
+}
+
+impl From<types::Sampling> for Params {
+    fn from(sampling: types::Sampling) -> Self {
+        Params {
+            temperature: sampling.temperature,
+            top_k: sampling.top_k,
+            top_p: sampling.top_p,
+            min_p: sampling.min_p,
+            repetition_penalty: sampling.repetition_penalty,
+            frequency_penalty: sampling.frequency_penalty,
+            presence_penalty: sampling.presence_penalty,
+            penalty_last_n: sampling.penalty_last_n as usize,
+            logit_bias: sampling.logit_bias,
+            seed: sampling.seed,
+        }
+    }
+}
+
+impl From<Params> for types::Sampling {
+    fn from(params: Params) -> Self {
+        types::Sampling {
+            temperature: params.temperature,
+            top_k: params.top_k,
+            top_p: params.top_p,
+            min_p: params.min_p,
+            repetition_penalty: params.repetition_penalty,
+            frequency_penalty: params.frequency_penalty,
+            presence_penalty: params.presence_penalty,
+            penalty_last_n: saturated(params.penalty_last_n),
+            logit_bias: params.logit_bias,
+            seed: params.seed,
+        }
+    }
+}
+
+impl From<types::Request> for plain::Request {
+    fn from(request: types::Request) -> Self {
+        plain::Request {
+            prompt: request.prompt.into_iter().map(Into::into).collect(),
+            sampling: request.sampling.into(),
+            stops: request.stops,
+            max_tokens: request.max_tokens as usize,
+            logprobs: request.logprobs.map(|n| n as usize),
+        }
+    }
+}
+
+impl From<plain::Request> for types::Request {
+    fn from(request: plain::Request) -> Self {
+        types::Request {
+            prompt: request.prompt.into_iter().map(Into::into).collect(),
+            sampling: request.sampling.into(),
+            stops: request.stops,
+            max_tokens: saturated(request.max_tokens),
+            logprobs: request.logprobs.map(saturated),
+        }
+    }
+}
+
+impl From<types::TokenLogprob> for plain::TokenLogprob {
+    fn from(entry: types::TokenLogprob) -> Self {
+        plain::TokenLogprob { token: entry.token, bytes: entry.bytes, logprob: entry.logprob }
+    }
+}
+
+impl From<plain::TokenLogprob> for types::TokenLogprob {
+    fn from(entry: plain::TokenLogprob) -> Self {
+        types::TokenLogprob { token: entry.token, bytes: entry.bytes, logprob: entry.logprob }
+    }
+}
+
+impl From<types::Piece> for plain::Piece {
+    fn from(piece: types::Piece) -> Self {
+        let top = piece.top.into_iter().map(Into::into).collect();
+        plain::Piece { token: piece.token, text: piece.text, logprob: piece.logprob.map(Into::into), top }
+    }
+}
+
+impl From<plain::Piece> for types::Piece {
+    fn from(piece: plain::Piece) -> Self {
+        let top = piece.top.into_iter().map(Into::into).collect();
+        types::Piece { token: piece.token, text: piece.text, logprob: piece.logprob.map(Into::into), top }
+    }
+}
+
+impl From<types::Event> for plain::Event {
+    fn from(event: types::Event) -> Self {
+        let id = event.session;
+        match event.what {
+            types::Happening::Prompt((done, of)) => Self::Prompt { id, done: done as usize, of: of as usize },
+            types::Happening::Piece(piece) => Self::Piece { id, piece: piece.into() },
+            types::Happening::Finished((reason, usage)) => {
+                let types::Usage { prompt, reused, answer } = usage;
+                let usage = plain::Usage { prompt: prompt as usize, reused: reused as usize, answer: answer as usize };
+                Self::Finished { id, reason: reason.into(), usage }
+            }
+            types::Happening::Failed(error) => Self::Failed { id, error: error.into() },
+        }
+    }
+}
+
+impl From<plain::Event> for types::Event {
+    fn from(event: plain::Event) -> Self {
+        let session = event.id();
+        let what = match event {
+            plain::Event::Prompt { done, of, .. } => types::Happening::Prompt((done as u32, of as u32)),
+            plain::Event::Piece { piece, .. } => types::Happening::Piece(piece.into()),
+            plain::Event::Finished { reason, usage, .. } => {
+                let plain::Usage { prompt, reused, answer } = usage;
+                let usage = types::Usage { prompt: prompt as u32, reused: reused as u32, answer: answer as u32 };
+                types::Happening::Finished((reason.into(), usage))
+            }
+            plain::Event::Failed { error, .. } => types::Happening::Failed(error.into()),
+        };
+        types::Event { session, what }
+    }
+}
+
+impl From<&Config> for kernels::Config {
+    fn from(config: &Config) -> Self {
+        let scaling = &config.rope_scaling;
+        kernels::Config {
+            architecture: config.arch.name.to_string(),
+            layers: config.layers as u32,
+            embedding: config.embedding as u32,
+            feed_forward: config.feed_forward as u32,
+            heads: config.heads as u32,
+            kv_heads: config.kv_heads as u32,
+            head_dim: config.head_dim as u32,
+            rope_dims: config.rope_dims as u32,
+            rope_bases: config.rope_bases.into(),
+            rope_scaling: kernels::RopeScaling {
+                factor: scaling.factor,
+                yarn: scaling.yarn.map(|yarn| (yarn.beta_fast, yarn.beta_slow)),
+                attention_factor: scaling.attention_factor,
+                original_context: scaling.original_context.map(saturated),
+            },
+            windows: config.windows.iter().map(|window| window.map(saturated)).collect(),
+            eps: config.eps,
+            experts: config.experts.map(|experts| kernels::Experts {
+                count: experts.count as u32,
+                used: experts.used as u32,
+                feed_forward: experts.feed_forward as u32,
+            }),
+            embedding_scale: config.embedding_scale,
+            residual_scale: config.residual_scale,
+            attention_scale: config.attention_scale,
+            logit_scale: config.logit_scale,
+            attention_cap: config.attention_cap,
+            logit_cap: config.logit_cap,
+            vocabulary: config.vocab as u32,
+            context: config.context as u32,
+        }
+    }
+}
+
+/// Nothing is checked here but the name of the architecture: `Model::from_plan` checks all of it.
+impl TryFrom<&kernels::Config> for Config {
+    type Error = plain::Error;
+
+    fn try_from(config: &kernels::Config) -> plain::Result<Self> {
+        let arch = Arch::find(&config.architecture).ok_or_else(|| {
+            plain::Error::new(plain::Kind::Model, format!("architecture {:?} is not supported", config.architecture))
+        })?;
+        let scaling = &config.rope_scaling;
+        Ok(Config {
+            arch,
+            layers: config.layers as usize,
+            embedding: config.embedding as usize,
+            feed_forward: config.feed_forward as usize,
+            heads: config.heads as usize,
+            kv_heads: config.kv_heads as usize,
+            head_dim: config.head_dim as usize,
+            rope_dims: config.rope_dims as usize,
+            rope_bases: config.rope_bases.into(),
+            rope_scaling: Scaling {
+                factor: scaling.factor,
+                yarn: scaling.yarn.map(|(beta_fast, beta_slow)| Yarn { beta_fast, beta_slow }),
+                attention_factor: scaling.attention_factor,
+                original_context: scaling.original_context.map(|n| n as usize),
+            },
+            windows: config.windows.iter().map(|window| window.map(|n| n as usize)).collect(),
+            eps: config.eps,
+            experts: config.experts.as_ref().map(|experts| Experts {
+                count: experts.count as usize,
+                used: experts.used as usize,
+                feed_forward: experts.feed_forward as usize,
+            }),
+            embedding_scale: config.embedding_scale,
+            residual_scale: config.residual_scale,
+            attention_scale: config.attention_scale,
+            logit_scale: config.logit_scale,
+            attention_cap: config.attention_cap,
+            logit_cap: config.logit_cap,
+            vocab: config.vocabulary as usize,
+            context: config.context as usize,
+        })
+    }
+}
+
+fn saturated(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
