@@ -27,7 +27,7 @@ use anyhow::{Result, bail};
 const HELP: &str = "\
 cargo xtask chat [-- ARGS]           fetch a small model once, build picolm and chat with it; ARGS go to picolm
 cargo xtask test [--full] [STEP...]  run everything CI runs, or only the steps whose names contain a STEP;
-                                     --full adds sanitizers, long property tests, longer fuzzing and its coverage
+                                     --full adds sanitizers, long property tests, longer fuzzing and its coverage, riscv64
 cargo xtask npm                      build the npm package, for browsers and for Node, into a tarball
 cargo xtask check-layers             check who uses whom inside the core, and where unsafe stands";
 const HELP_END: &str = "PICOLM_MODEL=file.gguf takes that model and fetches none.";
