@@ -4,7 +4,8 @@
  * ```text
  *   install:   the page's files, and the two builds of the engine that this browser runs ──► cache (of this version)
  *   activate:  caches of other versions go; open pages are served from now on
- *   fetch:     own files from the cache, else from the network (and kept);  models and other origins: not touched
+ *   fetch:     own files from the cache, else from the network (and kept);  the list of models the other way round;
+ *              models and other origins: not touched
  * ```
  *
  * All it serves gets the headers that cross-origin isolation takes, for hosts that cannot send them.
@@ -16,6 +17,7 @@ const build = self.__BUILD__;
 const CACHE = `picolm-${build.version}`;
 const FILES = new Set([...build.files, ...build.wasm].map((name) => new URL(name, self.location.href).href));
 const PAGE = new URL('./', self.location.href).href;
+const LIST = new URL('models.json', self.location.href).href;
 
 /** A module with a relaxed dot: browsers that take it run the relaxed builds. */
 const RELAXED = [
@@ -32,6 +34,7 @@ self.addEventListener('fetch', (event) => {
   const url = request.url.split(/[?#]/)[0]!;
   const navigates = request.mode === 'navigate' && url.startsWith(PAGE);
   if (navigates) event.respondWith(serve(PAGE, request));
+  else if (url === LIST) event.respondWith(fresh(url, request));
   else if (FILES.has(url)) event.respondWith(serve(url, request));
 });
 
@@ -60,6 +63,15 @@ async function serve(url: string, request: Request): Promise<Response> {
   const response = await fetch(request);
   // Storage may be full: then it is served all the same.
   if (response.ok && FILES.has(url)) await cache.put(url, response.clone()).catch(() => {});
+  return isolated(response);
+}
+
+/** The network first: whoever serves the page may change it. */
+async function fresh(url: string, request: Request): Promise<Response> {
+  const cache = await caches.open(CACHE);
+  const response = await fetch(request).catch(() => undefined);
+  if (!response?.ok) return isolated((await cache.match(url)) ?? Response.error());
+  await cache.put(url, response.clone()).catch(() => {});
   return isolated(response);
 }
 

@@ -37,7 +37,7 @@ function card(state: Readonly<State>, one: State['suggestions'][number]): Templa
     <section class="card suggestion" aria-label=${one.name}>
       <header>
         <h2>${one.name}</h2>
-        <p>${format.bytes(one.bytes)} · ${one.license} · ${t('about.small')}</p>
+        <p>${[format.bytes(one.bytes), one.license, one.about === 'small' && t('about.small')].filter(Boolean).join(' · ')}</p>
       </header>
       <ol class="steps">
         <li>${t('welcome.step1', { size: format.bytes(one.bytes), host })}</li>
