@@ -128,10 +128,55 @@ export class Person {
 /** Opens the page in a context of its own. */
 export async function open(browser, server, options = {}) {
   const context = await browser.newContext({ locale: 'en-GB', ...options });
+  context.setDefaultTimeout(10_000);
   const watched = watch(context, server.origin, options);
   const page = await context.newPage();
   await page.goto(`${server.origin}/`);
   return { context, page, person: new Person(page), ...watched };
+}
+
+/**
+ * From now on the engine's worker answers with this text, at this pace, instead of what the model says: `await scripted(page, { text })`.
+ * `dies`: it breaks down after so many parts. Everything else the real worker does.
+ */
+export async function scripted(target, { text, perSecond = 200, dies }) {
+  const install = ({ text, perSecond, dies }) => {
+    globalThis.script = { parts: text.match(/[^]{1,4}/gu) ?? [], perSecond, dies };
+    if (globalThis.RealWorker) return;
+    globalThis.RealWorker = Worker;
+    globalThis.Worker = class extends RealWorker {
+      postMessage(message, transfer) {
+        if (message.call === 'generate' && globalThis.script) this.play(message.id, globalThis.script);
+        else if (message.abort !== undefined && message.abort === this.playing) clearInterval(this.timer);
+        else super.postMessage(message, transfer);
+      }
+
+      play(id, { parts, perSecond, dies }) {
+        this.playing = id;
+        const start = performance.now();
+        let at = 0;
+        const emit = (event) => this.onmessage({ data: { id, event } });
+        emit({ prompt: { done: 20, total: 20 } });
+        this.timer = setInterval(() => {
+          const due = Math.min(parts.length, Math.floor(((performance.now() - start) * perSecond) / 1000));
+          while (at < due) emit({ text: parts[at++] });
+          if (dies !== undefined && at >= dies) {
+            clearInterval(this.timer);
+            return this.onerror({ message: 'RuntimeError: unreachable' });
+          }
+          if (at < parts.length) return;
+          clearInterval(this.timer);
+          const usage = { prompt_tokens: 20, completion_tokens: at, total_tokens: 20 + at, prompt_tokens_details: { cached_tokens: 0 } };
+          const timings = { prompt_n: 20, prompt_ms: 10, prompt_per_second: 2000, predicted_n: at, predicted_ms: at, predicted_per_second: perSecond };
+          emit({ end: { finish_reason: 'stop', usage, timings } });
+          const info = { architecture: 'llama', backend: 'simd128', threads: 1, context: 4096, contextUsed: at };
+          this.onmessage({ data: { id, result: { ...info, crossOriginIsolated, trainedContext: 4096, vocabulary: 1, layers: 1, chatTemplate: true, storage: 'opfs', streamed: false, fileBytes: 1, memoryBytes: 1, kvBytes: 1, bufferBytes: 1 } } });
+        }, 5);
+      }
+    };
+  };
+  await target.addInitScript(install, { text, perSecond, dies });
+  if (target.evaluate) await target.evaluate(install, { text, perSecond, dies });
 }
 
 export function launch(options = {}) {

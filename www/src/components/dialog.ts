@@ -10,7 +10,8 @@ const close = () => update({ dialog: undefined });
 export function dialog(name: string, title: string, content: TemplateResult): TemplateResult {
   const show = (element?: Element) => {
     const dialog = element as HTMLDialogElement | undefined;
-    if (dialog && !dialog.open) dialog.showModal();
+    // It is in the document a moment later.
+    queueMicrotask(() => dialog?.isConnected && !dialog.open && dialog.showModal());
   };
   const beside = (event: MouseEvent) => {
     if (event.target === event.currentTarget) close();
