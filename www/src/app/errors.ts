@@ -22,7 +22,7 @@ const ADVICE: Record<string, Advice> = {
   invalid_template: { title: 'error.template', advice: 'error.template.do', steps: ['settings', 'models'] },
   download_interrupted: { title: 'error.interrupted', advice: 'error.interrupted.do', steps: ['resume'] },
   checksum_mismatch: { title: 'error.checksum', advice: 'error.checksum.do', steps: ['redownload'] },
-  quota_exceeded: { title: 'error.quota', advice: 'error.quota.do', steps: ['free-space'] },
+  quota_exceeded: { title: 'error.quota', advice: 'error.quota.do', steps: ['free-space', 'retry'] },
   storage_unavailable: { title: 'error.storage', advice: 'error.storage.do', steps: ['reload'] },
   model_in_use: { title: 'error.in_use', advice: 'error.in_use.do', steps: ['retry'] },
   out_of_memory: { title: 'error.memory', advice: 'error.memory.do', steps: ['settings', 'models'] },

@@ -15,7 +15,7 @@ import { welcome } from './welcome';
 import './message';
 
 class Chat extends View {
-  static override uses = ['ready', 'current', 'messages', 'engine', 'stored', 'suggestions', 'transfers', 'files', 'notes', 'online', 'isolated'] as const;
+  static override uses = ['ready', 'current', 'messages', 'engine', 'stored', 'suggestions', 'transfers', 'files', 'notes', 'storage', 'online', 'isolated'] as const;
   static override properties = { away: { state: true } };
   /** Scrolled up, away from the newest. */
   declare away: boolean;

@@ -2,6 +2,7 @@
 import { html, nothing, type TemplateResult } from 'lit';
 import { t } from '../i18n';
 import { adviceFor, type Step } from '../app/errors';
+import * as format from '../app/format';
 import { focusOn } from '../app/keys';
 import { newConversation } from '../app/conversations';
 import { openModel } from '../app/engine';
@@ -19,6 +20,7 @@ export interface About {
 
 export function failureView(failure: Failure, about: About = {}): TemplateResult {
   const { title, advice, steps } = adviceFor(failure);
+  const { storage } = current();
   const offered = steps.filter((step) => step !== 'retry' || about.retry);
   return html`
     <div class="failure" role="alert">
@@ -26,6 +28,7 @@ export function failureView(failure: Failure, about: About = {}): TemplateResult
       <div>
         <strong>${t(title)}</strong>
         <p>${t(advice)}</p>
+        ${failure.code === 'quota_exceeded' && storage ? html`<p>${t('storage', { used: format.bytes(storage.used), free: format.bytes(storage.free) })}</p>` : nothing}
         ${failure.message ? html`<details><summary>${t('details')}</summary><p>${failure.message}</p></details>` : nothing}
         <div class="row">
           ${offered.map((step, at) => html`<button type="button" class=${at === 0 ? 'primary small' : 'small'} @click=${() => run(step, about)}>${t(`step.${step}`)}</button>`)}

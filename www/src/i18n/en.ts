@@ -258,7 +258,7 @@ export const en = {
   'error.checksum': 'The file is not what it should be',
   'error.checksum.do': 'It came damaged, or is another version. Download it again.',
   'error.quota': 'There is not enough storage',
-  'error.quota.do': 'Delete a model here, or files on the disk. What has come of this one is kept.',
+  'error.quota.do': 'Delete a model here, or files on the disk, then try again.',
   'error.storage': 'The browser does not let the page keep files',
   'error.storage.do': 'Allow it to store data, or leave the private window.',
   'error.in_use': 'Another tab uses this model',

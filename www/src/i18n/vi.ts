@@ -260,7 +260,7 @@ export const vi: Record<Key, string> = {
   'error.checksum': 'Tệp không đúng như mong đợi',
   'error.checksum.do': 'Tệp bị hỏng khi tải, hoặc là phiên bản khác. Hãy tải lại.',
   'error.quota': 'Không đủ chỗ lưu trữ',
-  'error.quota.do': 'Hãy xóa một mô hình ở đây, hoặc tệp trên ổ đĩa. Phần đã tải được giữ lại.',
+  'error.quota.do': 'Hãy xóa một mô hình ở đây, hoặc tệp trên ổ đĩa, rồi thử lại.',
   'error.storage': 'Trình duyệt không cho trang lưu tệp',
   'error.storage.do': 'Hãy cho phép lưu dữ liệu, hoặc rời cửa sổ riêng tư.',
   'error.in_use': 'Một thẻ khác đang dùng mô hình này',

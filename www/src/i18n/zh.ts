@@ -260,7 +260,7 @@ export const zh: Record<Key, string> = {
   'error.checksum': '文件与预期不符',
   'error.checksum.do': '文件在传输中损坏，或是另一个版本。请重新下载。',
   'error.quota': '存储空间不足',
-  'error.quota.do': '请删除这里的模型或磁盘上的文件。已下载的部分会保留。',
+  'error.quota.do': '请删除这里的模型或磁盘上的文件，然后重试。',
   'error.storage': '浏览器不允许页面保存文件',
   'error.storage.do': '请允许保存数据，或离开隐私窗口。',
   'error.in_use': '另一个标签页正在使用这个模型',
