@@ -15,8 +15,7 @@ async function begin(): Promise<void> {
   watchBrowser();
   watchKeys();
   try {
-    await loadSettings();
-    await loadConversations();
+    await Promise.all([loadSettings(), loadConversations()]);
   } catch (error) {
     // Some private windows have no database: one can chat all the same.
     notify(failureOf(error).message, { kind: 'error' });

@@ -70,8 +70,9 @@ async function reply(conversation: Conversation, parent: string | null): Promise
   await keep(next, [message]).catch(cannotSave);
   const ended = await write(message, running.signal);
   control = undefined;
-  update({ answer: undefined });
+  // In this order: the message has its text before it stops being the live one.
   replace(ended);
+  update({ answer: undefined });
   await db.save([], [ended]).catch(cannotSave);
 }
 

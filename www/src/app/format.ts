@@ -8,7 +8,13 @@ export function bytes(count: number): string {
 }
 
 export function number(value: number, digits = 0): string {
-  return new Intl.NumberFormat(localeName(), { maximumFractionDigits: digits, minimumFractionDigits: 0 }).format(value);
+  const { numbers } = formats();
+  return numbers[digits === 0 ? 0 : 1].format(value);
+}
+
+/** `21 Nov 2026` */
+export function date(time: number): string {
+  return formats().dates.format(time);
 }
 
 /** Tokens a second: one digit where there are few. */
@@ -22,11 +28,24 @@ export function parameters(count: number): string {
 }
 
 export function percent(part: number, whole: number): string {
-  return new Intl.NumberFormat(localeName(), { style: 'percent' }).format(whole > 0 ? part / whole : 0);
+  return formats().percents.format(whole > 0 ? part / whole : 0);
 }
 
 /** Minutes and seconds until something is done: `2:05`. */
 export function time(seconds: number): string {
   const whole = Math.max(0, Math.round(seconds));
   return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, '0')}`;
+}
+
+let made: ReturnType<typeof make> | undefined;
+
+/** They take long to make, so they are kept as long as the language is the same. */
+function formats(): ReturnType<typeof make> {
+  return made?.locale === localeName() ? made : (made = make(localeName()));
+}
+
+function make(locale: string) {
+  const numbers = [0, 1].map((digits) => new Intl.NumberFormat(locale, { maximumFractionDigits: digits })) as [Intl.NumberFormat, Intl.NumberFormat];
+  const percents = new Intl.NumberFormat(locale, { style: 'percent' });
+  return { locale, numbers, percents, dates: new Intl.DateTimeFormat(locale, { dateStyle: 'medium' }) };
 }

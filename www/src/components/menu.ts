@@ -10,7 +10,7 @@ export interface Item {
 
 export function menu(label: string, tabindex: number, items: () => Item[]): TemplateResult {
   const show = (event: Event) => open(event.currentTarget as HTMLElement, items());
-  return html`<button type="button" class="quiet square menu-button" aria-haspopup="menu" aria-label=${label} tabindex=${tabindex} @click=${show}>${icon('more')}</button>`;
+  return html`<button type="button" class="quiet square menu-button" aria-haspopup="menu" aria-label=${label} tabindex=${tabindex} @click=${show}>⋯</button>`;
 }
 
 function open(button: HTMLElement, items: Item[]): void {

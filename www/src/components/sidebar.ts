@@ -1,8 +1,9 @@
 /** `<pl-sidebar>`: the conversations, their search, and the way to models and settings. */
 import { html, nothing } from 'lit';
 import { repeat } from 'lit/directives/repeat.js';
-import { localeName, t } from '../i18n';
+import { t } from '../i18n';
 import { find, newConversation, openConversation, removeConversation, rename } from '../app/conversations';
+import * as format from '../app/format';
 import { focusOn } from '../app/keys';
 import { current, update } from '../app/state';
 import { exportJson, exportMarkdown } from '../app/transfer';
@@ -73,10 +74,9 @@ class Sidebar extends View {
     if (this.renaming === id) return html`<li><input class="rename" aria-label=${t('rename')} .value=${title} @keydown=${this.renameKeys} @blur=${this.renamed} autofocus /></li>`;
     // One stop of the Tab key for the whole list; arrows move in it.
     const stop = open || (!current().current && id === (current().found?.[0]?.conversation ?? current().conversations[0])?.id);
-    const date = new Date(updated).toLocaleDateString(localeName(), { dateStyle: 'medium' });
     return html`
       <li class=${open ? 'open' : ''}>
-        <a href="#${id}" title="${title} · ${date}" tabindex=${stop ? 0 : -1} aria-current=${open ? 'page' : nothing} @click=${this.go}>
+        <a href="#${id}" title="${title} · ${format.date(updated)}" tabindex=${stop ? 0 : -1} aria-current=${open ? 'page' : nothing} @click=${this.go}>
           <span>${title}</span>${excerpt ? html`<small>${excerpt}</small>` : nothing}
         </a>
         ${menu(t('more', { title }), open ? 0 : -1, () => [
