@@ -53,7 +53,7 @@ test('a host that sends no headers: one reload, which is said, and all threads a
   await page.getByText('The page was loaded once more').waitFor();
   assert.equal(await page.evaluate(() => crossOriginIsolated), true);
   await page.getByRole('button', { name: /^Download/ }).click();
-  await page.getByRole('button', { name: 'What the engine runs on' }).click();
+  await page.getByTitle('What the engine runs on').click();
   const cores = await page.evaluate(() => Math.min(8, navigator.hardwareConcurrency));
   assert.match(await page.locator('#engine-info').textContent(), new RegExp(`Threads${cores}.*Isolated pageyes`, 's'));
   await page.reload();
@@ -66,7 +66,7 @@ test('without a service worker and headers: one thread, and the reason', async (
   const server = await startSite({ headers: {} });
   const { page, person, check } = await open(browser, server, { serviceWorkers: 'block' });
   await person.getModel();
-  await page.getByRole('button', { name: 'What the engine runs on' }).click();
+  await page.getByTitle('What the engine runs on').click();
   assert.match(await page.locator('#engine-info').textContent(), /Threads1.*not cross-origin isolated.*Isolated pageno/s);
   assert.ok((await person.ask('hello')).length > 0);
   check();

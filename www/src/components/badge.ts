@@ -18,7 +18,7 @@ export function engineBadge({ engine, isolated }: Readonly<State>): TemplateResu
     [t('badge.file'), t(`badge.storage.${info.storage === 'files' ? 'opfs' : info.storage}`), info.storageWhy],
   ];
   return html`
-    <button type="button" class="pill" popovertarget="engine-info" aria-label=${t('badge')}>
+    <button type="button" class="pill" popovertarget="engine-info" title=${t('badge')}>
       ${t(info.threads === 1 ? 'badge.short.one' : 'badge.short', { threads: info.threads })}<span class="wide"> · ${simd}</span>${info.streamed ? html` · ${t('badge.slow')}` : nothing}
     </button>
     <div id="engine-info" class="popover" popover>
