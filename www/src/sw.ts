@@ -2,7 +2,7 @@
  * The service worker.
  *
  * ```text
- *   install:   the page's files, and the two builds of the engine that this browser runs ──► cache (of this version)
+ *   install:   the page's files, and the build of the engine that this browser runs ──► cache (of this version)
  *   activate:  caches of other versions go; open pages are served from now on
  *   fetch:     own files from the cache, else from the network (and kept);  the list of models the other way round;
  *              models and other origins: not touched
@@ -47,8 +47,9 @@ async function install(): Promise<void> {
 
 async function cacheEngine(cache: Cache): Promise<void> {
   const name = WebAssembly.validate(new Uint8Array(RELAXED)) ? 'relaxed' : 'simd128';
-  const wanted = build.wasm.filter((file) => new RegExp(`/${name}(-threads)?-[^/]*\\.wasm$`).test(file));
-  for (const file of wanted) if (!(await cache.match(file))) await cache.add(file).catch(() => {});
+  // What this worker serves is isolated, so it is the build with threads.
+  const file = build.wasm.find((file) => file.includes(`/${name}-threads-`));
+  if (file && !(await cache.match(file))) await cache.add(file).catch(() => {});
 }
 
 async function activate(): Promise<void> {
