@@ -1,6 +1,7 @@
 //! `cargo xtask …`: everything a person or CI does with this repository, in one program.
 //!
 //! ```text
+//!   web           ── npm ──► page ──► server, with fetch (the model, once) beside it
 //!   chat          ── fetch (the model, once) ──► picolm --chat
 //!   test          ── steps ──► toolchain (other targets), fuzz, witness, disassembly ──► "N passed, N failed"
 //!   npm           ── wasm (four builds) ──► bindings ──► TypeScript ──► tarball
@@ -17,6 +18,7 @@ mod npm;
 mod process;
 mod test;
 mod toolchain;
+mod web;
 mod witness;
 
 use std::io::{IsTerminal, stdin};
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let (command, rest) = args.split_first().map_or(("help", &args[..]), |(first, rest)| (first.as_str(), rest));
     let result = match command {
+        "web" => web::serve(rest),
         "chat" => chat(rest),
         "test" => test::run(rest),
         "bench" => bench::run(rest),
@@ -57,7 +60,7 @@ fn main() -> ExitCode {
 }
 
 fn help() -> String {
-    format!("{HELP}\n{}\n\n{HELP_END}", bench::HELP)
+    format!("{}\n{HELP}\n{}\n\n{HELP_END}", web::HELP, bench::HELP)
 }
 
 /// The release binary with the default model; without arguments, one sample question where nobody can type.

@@ -9,6 +9,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
 
@@ -64,6 +65,41 @@ pub(crate) fn package() -> Result<PathBuf> {
     Ok(target.join(format!("picolm-{version}.tgz")))
 }
 
+/// The package as it lies in `wasm-web/dist`, built where a source is newer; returns that folder.
+pub(crate) fn built() -> Result<PathBuf> {
+    let (dir, root) = (dir(), root());
+    let dist = dir.join("dist");
+    let sources = [
+        root.join("core/src"),
+        root.join("Cargo.lock"),
+        dir.join("src"),
+        dir.join("ts"),
+        dir.join("package-lock.json"),
+    ];
+    let newest = sources.iter().map(|path| newest(path)).collect::<Result<Vec<_>>>()?.into_iter().max();
+    let done = fs::metadata(dist.join("index.js")).and_then(|data| data.modified()).ok();
+    if done.is_none() || done < newest {
+        package()?;
+    }
+    Ok(dist)
+}
+
+/// When a file, or any file in a folder, was last changed. (The bindings in `ts/wasm` are made by the build.)
+fn newest(path: &Path) -> Result<SystemTime> {
+    let data = fs::metadata(path).with_context(|| path.display().to_string())?;
+    let mut time = data.modified()?;
+    if data.is_dir() {
+        time = SystemTime::UNIX_EPOCH;
+        for entry in fs::read_dir(path)? {
+            let entry = entry?.path();
+            if !entry.ends_with("ts/wasm") {
+                time = time.max(newest(&entry)?);
+            }
+        }
+    }
+    Ok(time)
+}
+
 /// Builds the package and tests it: in Node, Chromium and Firefox, and installed into an application of each kind.
 pub(crate) fn test() -> Result<Counts> {
     let tarball = package()?;
@@ -82,7 +118,7 @@ pub(crate) fn test() -> Result<Counts> {
     run_tests(command.args(["--test", "--test-concurrency=1", "--test-reporter=tap"]).args(tests))
 }
 
-fn test_files(dir: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn test_files(dir: &Path) -> Result<Vec<PathBuf>> {
     let entries = fs::read_dir(dir)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
     let mut tests: Vec<PathBuf> =
         entries.into_iter().filter(|path| path.to_string_lossy().ends_with(".test.mjs")).collect();
@@ -91,7 +127,7 @@ fn test_files(dir: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// A browser: the one that the variable names, else the system's, installed if need be.
-fn browser(variable: &str, name: &str, package: &str) -> Result<PathBuf> {
+pub(crate) fn browser(variable: &str, name: &str, package: &str) -> Result<PathBuf> {
     if let Some(path) = std::env::var_os(variable) {
         return Ok(path.into());
     }
@@ -105,14 +141,14 @@ fn dir() -> PathBuf {
 }
 
 /// An npm command in a folder.
-fn npm(subcommand: &str, dir: &Path) -> Command {
+pub(crate) fn npm(subcommand: &str, dir: &Path) -> Command {
     let mut command = Command::new(if cfg!(windows) { "npm.cmd" } else { "npm" });
     command.arg(subcommand).current_dir(dir).env("npm_config_update_notifier", "false");
     command
 }
 
 /// The pinned development dependencies, unless they are there.
-fn install(dir: &Path) -> Result<()> {
+pub(crate) fn install(dir: &Path) -> Result<()> {
     if !succeeds(Command::new("node").arg("--version")) {
         bail!("the npm package needs Node 20 or newer: install it from nodejs.org");
     }

@@ -8,7 +8,18 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import path from 'node:path';
 
 const ROOT = path.resolve(import.meta.dirname, '../..');
-const TYPES = { '.js': 'text/javascript', '.mjs': 'text/javascript', '.html': 'text/html', '.wasm': 'application/wasm' };
+const TYPES = {
+  '.js': 'text/javascript',
+  '.mjs': 'text/javascript',
+  '.html': 'text/html',
+  '.wasm': 'application/wasm',
+  '.css': 'text/css',
+  '.json': 'application/json',
+  '.svg': 'image/svg+xml',
+  '.png': 'image/png',
+  '.woff2': 'font/woff2',
+  '.webmanifest': 'application/manifest+json',
+};
 const ISOLATION = { 'cross-origin-opener-policy': 'same-origin', 'cross-origin-embedder-policy': 'require-corp' };
 const PIECE = 64 << 10;
 
@@ -27,8 +38,9 @@ export function sha256(data) {
  * hidden: no headers exposed across origins; cors: false; rate: bytes a second and connection; redirect: a URL.
  * Faults: `fault(request, body)` may return { status, headers }, { cut: after so many bytes }, { flip: this byte of the body }.
  * Counts: sent, requests (as seen).
+ * `site`: a folder to serve in place of the test page, with these `headers`.
  */
-export async function startServer() {
+export async function startServer({ site, headers = ISOLATION } = {}) {
   const files = new Map();
   const servers = [createServer(handle), createServer(handle)];
   const origins = [];
@@ -48,11 +60,12 @@ export async function startServer() {
     if (file) return sendFile(file, request, response);
     if (pathname === '/favicon.ico') return response.writeHead(204).end();
     const plain = pathname.startsWith('/plain/');
-    const local = path.join(ROOT, pathname.replace(/^\/(plain|isolated)\//, '/tests/browser/'));
+    const root = site ?? ROOT;
+    const local = path.join(root, site ? pathname.replace(/\/$/, '/index.html') : pathname.replace(/^\/(plain|isolated)\//, '/tests/browser/'));
     const type = TYPES[path.extname(local)];
-    const body = local.startsWith(ROOT + path.sep) && type ? await readFile(local).catch(() => undefined) : undefined;
+    const body = local.startsWith(root + path.sep) && type ? await readFile(local).catch(() => undefined) : undefined;
     if (!body) return response.writeHead(404, { 'access-control-allow-origin': '*' }).end('no such file');
-    response.writeHead(200, { 'content-type': type, 'cross-origin-resource-policy': 'same-origin', ...(plain ? {} : ISOLATION) });
+    response.writeHead(200, { 'content-type': type, 'cross-origin-resource-policy': 'same-origin', ...(plain ? {} : headers) });
     response.end(body);
   }
 

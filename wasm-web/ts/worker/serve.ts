@@ -90,7 +90,7 @@ class Calls {
       validate(await this.environment.openStore(), key, { progress: event, signal, hasher: await this.hasher() }),
     remove: async ({ key }: { key: string }) => remove(await this.environment.openStore(), key),
     estimate: async (args: EstimateArgs, { signal }) =>
-      estimate(args, (await this.instance(1)).bindings, await this.environment.openStore(), await this.hasher(), signal),
+      estimate(args, (await this.any()).bindings, await this.environment.openStore(), await this.hasher(), signal),
   };
 
   async run(call: string, args: never, context: Parameters<Call>[1]): Promise<unknown> {
@@ -119,8 +119,13 @@ class Calls {
     return (this.engine ??= start(chooseSimd(simd), threads, (name) => this.environment.compile(name)));
   }
 
+  /** For headers and hashes any build will do: the one that models run on, so that a page loads no second one. */
+  private any(): Promise<Instance> {
+    return this.instance(2);
+  }
+
   private async hasher(): Promise<() => Hasher> {
-    const { bindings } = await this.instance(1);
+    const { bindings } = await this.any();
     return () => new bindings.Sha256();
   }
 

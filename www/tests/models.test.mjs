@@ -1,0 +1,330 @@
+// Models: downloads that pause, die and resume; files; addresses; switching, verifying, deleting; and all that can go wrong.
+import { after, afterEach, before, test } from 'node:test';
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { chromium } from 'playwright-core';
+import { OPTIONS, Person, launch, open, scripted, startSite, suggestion, tiny, watch } from './harness.mjs';
+
+const MiB = 1 << 20;
+const small = tiny();
+/** The same model with room behind its tensors, so that its download takes a while. */
+const long = Buffer.concat([small, Buffer.alloc(24 * MiB)]);
+
+let browser;
+const servers = new Set();
+before(async () => (browser = await launch()));
+after(() => browser.close());
+afterEach(async () => {
+  for (const context of browser.contexts()) await context.close();
+  for (const server of servers) server.close();
+  servers.clear();
+});
+
+async function site(models, options) {
+  const server = await startSite({ models, ...options });
+  servers.add(server);
+  return server;
+}
+
+const card = (page, name) => page.locator('pl-models .card', { hasText: name });
+const dialog = (page) => page.getByRole('dialog', { name: 'Models' });
+const usage = (page) => page.evaluate(async () => (await navigator.storage.estimate()).usage);
+/** As much storage as this, from the browser's side. */
+async function quota(context, page, server, bytes) {
+  const session = await context.newCDPSession(page);
+  await session.send('Storage.overrideQuotaForOrigin', { origin: server.origin, quotaSize: bytes });
+}
+
+test('a download is paused, goes on, and brings each byte once', async () => {
+  const server = await site([suggestion('long', long)]);
+  const file = server.files.get('/models/long.gguf');
+  file.rate = 2 * MiB;
+  const { page, person, check } = await open(browser, server);
+  await page.getByRole('button', { name: /^Download/ }).click();
+  await page.getByText(/\/s · \d+:\d\d left/).waitFor();
+  await page.waitForFunction(() => document.querySelector('progress').value > 9e6);
+  await person.button('Pause').click();
+  const go = page.getByRole('button', { name: /^Go on: .* are missing/ });
+  await go.waitFor();
+  const sent = file.sent;
+  file.rate = undefined;
+  await page.reload();
+  await go.click();
+  await person.ready();
+  assert.ok(file.sent - sent < long.length - 4 * MiB, `${file.sent - sent} bytes came after the pause`);
+  assert.ok((await person.ask('hello')).length > 0);
+  check();
+});
+
+test('the browser is killed in the middle of a download: the next one goes on', async () => {
+  const server = await site([suggestion('long', long)]);
+  const file = server.files.get('/models/long.gguf');
+  file.rate = 2 * MiB;
+  const profile = fs.mkdtempSync(path.join(os.tmpdir(), 'picolm-page-'));
+  try {
+    const first = await chromium.launchPersistentContext(profile, OPTIONS);
+    const page = first.pages()[0] ?? (await first.newPage());
+    await page.goto(server.origin);
+    await page.getByRole('button', { name: /^Download/ }).click();
+    await page.waitForFunction(() => document.querySelector('progress')?.value > 12e6, undefined, { timeout: 20_000 });
+    process.kill(processOf(profile), 'SIGKILL');
+    await new Promise((resolve) => first.once('close', resolve));
+
+    file.rate = undefined;
+    const sent = file.sent;
+    const second = await chromium.launchPersistentContext(profile, OPTIONS);
+    const { check } = watch(second, server.origin);
+    const again = second.pages()[0] ?? (await second.newPage());
+    const person = new Person(again);
+    await again.goto(server.origin);
+    await again.getByRole('button', { name: /^Go on: .* are missing/ }).click();
+    await person.ready();
+    assert.ok(file.sent - sent < long.length - 2 * MiB, `${file.sent - sent} bytes came after the kill`);
+    assert.ok((await person.ask('hello')).length > 0);
+    check();
+    await second.close();
+  } finally {
+    fs.rmSync(profile, { recursive: true, force: true });
+  }
+});
+
+/** The browser's own process: the one that has the profile and is no part of another. */
+function processOf(profile) {
+  for (const pid of fs.readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
+    let words = [];
+    try {
+      words = fs.readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+    } catch {}
+    if (words.includes(`--user-data-dir=${profile}`) && !words.some((word) => word.startsWith('--type='))) return Number(pid);
+  }
+  throw new Error('the browser is not running');
+}
+
+test('a local file is opened by picking and by dropping, and asks the network for nothing', async () => {
+  const server = await site([]);
+  const { page, person, check } = await open(browser, server);
+  await page.getByText('The list of models could not be fetched').waitFor();
+  await page.locator('input[type=file]').first().setInputFiles({ name: 'mine.gguf', mimeType: '', buffer: small });
+  await person.ready();
+  assert.ok((await person.ask('hello')).length > 0);
+  assert.equal(await page.locator('article.assistant header').textContent(), 'mine');
+
+  await page.evaluate(
+    (bytes) => {
+      const data = new DataTransfer();
+      data.items.add(new File([Uint8Array.from(atob(bytes), (c) => c.charCodeAt(0))], 'dropped.gguf'));
+      for (const type of ['dragover', 'drop']) document.body.dispatchEvent(new DragEvent(type, { dataTransfer: data, bubbles: true, cancelable: true }));
+    },
+    tiny('qwen3-Q8_0.gguf').toString('base64'),
+  );
+  await page.waitForFunction(() => document.querySelector('.model select').selectedOptions[0].textContent === 'dropped');
+  await person.ready();
+  await person.ask('and you?');
+  assert.equal(await page.locator('article.assistant header').last().textContent(), 'dropped');
+  check();
+});
+
+test('models are switched in a chat: each answer has the name of its model; deleting one gives its space back', async () => {
+  const server = await site([suggestion('one', small), suggestion('two', Buffer.concat([tiny('qwen2-Q8_0.gguf'), Buffer.alloc(12 * MiB)]))]);
+  const { page, person, check } = await open(browser, server);
+  await person.getModel();
+  await person.set({ 'Longest answer': 20 });
+  await person.ask('first');
+  const before = await usage(page);
+  await person.button('Models').click();
+  await card(page, 'two').getByRole('button', { name: 'Download' }).click();
+  await card(page, 'two').getByRole('button', { name: 'Use' }).waitFor();
+  await page.keyboard.press('Escape');
+  await page.getByRole('combobox', { name: 'Model' }).selectOption({ label: 'two' });
+  await page.waitForFunction(() => document.querySelector('.dot.ready') && document.querySelector('.model select').selectedOptions[0].textContent === 'two');
+  await person.ask('second');
+  assert.deepEqual(await page.locator('article.assistant header').allTextContents(), ['one', 'two']);
+
+  await person.button('Models').click();
+  await card(page, 'two').getByRole('button', { name: 'Verify' }).click();
+  await page.getByText('every byte is as it came').waitFor();
+  assert.ok((await usage(page)) - before > 12 * MiB);
+  await card(page, 'two').getByRole('button', { name: 'Delete' }).click();
+  await card(page, 'two').getByText(/become free/).waitFor();
+  await card(page, 'two').getByRole('button', { name: 'Delete' }).click();
+  await card(page, 'two').getByRole('button', { name: 'Download' }).waitFor();
+  assert.ok((await usage(page)) - before < MiB, 'the space is free again');
+  await page.keyboard.press('Escape');
+  await page.getByRole('combobox', { name: 'Model' }).selectOption({ label: 'one' });
+  await person.ready();
+  assert.ok((await person.ask('third')).length > 0);
+  check();
+});
+
+test('any address: looked at before the download, also of another origin', async () => {
+  const server = await site([]);
+  server.add('/shared.gguf', { data: small });
+  const { page, person, check } = await open(browser, server, { allowed: [`${server.other}/shared.gguf`] });
+  await person.button('Models').click();
+  const field = page.getByLabel('Address of a .gguf file');
+  await field.fill(`${server.other}/shared.gguf`);
+  await field.press('Enter');
+  await dialog(page).getByText('It fits.').waitFor();
+  assert.match(await page.locator('pl-add-model .card').textContent(), /549 kB.*parameters.*llama.*256 tokens of context/s);
+  await dialog(page).getByRole('button', { name: /^Download 549 kB/ }).click();
+  await dialog(page).getByRole('button', { name: 'Use' }).click();
+  await person.ready();
+  assert.ok((await person.ask('hello')).length > 0);
+  check();
+});
+
+test('addresses that are none are answered with what to type', async () => {
+  const server = await site([]);
+  const { page, person, check } = await open(browser, server, { allowed: ['https://huggingface.co/owner/repo/resolve/main/file.gguf'] });
+  await page.context().route('https://huggingface.co/**', (route) => route.abort());
+  await person.button('Models').click();
+  const field = page.getByLabel('Address of a .gguf file');
+  const said = { '': 'Type an address first', 'owner/repo': 'Name the file too', 'https://huggingface.co/owner/repo': 'Name the file too', 'a b': 'This is no address' };
+  for (const [text, problem] of Object.entries(said)) {
+    await field.fill(text);
+    await field.press('Enter');
+    await dialog(page).getByRole('alert').filter({ hasText: problem }).waitFor();
+  }
+  const asked = page.context().waitForEvent('request', { predicate: (request) => request.url().includes('huggingface.co') });
+  await field.fill('owner/repo:file.gguf');
+  await field.press('Enter');
+  assert.equal((await asked).url(), 'https://huggingface.co/owner/repo/resolve/main/file.gguf');
+  check();
+});
+
+test('what is no model, is missing, or is not what it should be: named, with a next step, and the page stays usable', async () => {
+  const broken = Buffer.from('this is not a model, but long enough to be asked for as one');
+  const models = [suggestion('broken', broken), suggestion('wrong', small, { sha256: '0'.repeat(64) }), { ...suggestion('missing', small), data: undefined }];
+  const server = await site(models);
+  const { page, person, check } = await open(browser, server);
+  await page.getByRole('button', { name: /^Download/ }).click();
+  await page.getByRole('alert').getByText('This file is no model').waitFor();
+  await page.getByRole('alert').getByRole('button', { name: 'Choose a model' }).click();
+
+  await card(page, 'wrong').getByRole('button', { name: 'Download' }).click();
+  await card(page, 'wrong').getByText('The file is not what it should be').waitFor();
+  await card(page, 'wrong').getByRole('button', { name: 'Close' }).click();
+  await card(page, 'missing').getByRole('button', { name: 'Download' }).click();
+  await card(page, 'missing').getByText('The model was not found').waitFor();
+
+  await dialog(page).locator('input[type=file]').setInputFiles({ name: 'photo.gguf', mimeType: '', buffer: Buffer.alloc(5000, 7) });
+  await page.getByRole('alert').getByText('This file is no model').waitFor();
+  await person.send('hello');
+  await page.locator('article.assistant').getByText('This file is no model').waitFor();
+  await page.getByRole('button', { name: 'Choose a model' }).last().click();
+  await dialog(page).locator('input[type=file]').setInputFiles({ name: 'good.gguf', mimeType: '', buffer: small });
+  await person.ready();
+  await page.keyboard.press('Escape');
+  await person.button('Another answer').click();
+  await person.answered();
+  assert.ok((await person.lastAnswer()).length > 0);
+  check();
+});
+
+test('too large: said before anything is downloaded', async () => {
+  const huge = { length: 9e12, subarray: (start, end) => Buffer.concat([small.subarray(start, end), Buffer.alloc(Math.max(0, end - Math.max(start, small.length)))]) };
+  const server = await site([{ ...suggestion('large', small), bytes: 9e12, data: undefined }]);
+  server.add('/huge.gguf', { data: huge });
+  const { page, person, check } = await open(browser, server);
+  await page.getByText(/There is not enough room: 9,000 GB are needed/).waitFor();
+  assert.ok(await page.getByRole('button', { name: /^Download/ }).isDisabled());
+  await person.button('Models').click();
+  const field = page.getByLabel('Address of a .gguf file');
+  await field.fill(`${server.origin}/huge.gguf`);
+  await field.press('Enter');
+  await dialog(page).getByText('It does not run here.').waitFor();
+  assert.equal(await dialog(page).getByRole('button', { name: /^Download 9/ }).count(), 0);
+  assert.ok(server.files.get('/huge.gguf').sent < 8 * MiB);
+  check();
+});
+
+test('the storage is full: said with figures, and it goes on once there is room', async () => {
+  const server = await site([suggestion('long', long)]);
+  const { context, page, person, check } = await open(browser, server);
+  server.files.get('/models/long.gguf').rate = 4 * MiB;
+  await page.getByRole('button', { name: /^Download/ }).click();
+  await page.waitForFunction(() => document.querySelector('progress')?.value > 3e6);
+  await quota(context, page, server, 12 * MiB);
+  await page.getByText('There is not enough storage').waitFor({ timeout: 30_000 });
+  await page.getByRole('alert').getByText(/^[\d.]+ MB used, [\d.]+ .?B free$/).waitFor();
+  await quota(context, page, server, 1e9);
+  await person.button('Close').last().click();
+  server.files.get('/models/long.gguf').rate = undefined;
+  await page.getByRole('button', { name: /^(Download|Go on)/ }).click();
+  await person.ready();
+  check();
+});
+
+test('the browser has thrown the model away: the conversations are there, and one button brings it back', async () => {
+  const server = await site([suggestion('tiny', small)]);
+  const { page, person, check } = await open(browser, server);
+  await person.getModel();
+  await person.set({ 'Longest answer': 20 });
+  await person.ask('remember me');
+  await page.goto('about:blank');
+  await page.goto(`${server.origin}/manifest.webmanifest`);
+  await page.evaluate(async () => {
+    const root = await navigator.storage.getDirectory();
+    for await (const name of root.keys()) await root.removeEntry(name, { recursive: true });
+  });
+  await page.goto(server.origin);
+  await page.getByText('The browser has deleted the model').waitFor();
+  await page.getByRole('link', { name: 'remember me' }).waitFor();
+  await person.button('Download it again').click();
+  await person.ready();
+  await page.getByRole('link', { name: 'remember me' }).click();
+  assert.ok((await person.ask('and now?')).length > 0);
+  check();
+});
+
+test('the worker dies in an answer: said, what was written stays, and one button opens the model again', async () => {
+  const server = await site([suggestion('tiny', small)]);
+  const { page, person, check } = await open(browser, server);
+  await scripted(page, { text: 'word '.repeat(500), dies: 40 });
+  await person.getModel();
+  await person.set({ 'Longest answer': 20 });
+  await person.send('live');
+  await page.locator('article.assistant').getByText('The engine broke down').waitFor();
+  assert.match(await person.lastAnswer(), /^(word ){20}/);
+  await page.evaluate(() => (globalThis.script = undefined));
+  await person.button('Open it again').click();
+  await person.answered();
+  assert.ok((await person.lastAnswer()).length > 0);
+  await page.getByText('2/2').waitFor();
+
+  // The real worker, with nothing going on.
+  const end = (worker) => worker.evaluate(() => void setTimeout(() => { throw new Error('gone'); }, 0)).catch(() => {});
+  // Those of its team sleep, and hear nothing.
+  await Promise.race([Promise.all(page.workers().map(end)), page.waitForTimeout(1000)]);
+  await person.send('again');
+  await page.locator('article.assistant').last().getByText('The engine broke down').waitFor();
+  await person.button('Open it again').last().click();
+  await person.answered();
+  assert.ok((await person.lastAnswer()).length > 0);
+  check();
+});
+
+test('opening a model took the page down: it is not opened by itself again', async () => {
+  const server = await site([suggestion('tiny', small)]);
+  const { page, person, check } = await open(browser, server);
+  await person.getModel();
+  await page.evaluate((url) => localStorage.setItem('picolm:opening', url), `${server.origin}/models/tiny.gguf`);
+  await page.reload();
+  await page.getByText('The page ended while it opened this model').waitFor();
+  await person.button('Open it again').click();
+  await person.ready();
+  check();
+});
+
+test('the context is full: said, with a new chat as the next step', async () => {
+  const server = await site([suggestion('tiny', small)]);
+  const { page, person, check } = await open(browser, server);
+  await person.getModel();
+  await person.send('many words '.repeat(400));
+  await page.getByText('The conversation is longer than the context').waitFor();
+  await page.getByRole('alert').getByRole('button', { name: 'New chat' }).click();
+  assert.ok((await person.ask('short')).length > 0);
+  check();
+});
