@@ -32,7 +32,7 @@ enum Command {
     /// Measures tokens per second, of a prompt and after it; several engines take turns
     Bench(Bench),
     /// Compiles the component of the sandbox for this machine, so that programs without a compiler can run it
-    #[cfg(all(target_os = "linux", feature = "compiler"))]
+    #[cfg(feature = "compiler")]
     Install {
         /// The component, picolm.wasm
         component: PathBuf,
@@ -174,7 +174,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run(&args),
         Command::Digest(args) => digest(&args),
         Command::Bench(args) => bench(&args),
-        #[cfg(all(target_os = "linux", feature = "compiler"))]
+        #[cfg(feature = "compiler")]
         Command::Install { component, output } => install(&component, &output),
     };
     match result {
@@ -303,7 +303,7 @@ fn measure(engine: &mut dyn Engine, prompt: usize, tokens: usize) -> Result<(f64
     Ok((prefill, tokens as f64 / start.elapsed().as_secs_f64()))
 }
 
-#[cfg(all(target_os = "linux", feature = "compiler"))]
+#[cfg(feature = "compiler")]
 fn install(component: &std::path::Path, output: &std::path::Path) -> Result<()> {
     let code = crate::sandbox::compile(component)?;
     std::fs::write(output, &code).with_context(|| format!("cannot write {}", output.display()))?;

@@ -29,9 +29,13 @@
 //! ```
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
+#[cfg(not(target_os = "linux"))]
+compile_error!("picolm-host maps files and answers signals as Linux has them: it runs there");
+
 pub mod cli;
 pub mod engine;
-#[cfg(all(target_os = "linux", feature = "sandbox"))]
+mod file;
+#[cfg(feature = "sandbox")]
 pub mod sandbox;
 
 pub use picolm_guest::{

@@ -142,10 +142,10 @@ const MAX_BATCH: usize = 4096;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// All of it in WebAssembly.
-    #[cfg(all(target_os = "linux", feature = "sandbox"))]
+    #[cfg(feature = "sandbox")]
     Sandbox,
     /// Whatever reads the file or the request in WebAssembly, arithmetic by the kernels of this machine.
-    #[cfg(all(target_os = "linux", feature = "sandbox"))]
+    #[cfg(feature = "sandbox")]
     SandboxNative,
     /// No sandbox: for files one trusts.
     Native,
@@ -154,9 +154,9 @@ pub enum Kind {
 impl Kind {
     /// All there are.
     pub const ALL: &[Kind] = &[
-        #[cfg(all(target_os = "linux", feature = "sandbox"))]
+        #[cfg(feature = "sandbox")]
         Kind::Sandbox,
-        #[cfg(all(target_os = "linux", feature = "sandbox"))]
+        #[cfg(feature = "sandbox")]
         Kind::SandboxNative,
         Kind::Native,
     ];
@@ -164,9 +164,9 @@ impl Kind {
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
         match self {
-            #[cfg(all(target_os = "linux", feature = "sandbox"))]
+            #[cfg(feature = "sandbox")]
             Kind::Sandbox => "sandbox",
-            #[cfg(all(target_os = "linux", feature = "sandbox"))]
+            #[cfg(feature = "sandbox")]
             Kind::SandboxNative => "sandbox-native",
             Kind::Native => "native",
         }
@@ -179,9 +179,9 @@ impl Kind {
 /// A file that cannot be read or is no model that picolm can run; options that do not suit it; no memory.
 pub fn open(kind: Kind, path: &Path, options: &Options) -> Result<Box<dyn Engine>> {
     match kind {
-        #[cfg(all(target_os = "linux", feature = "sandbox"))]
+        #[cfg(feature = "sandbox")]
         Kind::Sandbox => Ok(Box::new(crate::sandbox::Sandbox::open(path, options, false)?)),
-        #[cfg(all(target_os = "linux", feature = "sandbox"))]
+        #[cfg(feature = "sandbox")]
         Kind::SandboxNative => Ok(Box::new(crate::sandbox::Sandbox::open(path, options, true)?)),
         Kind::Native => Ok(Box::new(Native::open(path, options)?)),
     }

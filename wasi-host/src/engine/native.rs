@@ -1,10 +1,13 @@
 //! No sandbox: the same code as in it, compiled for this machine.
 
 use super::{Engine, Options};
+use crate::file::{Mapping, ModelFile};
 use crate::{Error, ErrorKind, Event, ModelInfo, Request, Result, SessionId, Want};
-use picolm::{ModelFile, cpu, pool::Pool};
+use picolm::{cpu, pool::Pool};
+use picolm_core::gguf::{Gguf, part_names};
 use picolm_core::model::Model;
 use picolm_core::text::{ChatTemplate, Tokenizer};
+use picolm_core::weights::Joined;
 use picolm_guest::{Batch, Local, Settings};
 use std::path::Path;
 use std::sync::Arc;
@@ -13,6 +16,41 @@ use std::sync::Arc;
 pub struct Native {
     batch: Batch,
     info: ModelInfo,
+    file: Files,
+    /// why it came to its end
+    stopped: Option<Error>,
+}
+
+/// A model file, or all of a split model.
+struct Files {
+    files: Vec<ModelFile>,
+    source: Arc<Joined<Mapping>>,
+}
+
+impl Files {
+    fn open(path: &Path) -> Result<Self> {
+        let names = path.file_name().and_then(|name| part_names(name.to_str()?));
+        let names = names.map(|names| names.into_iter().map(|name| path.with_file_name(name)).collect());
+        let paths = names.unwrap_or_else(|| vec![path.to_owned()]);
+        let files = paths.iter().map(|path| ModelFile::open(path)).collect::<Result<Vec<_>>>()?;
+        let maps = files.iter().map(ModelFile::map).collect::<Result<_>>()?;
+        Ok(Files { files, source: Arc::new(Joined(maps)) })
+    }
+
+    fn gguf(&self) -> Result<Gguf<'_>> {
+        let mut parts =
+            self.source.0.iter().map(|map| Gguf::parse(map.as_ref())).collect::<std::result::Result<Vec<_>, _>>()?;
+        if parts.len() == 1 { Ok(parts.remove(0)) } else { Ok(Gguf::join(parts)?) }
+    }
+
+    /// Whether all of it is as it was.
+    fn check(&self) -> Result<()> {
+        self.files.iter().try_for_each(ModelFile::check)?;
+        match self.source.0.iter().find_map(Mapping::fault) {
+            Some(fault) => Err(Error::new(ErrorKind::Stopped, fault)),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Native {
@@ -21,12 +59,18 @@ impl Native {
     /// # Errors
     /// See [`open`](super::open).
     pub fn open(path: &Path, options: &Options) -> Result<Self> {
-        let model_error = |error: anyhow::Error| Error::new(ErrorKind::Model, format!("{error:#}"));
-        let file = ModelFile::open(path).map_err(model_error)?;
-        let gguf = file.gguf().map_err(model_error)?;
+        let file = Files::open(path)?;
+        let loaded = Self::load(&file, options);
+        file.check()?;
+        let (batch, info) = loaded?;
+        Ok(Native { batch, info, file, stopped: None })
+    }
+
+    fn load(file: &Files, options: &Options) -> Result<(Batch, ModelInfo)> {
+        let gguf = file.gguf()?;
         let tokenizer = Tokenizer::from_gguf(&gguf)?;
         let template = ChatTemplate::from_gguf(&gguf, &tokenizer)?;
-        let model = file.model().map_err(model_error)?;
+        let model = Arc::new(Model::load(&gguf, file.source.clone())?);
         let backend = cpu::backends()[0];
         let info = info(&model, gguf.str("general.name")?, template.is_some(), backend.name(), options);
         let team = Pool::new(options.threads()).map_err(|error| Error::new(ErrorKind::Memory, error))?;
@@ -40,7 +84,20 @@ impl Native {
             prompt_step: columns,
             prompt_step_beside: columns.min(64),
         };
-        Ok(Native { batch: Batch::new(Box::new(local), tokenizer, template, settings), info })
+        Ok((Batch::new(Box::new(local), tokenizer, template, settings), info))
+    }
+
+    /// Works with the model, and believes it only if the file is what it was when it was loaded.
+    fn with<T>(&mut self, work: impl FnOnce(&mut Batch) -> Result<T>) -> Result<T> {
+        if let Some(stopped) = &self.stopped {
+            return Err(stopped.clone());
+        }
+        let result = work(&mut self.batch);
+        if let Err(error) = self.file.check() {
+            self.stopped = Some(error.clone());
+            return Err(error);
+        }
+        result
     }
 }
 
@@ -65,42 +122,42 @@ impl Engine for Native {
     }
 
     fn begin(&mut self, request: &Request) -> Result<SessionId> {
-        self.batch.open(request)
+        self.with(|batch| batch.open(request))
     }
 
     fn step(&mut self) -> Result<Vec<Event>> {
-        Ok(self.batch.step())
+        self.with(|batch| Ok(batch.step()))
     }
 
     fn is_idle(&self) -> bool {
-        self.batch.is_idle()
+        self.stopped.is_some() || self.batch.is_idle()
     }
 
     fn close(&mut self, session: SessionId) -> Result<()> {
-        self.batch.close(session)
+        self.with(|batch| batch.close(session))
     }
 
     fn save(&mut self, session: SessionId) -> Result<Vec<u8>> {
-        self.batch.save(session)
+        self.with(|batch| batch.save(session))
     }
 
     fn restore(&mut self, state: &[u8]) -> Result<usize> {
-        self.batch.restore(state)
+        self.with(|batch| batch.restore(state))
     }
 
     fn tokenize(&mut self, request: &Request) -> Result<Vec<u32>> {
-        self.batch.prompt(request)
+        self.with(|batch| batch.prompt(request))
     }
 
     fn detokenize(&mut self, tokens: &[u32]) -> Result<String> {
-        Ok(self.batch.detokenize(tokens, false))
+        self.with(|batch| Ok(batch.detokenize(tokens, false)))
     }
 
     fn feed(&mut self, tokens: &[u32], want: Want, logits: &mut dyn FnMut(&[f32])) -> Result<()> {
-        self.batch.feed(tokens, want, logits)
+        self.with(|batch| batch.feed(tokens, want, logits))
     }
 
     fn rewind(&mut self) -> Result<()> {
-        self.batch.rewind()
+        self.with(Batch::rewind)
     }
 }

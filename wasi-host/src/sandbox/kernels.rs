@@ -4,9 +4,9 @@
 //! what is checked here is the rest: places of tensors, sessions that are not there, more results than anyone needs.
 
 use super::bindings::picolm::engine::{kernels, types, weights};
-use super::file::{Mapping, ModelFile};
 use super::memory::Space;
 use crate::engine::Options;
+use crate::file::{Mapping, ModelFile};
 use crate::{Error, Result, Want};
 use picolm::{cpu, pool::Pool};
 use picolm_core::gguf::{Directory, Tensor};

@@ -8,8 +8,8 @@
 //! What the guest takes for itself is counted when its memory grows, and where it writes over the file (`faults`); announced room is not, since
 //! nothing can be in it but the file.
 
-use super::faults::{Fault, RANGES, Region};
-use super::file::ModelFile;
+use crate::file::ModelFile;
+use crate::file::faults::{Fault, RANGES, Region};
 use std::cell::RefCell;
 use std::io;
 use std::ops::Range;

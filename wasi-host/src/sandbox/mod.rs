@@ -2,14 +2,12 @@
 //!
 //! ```text
 //!   Sandbox (an Engine) ──call──► component: header, tokenizer, templates, sampling           runtime.rs: wasmtime, machine code
-//!                                    │ weights.map-range: pages of the file in its memory     memory.rs, file.rs
+//!                                    │ weights.map-range: pages of the file in its memory     memory.rs, file/
 //!                                    └ kernels: tokens in, logits out, if offered             kernels.rs
 //! ```
 //! A component that traps, runs for too long or spoils its memory is discarded with all it had, and so is one whose file changes. Its engine
 //! then says [`Stopped`](crate::ErrorKind::Stopped) to everything; others in the process notice nothing.
 
-pub(crate) mod faults;
-pub(crate) mod file;
 mod kernels;
 mod memory;
 pub(crate) mod runtime;
@@ -32,9 +30,8 @@ use picolm_guest as plain;
 pub use runtime::compile;
 
 use crate::engine::{Engine, Options};
+use crate::file::ModelFile;
 use crate::{Error, ErrorKind, Event, ModelInfo, Request, Result, SessionId, Want};
-use faults::Fault;
-use file::ModelFile;
 use kernels::{Kernels, State};
 use memory::Space;
 use std::collections::HashSet;
@@ -138,13 +135,8 @@ impl Guest {
         let state = self.store.data();
         state.file.check()?;
         let kernels = state.kernels.as_ref().and_then(|kernels| kernels.mapping().fault());
-        match state.space.fault().or(kernels) {
-            Some(Fault::Truncated) => return Err(stopped("its model file was cut short, or its disk failed".into())),
-            Some(Fault::Memory) => {
-                return Err(stopped("it wrote over more of its model than it has memory for".into()));
-            }
-            Some(Fault::Room) => return Err(stopped("it touched room where nothing is mapped".into())),
-            None => {}
+        if let Some(fault) = state.space.fault().or(kernels) {
+            return Err(stopped(fault.to_string()));
         }
         result.map_err(|error| match error.downcast_ref::<Trap>() {
             Some(Trap::Interrupt) => stopped("a call took longer than it may".into()),

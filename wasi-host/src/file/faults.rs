@@ -13,11 +13,11 @@
 //! ```
 //! Scratch is a piece of memory that stands in any number of places at once, so that it costs its 1 MiB once.
 
-use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI32, AtomicU8, AtomicUsize, Ordering};
+use std::{fmt, io};
 
 /// What a guest's writes are counted in.
 pub(crate) const CHUNK: usize = 64 << 10;
@@ -38,6 +38,16 @@ pub(crate) enum Fault {
     Memory = 2,
     /// The guest touched room where nothing is mapped.
     Room = 3,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Fault::Truncated => "the model file was cut short, or its disk failed",
+            Fault::Memory => "it wrote over more of its model than it has memory for",
+            Fault::Room => "it touched room where nothing is mapped",
+        })
+    }
 }
 
 /// Addresses that we answer for. Everything in it is an atomic, for the handler to read: a signal may come at any time on any thread.
@@ -79,7 +89,7 @@ impl Region {
     /// # Errors
     /// There are too many, or no file descriptor is to be had.
     pub(crate) fn new(start: usize, memory: usize) -> io::Result<Self> {
-        install()?;
+        watch_files()?;
         let scratch = scratch()?;
         let claim = |entry: &Entry| entry.start.compare_exchange(0, start, Ordering::AcqRel, Ordering::Relaxed).is_ok();
         let index = ENTRIES.iter().position(claim).ok_or_else(|| io::Error::other("too many models are loaded"))?;
@@ -151,41 +161,47 @@ fn scratch() -> io::Result<OwnedFd> {
     }
 }
 
-/// Whose signals they were: SIGSEGV's, SIGBUS's.
-static BEFORE: OnceLock<[libc::sigaction; 2]> = OnceLock::new();
+/// Whose signals they were.
+static SEGV_BEFORE: OnceLock<libc::sigaction> = OnceLock::new();
+static BUS_BEFORE: OnceLock<libc::sigaction> = OnceLock::new();
 
-/// Puts our handler in front of those that are there: wasmtime's has to be already, so call this after an engine was made.
-fn install() -> io::Result<()> {
+fn before(signal: libc::c_int) -> &'static OnceLock<libc::sigaction> {
+    if signal == libc::SIGBUS { &BUS_BEFORE } else { &SEGV_BEFORE }
+}
+
+/// From now on guests' writes over their model are counted. wasmtime's handler has to be there already: ours comes before it.
+#[cfg(feature = "sandbox")]
+pub(crate) fn watch_guests() -> io::Result<()> {
     static DONE: OnceLock<Result<(), i32>> = OnceLock::new();
-    let done = DONE.get_or_init(|| {
-        // SAFETY: a `sigaction` of zeros is one (the default action); both are filled in by the calls below.
-        let mut before: [libc::sigaction; 2] = unsafe { std::mem::zeroed() };
-        for (signal, before) in [libc::SIGSEGV, libc::SIGBUS].into_iter().zip(&mut before) {
-            // SAFETY: asks only.
-            if unsafe { libc::sigaction(signal, ptr::null(), before) } != 0 {
-                return Err(io::Error::last_os_error().raw_os_error().unwrap_or(0));
-            }
-        }
-        // The handler may run as soon as it is there, and then wants these.
-        BEFORE.get_or_init(|| before);
-        let handler: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) = on_signal;
-        for signal in [libc::SIGSEGV, libc::SIGBUS] {
-            // SAFETY: the handler has the signature that SA_SIGINFO asks for and does only what a handler may; as wasmtime's it runs on the
-            // alternate stack where there is one, and again while it runs.
-            let failed = unsafe {
-                let mut action: libc::sigaction = std::mem::zeroed();
-                action.sa_sigaction = handler as libc::sighandler_t;
-                action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_NODEFER;
-                libc::sigemptyset(&mut action.sa_mask);
-                libc::sigaction(signal, &action, ptr::null_mut()) != 0
-            };
-            if failed {
-                return Err(io::Error::last_os_error().raw_os_error().unwrap_or(0));
-            }
-        }
-        Ok(())
-    });
-    done.map_err(io::Error::from_raw_os_error)
+    DONE.get_or_init(|| install(libc::SIGSEGV)).map_err(io::Error::from_raw_os_error)
+}
+
+/// From now on files may be cut short.
+fn watch_files() -> io::Result<()> {
+    static DONE: OnceLock<Result<(), i32>> = OnceLock::new();
+    DONE.get_or_init(|| install(libc::SIGBUS)).map_err(io::Error::from_raw_os_error)
+}
+
+/// Puts our handler in front of the one that is there. The error is a number of the system's.
+fn install(signal: libc::c_int) -> Result<(), i32> {
+    let failed = || io::Error::last_os_error().raw_os_error().unwrap_or(0);
+    // SAFETY: a `sigaction` of zeros is one (the default action).
+    let (mut old, mut action): (libc::sigaction, libc::sigaction) = unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
+    // SAFETY: asks only.
+    if unsafe { libc::sigaction(signal, ptr::null(), &mut old) } != 0 {
+        return Err(failed());
+    }
+    // The handler may run as soon as it is there, and then wants this.
+    before(signal).get_or_init(|| old);
+    let handler: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) = on_signal;
+    action.sa_sigaction = handler as *const () as libc::sighandler_t;
+    action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_NODEFER;
+    // SAFETY: the handler has the signature that SA_SIGINFO asks for and does only what a handler may; as wasmtime's it runs on the
+    // alternate stack where there is one, and again while it runs. The mask is a field of our own.
+    match unsafe { libc::sigemptyset(&mut action.sa_mask) | libc::sigaction(signal, &action, ptr::null_mut()) } {
+        0 => Ok(()),
+        _ => Err(failed()),
+    }
 }
 
 extern "C" fn on_signal(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
@@ -240,8 +256,7 @@ fn answer(entry: &Entry, signal: libc::c_int, address: usize) -> bool {
 
 /// Does what would have been done without us.
 fn pass_on(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
-    let Some(before) = BEFORE.get() else { return };
-    let before = &before[usize::from(signal == libc::SIGBUS)];
+    let Some(before) = before(signal).get() else { return };
     // SAFETY: `before` is what sigaction(2) returned for this signal: a function of the kind its flags say, or one of the two constants. With
     // the default action in place again, the instruction faults once more and the process ends as it should.
     unsafe {

@@ -1,7 +1,9 @@
 //! The model file: mapped for this process, read for a guest, and watched.
 
-use super::faults::{Fault, Region};
+pub(crate) mod faults;
+
 use crate::{Error, ErrorKind, Result};
+use faults::{Fault, Region};
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::fd::AsRawFd;
@@ -11,7 +13,7 @@ use std::ptr;
 
 /// An open model file.
 #[derive(Debug)]
-pub struct ModelFile {
+pub(crate) struct ModelFile {
     path: PathBuf,
     file: File,
     stamp: Stamp,
@@ -38,7 +40,7 @@ impl ModelFile {
     ///
     /// # Errors
     /// There is none, or what is there is no file.
-    pub fn open(path: &Path) -> Result<Self> {
+    pub(crate) fn open(path: &Path) -> Result<Self> {
         let cannot =
             |error: io::Error| Error::new(ErrorKind::Model, format!("cannot open {}: {error}", path.display()));
         // Not blocking: a pipe of that name would wait for someone to write.
@@ -51,7 +53,7 @@ impl ModelFile {
     }
 
     /// Bytes in it, when it was opened.
-    pub fn len(&self) -> u64 {
+    pub(crate) fn len(&self) -> u64 {
         self.stamp.len
     }
 
@@ -60,7 +62,7 @@ impl ModelFile {
     ///
     /// # Errors
     /// [`Stopped`](ErrorKind::Stopped) if it is not.
-    pub fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         let changed = |how| Error::new(ErrorKind::Stopped, format!("{} was {how} while in use", self.path.display()));
         match self.file.metadata() {
             Ok(data) if Stamp::of(&data) == self.stamp => {}

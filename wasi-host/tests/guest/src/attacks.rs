@@ -1,0 +1,292 @@
+//! The attacks, by name.
+
+use crate::bindings::picolm::engine::types::Want;
+use crate::bindings::picolm::engine::{kernels, weights};
+use core::arch::wasm32::{memory_grow, memory_size};
+use core::hint::black_box;
+
+const PAGE: u64 = 64 << 10;
+
+pub(crate) fn run(name: &str) -> Vec<u32> {
+    match name {
+        "nothing" => Vec::new(),
+        "loop" => loop {
+            black_box(());
+        },
+        "recursion" => vec![recurse(1)],
+        "trap" => core::arch::wasm32::unreachable(),
+        "allocate" => allocate(),
+        "grow" => grow(),
+        "flood" => vec![0; 60 << 20],
+        "write a little" => write(&mut mapped()[..3 * PAGE as usize]),
+        "write everywhere" => write(mapped()),
+        "fill" => fill(mapped()),
+        "fill and copy" => fill_and_copy(mapped()),
+        "answer into weights" => answer_into(mapped().as_mut_ptr()),
+        "touch room" => write(&mut room(PAGE)[..1]),
+        "fill room" => fill(room(64 * PAGE)),
+        "answer into room" => answer_into(room(PAGE).as_mut_ptr()),
+        "map" => map(),
+        "map often" => map_often(),
+        "read" => read(),
+        "kernels" => kernels(),
+        "plans" => plans(),
+        other => panic!("no attack is called {other}"),
+    }
+}
+
+#[allow(unconditional_recursion, reason = "the attack")]
+fn recurse(n: u32) -> u32 {
+    let array = black_box([n; 64]);
+    recurse(n + 1) + array[n as usize % 64]
+}
+
+fn allocate() -> Vec<u32> {
+    let mut all: Vec<Vec<u8>> = Vec::new();
+    loop {
+        all.push(vec![1; 1 << 20]);
+        black_box(&all);
+    }
+}
+
+/// Takes pages until there are no more; none of them is let through if the host stops giving some time.
+fn grow() -> Vec<u32> {
+    while memory_grow::<0>(16) != usize::MAX {}
+    let bytes = memory_size::<0>() as u64 * PAGE;
+    if bytes > 1 << 31 { vec![1] } else { Vec::new() }
+}
+
+/// Room for so many bytes, with nothing in it.
+fn room(bytes: u64) -> &'static mut [u8] {
+    weights::reserve(bytes).expect("room");
+    let at = memory_grow::<0>(bytes.div_ceil(PAGE) as usize) * PAGE as usize;
+    // SAFETY: new pages, which nobody else knows.
+    unsafe { core::slice::from_raw_parts_mut(core::ptr::with_exposed_provenance_mut(at), bytes as usize) }
+}
+
+/// The whole file.
+fn mapped() -> &'static mut [u8] {
+    let room = room(weights::size());
+    weights::map_range(room.as_ptr().expose_provenance() as u64, 0, weights::size()).expect("the file");
+    room
+}
+
+fn write(bytes: &mut [u8]) -> Vec<u32> {
+    for byte in bytes.iter_mut().step_by(4096) {
+        // SAFETY: a byte of the slice.
+        unsafe { core::ptr::write_volatile(byte, 7) };
+    }
+    Vec::new()
+}
+
+fn fill(bytes: &mut [u8]) -> Vec<u32> {
+    // (`memory.fill`, which the host does.)
+    black_box(bytes).fill(9);
+    Vec::new()
+}
+
+fn fill_and_copy(bytes: &mut [u8]) -> Vec<u32> {
+    fill(bytes);
+    let half = bytes.len() / 2;
+    black_box(bytes).copy_within(..half, half);
+    Vec::new()
+}
+
+/// Has the host write its answer to an address of ours.
+fn answer_into(at: *mut u8) -> Vec<u32> {
+    #[link(wasm_import_module = "picolm:engine/weights@0.1.0")]
+    unsafe extern "C" {
+        #[link_name = "read"]
+        fn read(offset: u64, len: u32, answer: *mut u8);
+    }
+    // SAFETY: the answer takes 12 bytes.
+    unsafe { read(0, 16, at) };
+    Vec::new()
+}
+
+/// The numbers of those that came back with a success.
+fn let_through<T, E>(attempts: impl IntoIterator<Item = Result<T, E>>) -> Vec<u32> {
+    attempts.into_iter().zip(0..).filter(|(result, _)| result.is_ok()).map(|(_, i)| i).collect()
+}
+
+fn map() -> Vec<u32> {
+    let (size, own) = (weights::size(), memory_size::<0>() as u64 * PAGE);
+    let before = room(4 * PAGE).as_ptr().expose_provenance() as u64;
+    weights::map_range(before, 0, size.min(PAGE)).expect("the first page");
+    let free = before + PAGE;
+    let attempts = [
+        // where nothing may be mapped
+        (0, 0, size.min(PAGE)),
+        (own - PAGE, 0, size.min(PAGE)),
+        (before + 4 * PAGE, 0, size.min(PAGE)),
+        (1 << 32, 0, size.min(PAGE)),
+        ((1 << 32) - PAGE, 0, size.min(PAGE)),
+        (1 << 40, 0, size.min(PAGE)),
+        (u64::MAX - PAGE + 1, 0, size.min(PAGE)),
+        (0x7fff_0000_0000, 0, size.min(PAGE)),
+        // beside the pages
+        (free + 1, 0, PAGE.min(size)),
+        (free + 4096, 0, PAGE.min(size)),
+        (free, 1, 1),
+        (free, 4096, size.saturating_sub(4096)),
+        // what is not in the file
+        (free, 0, 0),
+        (free, 0, 1),
+        (free, 0, size + 1),
+        (free, 0, u64::MAX),
+        (free, u64::MAX - PAGE + 1, PAGE),
+        (free, u64::MAX - PAGE + 1, u64::MAX),
+        (free, size.next_multiple_of(PAGE), PAGE),
+        // more than there is room for
+        (free, 0, size.max(8 * PAGE)),
+    ];
+    let mut found = let_through(attempts.map(|(at, offset, len)| weights::map_range(at, offset, len)));
+    let rooms = [0, u64::MAX, (1 << 32) + 1, u64::MAX - 1].map(weights::reserve);
+    found.extend(let_through(rooms).into_iter().map(|i| 100 + i));
+    found
+}
+
+/// Overlapping, and more than are kept account of.
+fn map_often() -> Vec<u32> {
+    let size = weights::size().min(2 * PAGE);
+    let at = room(200 * PAGE).as_ptr().expose_provenance() as u64;
+    weights::map_range(at + PAGE, 0, size).expect("two pages");
+    let mut found = let_through([weights::map_range(at, 0, size), weights::map_range(at + 2 * PAGE, 0, size)]);
+    // The same place again is a window that moves.
+    weights::map_range(at + PAGE, 0, size).expect("two pages again");
+    let many = (2..60).map(|i| weights::map_range(at + 2 * i * PAGE, 0, size));
+    let most = let_through(many).len();
+    if most > 32 {
+        found.push(most as u32);
+    }
+    found
+}
+
+fn read() -> Vec<u32> {
+    let size = weights::size();
+    let attempts = [
+        (size, 1),
+        (size - 1, 2),
+        (u64::MAX, 1),
+        (u64::MAX, u32::MAX),
+        (0, u32::MAX),
+        (0, (1 << 20) + 1),
+        (1 << 63, 1),
+    ];
+    let_through(attempts.map(|(offset, len)| weights::read(offset, len)))
+}
+
+/// A plan of nothing in particular.
+fn plan() -> kernels::Plan {
+    kernels::Plan {
+        config: kernels::Config {
+            architecture: "llama".into(),
+            layers: 1,
+            embedding: 64,
+            feed_forward: 96,
+            heads: 4,
+            kv_heads: 2,
+            head_dim: 16,
+            rope_dims: 16,
+            rope_bases: (10_000.0, 10_000.0),
+            rope_scaling: kernels::RopeScaling {
+                factor: 1.0,
+                yarn: None,
+                attention_factor: 1.0,
+                original_context: None,
+            },
+            windows: vec![None],
+            eps: 1e-5,
+            experts: None,
+            embedding_scale: 1.0,
+            residual_scale: 1.0,
+            attention_scale: 0.25,
+            logit_scale: 1.0,
+            attention_cap: None,
+            logit_cap: None,
+            vocabulary: 8,
+            context: 64,
+        },
+        tensors: Vec::new(),
+        header_hash: 0,
+    }
+}
+
+/// Plans that are lies, or worse.
+fn plans() -> Vec<u32> {
+    type Change = fn(&mut kernels::Plan);
+    let tensor = |name: &str, kind, dims: &[u64], offset| kernels::Tensor {
+        name: name.into(),
+        type_: kind,
+        dims: dims.into(),
+        offset,
+    };
+    let changes: [Change; 18] = [
+        |_| {},
+        |p| p.config.architecture = "x".repeat(1 << 20),
+        |p| p.config.layers = 0,
+        |p| p.config.layers = u32::MAX,
+        |p| p.config.kv_heads = 0,
+        |p| p.config.heads = u32::MAX,
+        |p| p.config.head_dim = u32::MAX,
+        |p| p.config.rope_dims = u32::MAX,
+        |p| p.config.rope_dims = 15,
+        |p| p.config.embedding = u32::MAX,
+        |p| p.config.vocabulary = u32::MAX,
+        |p| p.config.context = u32::MAX,
+        |p| p.config.windows = Vec::new(),
+        |p| p.config.windows = vec![Some(0); 4000],
+        |p| p.config.eps = f32::NAN,
+        |p| p.config.attention_scale = f32::INFINITY,
+        |p| p.config.rope_scaling.yarn = Some((f32::NAN, 0.0)),
+        |p| p.config.experts = Some(kernels::Experts { count: u32::MAX, used: u32::MAX, feed_forward: u32::MAX }),
+    ];
+    let mut attempts: Vec<kernels::Plan> = changes
+        .iter()
+        .map(|change| {
+            let mut plan = plan();
+            change(&mut plan);
+            plan
+        })
+        .collect();
+    let size = weights::size();
+    for tensors in [
+        vec![tensor("token_embd.weight", 0, &[64, 8], u64::MAX - 7)],
+        vec![tensor("token_embd.weight", 0, &[64, 8], size)],
+        vec![tensor("token_embd.weight", 0, &[64, 8], 4)],
+        vec![tensor("token_embd.weight", 0, &[64, 8], 1)],
+        vec![tensor("token_embd.weight", 0, &[], 0)],
+        vec![tensor("token_embd.weight", 0, &[64; 5], 0)],
+        vec![tensor("token_embd.weight", 0, &[1 << 63, 1 << 63], 0)],
+        vec![tensor("token_embd.weight", 0, &[0, 0], 0)],
+        vec![tensor("token_embd.weight", 77, &[64, 8], 0)],
+        vec![tensor("", 0, &[64, 8], 0)],
+        vec![tensor("token_embd.weight", 0, &[64, 8], 0); 2],
+        vec![tensor("token_embd.weight", 0, &[64, 8], 0), tensor("output.weight", 0, &[64, 8], 64)],
+        vec![tensor("token_embd.weight", 2, &[1, 8], 0)],
+    ] {
+        attempts.push(kernels::Plan { tensors, ..plan() });
+    }
+    let_through(attempts.iter().map(kernels::load))
+}
+
+/// Calls without a plan, and with sessions that are not there.
+fn kernels() -> Vec<u32> {
+    let feed = |session, token| kernels::Feed { session, tokens: vec![token], want: Want::All };
+    let mut found = let_through([
+        kernels::open().map(drop),
+        kernels::close(0),
+        kernels::close(u32::MAX),
+        kernels::truncate(0, 0),
+        kernels::truncate(u32::MAX, u32::MAX),
+        kernels::forward(&[]).map(drop),
+        kernels::forward(&[feed(0, 0)]).map(drop),
+        kernels::forward(&[feed(u32::MAX, u32::MAX), feed(u32::MAX, 0)]).map(drop),
+        kernels::save(0).map(drop),
+        kernels::restore(0, &[0; 100]).map(drop),
+    ]);
+    if kernels::session_bytes(u32::MAX) != 0 {
+        found.push(100);
+    }
+    found
+}
