@@ -310,8 +310,10 @@ test('opening a model took the page down: it is not opened by itself again', asy
   const server = await site([suggestion('tiny', small)]);
   const { page, person, check } = await open(browser, server);
   await person.getModel();
+  // What a page that ended in the middle leaves behind.
+  await page.goto(`${server.origin}/manifest.webmanifest`);
   await page.evaluate((url) => localStorage.setItem('picolm:opening', url), `${server.origin}/models/tiny.gguf`);
-  await page.reload();
+  await page.goto(server.origin);
   await page.getByText('The page ended while it opened this model').waitFor();
   await person.button('Open it again').click();
   await person.ready();

@@ -61,7 +61,6 @@ export const en = {
   'models.open_file': 'Open a .gguf file',
   'models.drop': 'or drop one anywhere on the page',
   'models.delete.sure': 'Delete it? {size} become free.',
-  'models.no_room': '{needed} bytes are missing, {free} bytes are free.',
   'about.small': 'Quick on any device. Knows little.',
   'about.medium': 'Knows more, takes three times as long.',
   'about.thinks': 'Thinks before it answers, in many languages.',
@@ -229,6 +228,7 @@ export const en = {
 
   'worker.reloaded': 'The page was loaded once more, so that it may use all processors and works offline.',
   'worker.not_isolated': 'This host and browser do not isolate the page: the model runs on one thread.',
+  'worker.reload': 'Reload the page once, so that the model may use all processors.',
   'worker.update': 'A new version of this page is ready.',
 
   'step.models': 'Choose a model',
