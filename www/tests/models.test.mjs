@@ -135,7 +135,7 @@ test('models are switched in a chat: each answer has the name of its model; dele
   const before = await usage(page);
   await person.button('Models').click();
   await card(page, 'two').getByRole('button', { name: 'Download' }).click();
-  await card(page, 'two').getByRole('button', { name: 'Use' }).waitFor();
+  await card(page, 'two').getByRole('button', { name: 'Use', exact: true }).waitFor();
   await page.keyboard.press('Escape');
   await page.getByRole('combobox', { name: 'Model' }).selectOption({ label: 'two' });
   await page.waitForFunction(() => document.querySelector('.dot.ready') && document.querySelector('.model select').selectedOptions[0].textContent === 'two');
@@ -169,7 +169,7 @@ test('any address: looked at before the download, also of another origin', async
   await dialog(page).getByText('It fits.').waitFor();
   assert.match(await page.locator('pl-add-model .card').textContent(), /549 kB.*parameters.*llama.*256 tokens of context/s);
   await dialog(page).getByRole('button', { name: /^Download 549 kB/ }).click();
-  await dialog(page).getByRole('button', { name: 'Use' }).click();
+  await dialog(page).getByRole('button', { name: 'Use', exact: true }).click();
   await person.ready();
   assert.ok((await person.ask('hello')).length > 0);
   check();
