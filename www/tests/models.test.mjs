@@ -275,6 +275,7 @@ test('the browser has thrown the model away: the conversations are there, and on
   await person.button('Download it again').click();
   await person.ready();
   await page.getByRole('link', { name: 'remember me' }).click();
+  await page.locator('.bubble', { hasText: 'remember me' }).waitFor();
   assert.ok((await person.ask('and now?')).length > 0);
   check();
 });

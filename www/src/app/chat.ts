@@ -3,7 +3,7 @@ import type { ChatMessage, ChatRequest } from 'picolm';
 import { t } from '../i18n';
 import * as db from '../store/db';
 import type { Conversation, Message, MessageStatus, Stats } from '../store/types';
-import { keep } from './conversations';
+import { keep, leave } from './conversations';
 import { engineFailed, readyEngine, refreshInfo } from './engine';
 import { failureOf, isAbort } from './errors';
 import { newId, now } from './id';
@@ -44,6 +44,7 @@ export function stop(conversation = current().answer?.conversation): void {
 }
 
 function start(content: string): Conversation {
+  leave();
   const time = now();
   const conversation = { id: newId(), title: titleOf(content), created: time, updated: time, head: null };
   update({ current: conversation, messages: [] });
