@@ -10,7 +10,7 @@ import { OPTIONS, Person, launch, open, scripted, startSite, suggestion, tiny, w
 const MiB = 1 << 20;
 const small = tiny();
 /** The same model with room behind its tensors, so that its download takes a while. */
-const long = Buffer.concat([small, Buffer.alloc(24 * MiB)]);
+const long = Buffer.concat([small, Buffer.alloc(40 * MiB)]);
 
 let browser;
 const servers = new Set();
@@ -63,29 +63,31 @@ test('the browser is killed in the middle of a download: the next one goes on', 
   const file = server.files.get('/models/long.gguf');
   file.rate = 2 * MiB;
   const profile = fs.mkdtempSync(path.join(os.tmpdir(), 'picolm-page-'));
+  let second;
   try {
     const first = await chromium.launchPersistentContext(profile, OPTIONS);
     const page = first.pages()[0] ?? (await first.newPage());
     await page.goto(server.origin);
     await page.getByRole('button', { name: /^Download/ }).click();
-    await page.waitForFunction(() => document.querySelector('progress')?.value > 12e6, undefined, { timeout: 20_000 });
+    await page.waitForFunction(() => document.querySelector('progress')?.value > 30e6, undefined, { timeout: 20_000 });
     process.kill(processOf(profile), 'SIGKILL');
     await new Promise((resolve) => first.once('close', resolve));
 
     file.rate = undefined;
     const sent = file.sent;
-    const second = await chromium.launchPersistentContext(profile, OPTIONS);
+    second = await chromium.launchPersistentContext(profile, OPTIONS);
     const { check } = watch(second, server.origin);
     const again = second.pages()[0] ?? (await second.newPage());
     const person = new Person(again);
     await again.goto(server.origin);
     await again.getByRole('button', { name: /^Go on: .* are missing/ }).click();
     await person.ready();
-    assert.ok(file.sent - sent < long.length - 2 * MiB, `${file.sent - sent} bytes came after the kill`);
+    // At most 4 MiB of each of the 4 connections come twice.
+    assert.ok(file.sent - sent <= long.length - 30e6 + 16 * MiB + 1, `${file.sent - sent} bytes came after the kill`);
     assert.ok((await person.ask('hello')).length > 0);
     check();
-    await second.close();
   } finally {
+    await second?.close();
     fs.rmSync(profile, { recursive: true, force: true });
   }
 });
