@@ -112,7 +112,7 @@ export const en = {
   'idea.1': 'Explain why the sky is blue in three sentences',
   'idea.2': 'Write a short poem about a lighthouse',
   'idea.3': 'Give me five ideas for a rainy Sunday',
-  'idea.4': 'Write a function in Python that reverses a list',
+  'idea.4': 'Write a Python function that says whether a number is even',
 
   prompt: 'Write a message',
   'prompt.no_model': 'Write a message (choose a model first)',

@@ -114,7 +114,7 @@ export const vi: Record<Key, string> = {
   'idea.1': 'Giải thích vì sao bầu trời màu xanh trong ba câu',
   'idea.2': 'Viết một bài thơ ngắn về ngọn hải đăng',
   'idea.3': 'Cho tôi năm ý tưởng cho ngày Chủ nhật mưa',
-  'idea.4': 'Viết một hàm Python đảo ngược danh sách',
+  'idea.4': 'Viết một hàm Python cho biết một số có chẵn không',
 
   prompt: 'Nhập tin nhắn',
   'prompt.no_model': 'Nhập tin nhắn (hãy chọn mô hình trước)',

@@ -114,7 +114,7 @@ export const zh: Record<Key, string> = {
   'idea.1': '用三句话解释天空为什么是蓝色的',
   'idea.2': '写一首关于灯塔的短诗',
   'idea.3': '给我五个雨天周日的点子',
-  'idea.4': '用 Python 写一个反转列表的函数',
+  'idea.4': '用 Python 写一个判断数字是否为偶数的函数',
 
   prompt: '输入消息',
   'prompt.no_model': '输入消息（请先选择模型）',
