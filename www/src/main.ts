@@ -24,6 +24,10 @@ async function begin(): Promise<void> {
     const id = location.hash.slice(1);
     if (id && id !== current().current?.id) void openConversation(id);
   });
+  // Another tab may have changed them.
+  addEventListener('focus', () => {
+    if (!current().answer) loadConversations().catch(() => {});
+  });
   if (location.hash) await openConversation(location.hash.slice(1));
   void registerWorker();
   await loadModels().catch((error: unknown) => notify(failureOf(error).message, { kind: 'error' }));

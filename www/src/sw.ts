@@ -32,8 +32,7 @@ self.addEventListener('fetch', (event) => {
   const { request } = event;
   if (request.method !== 'GET' || request.headers.has('range')) return;
   const url = request.url.split(/[?#]/)[0]!;
-  const navigates = request.mode === 'navigate' && url.startsWith(PAGE);
-  if (navigates) event.respondWith(serve(PAGE, request));
+  if (url === PAGE || url === `${PAGE}index.html`) event.respondWith(serve(PAGE, request));
   else if (url === LIST) event.respondWith(fresh(url, request));
   else if (FILES.has(url)) event.respondWith(serve(url, request));
 });

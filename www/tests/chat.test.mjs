@@ -35,8 +35,7 @@ test('first run: one model, its size, what will happen, one button; then an answ
   await card.waitFor();
   assert.match(await card.textContent(), /549 kB.*MIT.*fetched once, from this site.*kept in this browser.*network off.*Download 549 kB/s);
   await person.getModel();
-  const answer = await person.ask('Hello, who are you?');
-  assert.ok(answer.length > 20, answer);
+  await person.isAnswered('Hello, who are you?');
   await page.getByText(/tokens\/s · \d+ tokens/).waitFor();
   assert.deepEqual(await titles(page), ['Hello, who are you?']);
   assert.equal(await page.locator('article.assistant header').textContent(), 'tiny');
@@ -121,6 +120,33 @@ test('a new chat from a message; messages and conversations are deleted, and com
   await page.reload();
   await page.getByRole('link', { name: 'renamed' }).click();
   await page.waitForFunction(() => document.querySelectorAll('article').length === 2);
+  check();
+});
+
+test('another chat is opened while an answer is written: it goes on where it belongs', async () => {
+  const { page, person, check } = await chatting('early');
+  await person.ask('first chat');
+  await person.button('New chat').click();
+  await scripted(page, { text: 'word '.repeat(60), perSecond: 60 });
+  await person.send('second chat');
+  await page.locator('.caret').waitFor();
+  await page.getByRole('link', { name: 'first chat' }).click();
+  await page.getByText('An answer is being written in another chat.').waitFor();
+  assert.equal(await person.lastAnswer(), 'early');
+  await person.answered();
+  assert.equal(await person.lastAnswer(), 'early');
+  await page.getByRole('link', { name: 'second chat' }).click();
+  await page.locator('.bubble', { hasText: 'second chat' }).waitFor();
+  assert.equal(await person.lastAnswer(), 'word '.repeat(60).trim());
+  // Deleted in the middle of an answer, it does not come back.
+  await person.send('once more');
+  await page.locator('.caret').waitFor();
+  await person.button('More for second chat').click();
+  await page.getByRole('menuitem', { name: 'Delete' }).click();
+  await person.answered();
+  await page.reload();
+  await page.getByRole('link', { name: 'first chat' }).waitFor();
+  assert.deepEqual(await titles(page), ['first chat']);
   check();
 });
 

@@ -95,6 +95,18 @@ export class Person {
     return this.lastAnswer();
   }
 
+  /** Asks the engine. What a model with random weights says does not matter, and may be nothing. */
+  async isAnswered(text) {
+    await this.ask(text);
+    await this.isFine();
+  }
+
+  async isFine() {
+    const last = this.answers().last();
+    await last.locator('.stats').waitFor();
+    assert.equal(await last.locator('.failure').count(), 0);
+  }
+
   async lastAnswer() {
     return (await this.answers().last().locator('pl-markdown.text').textContent()).trim();
   }

@@ -10,7 +10,7 @@ import { OPTIONS, Person, launch, open, scripted, startSite, suggestion, tiny, w
 const MiB = 1 << 20;
 const small = tiny();
 /** The same model with room behind its tensors, so that its download takes a while. */
-const long = Buffer.concat([small, Buffer.alloc(24 * MiB)]);
+const long = Buffer.concat([small, Buffer.alloc(40 * MiB)]);
 
 let browser;
 const servers = new Set();
@@ -54,7 +54,7 @@ test('a download is paused, goes on, and brings each byte once', async () => {
   await go.click();
   await person.ready();
   assert.ok(file.sent - sent < long.length - 4 * MiB, `${file.sent - sent} bytes came after the pause`);
-  assert.ok((await person.ask('hello')).length > 0);
+  await person.isAnswered('hello');
   check();
 });
 
@@ -63,29 +63,31 @@ test('the browser is killed in the middle of a download: the next one goes on', 
   const file = server.files.get('/models/long.gguf');
   file.rate = 2 * MiB;
   const profile = fs.mkdtempSync(path.join(os.tmpdir(), 'picolm-page-'));
+  let second;
   try {
     const first = await chromium.launchPersistentContext(profile, OPTIONS);
     const page = first.pages()[0] ?? (await first.newPage());
     await page.goto(server.origin);
     await page.getByRole('button', { name: /^Download/ }).click();
-    await page.waitForFunction(() => document.querySelector('progress')?.value > 12e6, undefined, { timeout: 20_000 });
+    await page.waitForFunction(() => document.querySelector('progress')?.value > 30e6, undefined, { timeout: 20_000 });
     process.kill(processOf(profile), 'SIGKILL');
     await new Promise((resolve) => first.once('close', resolve));
 
     file.rate = undefined;
     const sent = file.sent;
-    const second = await chromium.launchPersistentContext(profile, OPTIONS);
+    second = await chromium.launchPersistentContext(profile, OPTIONS);
     const { check } = watch(second, server.origin);
     const again = second.pages()[0] ?? (await second.newPage());
     const person = new Person(again);
     await again.goto(server.origin);
     await again.getByRole('button', { name: /^Go on: .* are missing/ }).click();
     await person.ready();
-    assert.ok(file.sent - sent < long.length - 2 * MiB, `${file.sent - sent} bytes came after the kill`);
-    assert.ok((await person.ask('hello')).length > 0);
+    // At most 4 MiB of each of the 4 connections come twice.
+    assert.ok(file.sent - sent <= long.length - 30e6 + 16 * MiB + 1, `${file.sent - sent} bytes came after the kill`);
+    await person.isAnswered('hello');
     check();
-    await second.close();
   } finally {
+    await second?.close();
     fs.rmSync(profile, { recursive: true, force: true });
   }
 });
@@ -108,7 +110,7 @@ test('a local file is opened by picking and by dropping, and asks the network fo
   await page.getByText('The list of models could not be fetched').waitFor();
   await page.locator('input[type=file]').first().setInputFiles({ name: 'mine.gguf', mimeType: '', buffer: small });
   await person.ready();
-  assert.ok((await person.ask('hello')).length > 0);
+  await person.isAnswered('hello');
   assert.equal(await page.locator('article.assistant header').textContent(), 'mine');
 
   await page.evaluate(
@@ -135,7 +137,7 @@ test('models are switched in a chat: each answer has the name of its model; dele
   const before = await usage(page);
   await person.button('Models').click();
   await card(page, 'two').getByRole('button', { name: 'Download' }).click();
-  await card(page, 'two').getByRole('button', { name: 'Use' }).waitFor();
+  await card(page, 'two').getByRole('button', { name: 'Use', exact: true }).waitFor();
   await page.keyboard.press('Escape');
   await page.getByRole('combobox', { name: 'Model' }).selectOption({ label: 'two' });
   await page.waitForFunction(() => document.querySelector('.dot.ready') && document.querySelector('.model select').selectedOptions[0].textContent === 'two');
@@ -154,7 +156,7 @@ test('models are switched in a chat: each answer has the name of its model; dele
   await page.keyboard.press('Escape');
   await page.getByRole('combobox', { name: 'Model' }).selectOption({ label: 'one' });
   await person.ready();
-  assert.ok((await person.ask('third')).length > 0);
+  await person.isAnswered('third');
   check();
 });
 
@@ -169,9 +171,9 @@ test('any address: looked at before the download, also of another origin', async
   await dialog(page).getByText('It fits.').waitFor();
   assert.match(await page.locator('pl-add-model .card').textContent(), /549 kB.*parameters.*llama.*256 tokens of context/s);
   await dialog(page).getByRole('button', { name: /^Download 549 kB/ }).click();
-  await dialog(page).getByRole('button', { name: 'Use' }).click();
+  await dialog(page).getByRole('button', { name: 'Use', exact: true }).click();
   await person.ready();
-  assert.ok((await person.ask('hello')).length > 0);
+  await person.isAnswered('hello');
   check();
 });
 
@@ -219,7 +221,7 @@ test('what is no model, is missing, or is not what it should be: named, with a n
   await page.keyboard.press('Escape');
   await person.button('Another answer').click();
   await person.answered();
-  assert.ok((await person.lastAnswer()).length > 0);
+  await person.isFine();
   check();
 });
 
@@ -275,7 +277,8 @@ test('the browser has thrown the model away: the conversations are there, and on
   await person.button('Download it again').click();
   await person.ready();
   await page.getByRole('link', { name: 'remember me' }).click();
-  assert.ok((await person.ask('and now?')).length > 0);
+  await page.locator('.bubble', { hasText: 'remember me' }).waitFor();
+  await person.isAnswered('and now?');
   check();
 });
 
@@ -291,7 +294,7 @@ test('the worker dies in an answer: said, what was written stays, and one button
   await page.evaluate(() => (globalThis.script = undefined));
   await person.button('Open it again').click();
   await person.answered();
-  assert.ok((await person.lastAnswer()).length > 0);
+  await person.isFine();
   await page.getByText('2/2').waitFor();
 
   // The real worker, with nothing going on.
@@ -302,7 +305,7 @@ test('the worker dies in an answer: said, what was written stays, and one button
   await page.locator('article.assistant').last().getByText('The engine broke down').waitFor();
   await person.button('Open it again').last().click();
   await person.answered();
-  assert.ok((await person.lastAnswer()).length > 0);
+  await person.isFine();
   check();
 });
 
@@ -310,8 +313,10 @@ test('opening a model took the page down: it is not opened by itself again', asy
   const server = await site([suggestion('tiny', small)]);
   const { page, person, check } = await open(browser, server);
   await person.getModel();
+  // What a page that ended in the middle leaves behind.
+  await page.goto(`${server.origin}/manifest.webmanifest`);
   await page.evaluate((url) => localStorage.setItem('picolm:opening', url), `${server.origin}/models/tiny.gguf`);
-  await page.reload();
+  await page.goto(server.origin);
   await page.getByText('The page ended while it opened this model').waitFor();
   await person.button('Open it again').click();
   await person.ready();
@@ -325,6 +330,6 @@ test('the context is full: said, with a new chat as the next step', async () => 
   await person.send('many words '.repeat(400));
   await page.getByText('The conversation is longer than the context').waitFor();
   await page.getByRole('alert').getByRole('button', { name: 'New chat' }).click();
-  assert.ok((await person.ask('short')).length > 0);
+  await person.isAnswered('short');
   check();
 });

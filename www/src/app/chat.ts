@@ -3,7 +3,7 @@ import type { ChatMessage, ChatRequest } from 'picolm';
 import { t } from '../i18n';
 import * as db from '../store/db';
 import type { Conversation, Message, MessageStatus, Stats } from '../store/types';
-import { keep } from './conversations';
+import { keep, leave } from './conversations';
 import { engineFailed, readyEngine, refreshInfo } from './engine';
 import { failureOf, isAbort } from './errors';
 import { newId, now } from './id';
@@ -38,12 +38,13 @@ export async function edit(message: Message, text: string): Promise<void> {
   if (open && !answer && text.trim()) await ask(open, text.trim(), message.parent);
 }
 
-/** Ends the answer; what is written stays. */
-export function stop(): void {
-  control?.abort();
+/** Ends the answer (if it is written in this conversation); what is written stays. */
+export function stop(conversation = current().answer?.conversation): void {
+  if (current().answer?.conversation === conversation) control?.abort();
 }
 
 function start(content: string): Conversation {
+  leave();
   const time = now();
   const conversation = { id: newId(), title: titleOf(content), created: time, updated: time, head: null };
   update({ current: conversation, messages: [] });
@@ -54,30 +55,31 @@ function start(content: string): Conversation {
 
 async function ask(conversation: Conversation, content: string, parent: string | null): Promise<void> {
   const message = { ...blank(conversation, parent, 'user'), content };
-  const next = { ...conversation, head: message.id, updated: message.created };
   add(message);
-  await keep(next, [message]).catch(cannotSave);
-  await reply(next, message.id);
+  await reply(conversation, message.id, [message]);
 }
 
-/** Has the branch up to `parent` answered. */
-async function reply(conversation: Conversation, parent: string | null): Promise<void> {
+/** Has the branch up to `parent` answered; `unsaved` is saved with it. */
+async function reply(conversation: Conversation, parent: string | null, unsaved: Message[] = []): Promise<void> {
   const message: Message = { ...blank(conversation, parent, 'assistant'), status: 'writing' };
   const next = { ...conversation, head: message.id, updated: message.created };
+  // Taken now: by the time the model is open, another conversation may be.
+  const above = pathTo(current().messages, parent);
   add(message);
   const running = (control = new AbortController());
   update({ answer: { conversation: next.id, message: message.id, phase: 'waiting', promptDone: 0, promptTotal: 0, tokens: 0, perSecond: 0, text: '' } });
-  await keep(next, [message]).catch(cannotSave);
-  const ended = await write(message, running.signal);
+  await keep(next, [...unsaved, message]).catch(cannotSave);
+  const ended = await write(message, above, running.signal);
   control = undefined;
   // In this order: the message has its text before it stops being the live one.
   replace(ended);
   update({ answer: undefined });
-  await db.save([], [ended]).catch(cannotSave);
+  // It may have been deleted meanwhile.
+  if (current().conversations.some(({ id }) => id === next.id)) await db.save([], [ended]).catch(cannotSave);
 }
 
-/** Writes the answer; returns the message as it ended. Never throws. */
-async function write(message: Message, signal: AbortSignal): Promise<Message> {
+/** Writes the answer to the messages `above` it; returns the message as it ended. Never throws. */
+async function write(message: Message, above: readonly Message[], signal: AbortSignal): Promise<Message> {
   const writer = new Writer(message);
   try {
     const engine = await untilAborted(readyEngine(), signal);
@@ -88,7 +90,7 @@ async function write(message: Message, signal: AbortSignal): Promise<Message> {
     }
     message.model = state.model.name;
     writer.model = state.model.name;
-    const request: ChatRequest & { stream: true } = { ...sampling(), messages: branchAbove(message), stream: true, stream_options: { include_usage: true }, signal };
+    const request: ChatRequest & { stream: true } = { ...sampling(), messages: said(above), stream: true, stream_options: { include_usage: true }, signal };
     request.promptProgress = (done, total) => writer.reading(done, total);
     let status: MessageStatus = 'done';
     for await (const chunk of await engine.chat.completions.create(request)) {
@@ -176,13 +178,12 @@ class Writer {
   }
 }
 
-/** The branch above an answer, without what the model thought. */
-function branchAbove(message: Message): ChatMessage[] {
-  const { messages, settings } = current();
-  const path = pathTo(messages, message.parent).filter(({ role, content }) => role === 'user' || content);
-  const said = path.map(({ role, content }) => ({ role, content: role === 'assistant' ? splitThinking(content).answer : content }));
-  const system = settings.systemPrompt.trim();
-  return system ? [{ role: 'system', content: system }, ...said] : said;
+/** What the model is told: the instructions, and the messages without what it thought. */
+function said(above: readonly Message[]): ChatMessage[] {
+  const path = above.filter(({ role, content }) => role === 'user' || content);
+  const messages = path.map(({ role, content }) => ({ role, content: role === 'assistant' ? splitThinking(content).answer : content }));
+  const system = current().settings.systemPrompt.trim();
+  return system ? [{ role: 'system', content: system }, ...messages] : messages;
 }
 
 function sampling(): Partial<ChatRequest> {

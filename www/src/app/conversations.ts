@@ -11,10 +11,18 @@ export async function loadConversations(): Promise<void> {
   update({ conversations: await db.allConversations() });
 }
 
+let turn = 0;
+/** Whoever goes elsewhere meanwhile is not fetched back by what is still being read. */
+export function leave(): number {
+  return ++turn;
+}
+
 export async function openConversation(id: string): Promise<void> {
+  const own = leave();
   const conversation = current().conversations.find((one) => one.id === id);
   if (!conversation) return newConversation();
   const messages = (await db.messagesOf(id)).map(healed);
+  if (own !== turn) return;
   update({ current: conversation, messages, editing: undefined, drawer: false });
   location.hash = id;
   document.title = `${conversation.title} · picolm`;
@@ -22,6 +30,7 @@ export async function openConversation(id: string): Promise<void> {
 
 /** An empty page; the conversation is made when its first message is sent. */
 export function newConversation(): void {
+  leave();
   update({ current: undefined, messages: [], editing: undefined, drawer: false });
   if (location.hash) history.replaceState(null, '', location.pathname + location.search);
   document.title = 'picolm';

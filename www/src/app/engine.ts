@@ -9,6 +9,8 @@ let opening: { model: ModelRef; control: AbortController; done: Promise<Engine |
 
 /** Set while a model is being opened: if it is still there when the page starts, opening it took the page down. */
 const MARK = 'picolm:opening';
+// Leaving or reloading the page is no crash.
+addEventListener('pagehide', () => localStorage.removeItem(MARK));
 
 /** Opens a model, in place of the one before. Never throws: the state tells how it went. */
 export async function openModel(model: ModelRef): Promise<Engine | undefined> {

@@ -34,5 +34,8 @@ export function watchKeys(): void {
 /** Does something, and then moves the focus to what it made. */
 export function focusOn(selector: string, first: () => void = () => {}): void {
   first();
-  requestAnimationFrame(() => document.querySelector<HTMLElement>(selector)?.focus());
+  const focus = () => document.querySelector<HTMLElement>(selector)?.focus();
+  focus();
+  // What is not visible yet will be, in a moment.
+  if (!document.activeElement?.matches(selector)) requestAnimationFrame(focus);
 }

@@ -5,6 +5,7 @@ import * as db from '../store/db';
 import type { ModelNote } from '../store/types';
 import { closeModel, crashedOn, openModel } from './engine';
 import { failureOf, isAbort } from './errors';
+import * as format from './format';
 import { notify } from './notices';
 import { changeSettings } from './settings';
 import { nameOf, plainUrl } from './sources';
@@ -181,7 +182,7 @@ async function requirePlace(bytes: number, known: StoredModel | undefined): Prom
   const { usage = 0, quota } = (await navigator.storage?.estimate?.()) ?? {};
   const missing = bytes - (known?.bytesOnDisk ?? 0);
   if (quota === undefined || missing <= quota - usage) return;
-  const message = t('models.no_room', { needed: missing, free: Math.max(0, quota - usage) });
+  const message = t('fits.no_storage', { needed: format.bytes(missing), free: format.bytes(Math.max(0, quota - usage)) });
   throw Object.assign(new Error(message), { code: 'quota_exceeded' });
 }
 

@@ -1,13 +1,13 @@
 /** The service worker: keeps the page for when there is no network, and isolates it where the host does not. */
 import { t } from '../i18n';
 import { notify } from './notices';
-import { update } from './state';
+import { current, update } from './state';
 
 const RELOADED = 'picolm:reloaded';
 
 /**
  * Registers it. A page that is not cross-origin isolated is loaded once more, through the worker, which adds the headers that
- * isolation takes; more threads are worth it. It happens before anything has begun, and the page says that it did.
+ * isolation takes; more threads are worth it. It happens before anything has begun, and the page says that it did; later it asks.
  */
 export async function registerWorker(): Promise<void> {
   if (!('serviceWorker' in navigator) || import.meta.env.DEV) return;
@@ -24,8 +24,19 @@ export async function registerWorker(): Promise<void> {
     return;
   }
   if (crossOriginIsolated || sessionStorage.getItem(RELOADED)) return;
-  sessionStorage.setItem(RELOADED, 'now');
-  location.reload();
+  const reload = () => {
+    sessionStorage.setItem(RELOADED, 'now');
+    location.reload();
+  };
+  if (!busy()) reload();
+  else notify(t('worker.reload'), { action: { label: t('step.reload'), run: reload } });
+}
+
+/** Whether something has begun that a reload would end. */
+function busy(): boolean {
+  const { transfers, answer } = current();
+  const typed = document.querySelector<HTMLTextAreaElement>('#prompt')?.value;
+  return Object.keys(transfers).length > 0 || answer !== undefined || Boolean(typed);
 }
 
 /** A new version is there: whoever likes takes it now, everybody else the next time. */

@@ -4,6 +4,7 @@ import { repeat } from 'lit/directives/repeat.js';
 import { t } from '../i18n';
 import { send } from '../app/chat';
 import { openModel, reopen } from '../app/engine';
+import { focusOn } from '../app/keys';
 import { refTo } from '../app/models';
 import { current, update, type State } from '../app/state';
 import { pathTo, siblingsOf } from '../app/thread';
@@ -31,7 +32,7 @@ class Chat extends View {
     const state = current();
     return html`
       <div class="bar">
-        <button type="button" class="quiet square drawer-open" aria-label=${t('sidebar.open')} @click=${() => update({ drawer: true })}>${icon('menu')}</button>
+        <button type="button" class="quiet square drawer-open" aria-label=${t('sidebar.open')} @click=${() => focusOn('.drawer-close', () => update({ drawer: true }))}>${icon('menu')}</button>
         ${this.modelSelect(state)}
         <span class="grow"></span>
         ${state.online ? nothing : html`<span class="pill" title=${t('offline.why')}>${icon('offline')}${t('offline')}</span>`}

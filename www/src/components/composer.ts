@@ -37,7 +37,7 @@ class Composer extends View {
             @keydown=${this.keys}
           ></textarea>
           ${answer
-            ? html`<button type="button" class="round" aria-label=${t('stop')} title=${t('stop')} @click=${stop}>${icon('stop')}</button>`
+            ? html`<button type="button" class="round" aria-label=${t('stop')} title=${t('stop')} @click=${() => stop()}>${icon('stop')}</button>`
             : html`<button class="round primary" aria-label=${t('send')} title=${t('send')} ?disabled=${this.empty}>${icon('send')}</button>`}
         </div>
         <div class="figures">

@@ -2,17 +2,17 @@
 import { html, type TemplateResult } from 'lit';
 import { ref } from 'lit/directives/ref.js';
 import { t } from '../i18n';
-import { update } from '../app/state';
+import { current, update, type State } from '../app/state';
 import { icon } from './icons';
 
-const close = () => update({ dialog: undefined });
-
-export function dialog(name: string, title: string, content: TemplateResult): TemplateResult {
+export function dialog(name: NonNullable<State['dialog']>, title: string, content: TemplateResult): TemplateResult {
   const show = (element?: Element) => {
     const dialog = element as HTMLDialogElement | undefined;
     // It is in the document a moment later.
     queueMicrotask(() => dialog?.isConnected && !dialog.open && dialog.showModal());
   };
+  // The event comes late: another one may be open by then.
+  const close = () => current().dialog === name && update({ dialog: undefined });
   const beside = (event: MouseEvent) => {
     if (event.target === event.currentTarget) close();
   };

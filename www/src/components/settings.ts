@@ -2,6 +2,7 @@
 import { html, nothing, type TemplateResult } from 'lit';
 import { LANGUAGES, t } from '../i18n';
 import type { Key } from '../i18n/en';
+import { stop } from '../app/chat';
 import { removeAllConversations } from '../app/conversations';
 import { reopen } from '../app/engine';
 import { notify } from '../app/notices';
@@ -120,6 +121,7 @@ class SettingsView extends View {
 
   private deleteAll(): void {
     this.deleting = false;
+    stop();
     void removeAllConversations();
   }
 }

@@ -2,6 +2,7 @@
 import { html, nothing } from 'lit';
 import { repeat } from 'lit/directives/repeat.js';
 import { t } from '../i18n';
+import { stop } from '../app/chat';
 import { find, newConversation, openConversation, removeConversation, rename } from '../app/conversations';
 import * as format from '../app/format';
 import { focusOn } from '../app/keys';
@@ -83,7 +84,7 @@ class Sidebar extends View {
           { icon: 'pencil', label: t('rename'), run: () => this.startRename(id) },
           { icon: 'file', label: t('export.md'), run: () => void exportMarkdown(id) },
           { icon: 'download', label: t('export.json'), run: () => void exportJson(id) },
-          { icon: 'trash', label: t('delete'), run: () => void removeConversation(id) },
+          { icon: 'trash', label: t('delete'), run: () => remove(id) },
         ])}
       </li>
     `;
@@ -120,7 +121,7 @@ class Sidebar extends View {
     const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: links.length - 1 }[event.key];
     if (to !== undefined) (links[to] ?? (to < 0 ? this.querySelector<HTMLElement>('#search') : links[at]))?.focus();
     else if (event.key === 'ArrowRight') links[at]!.parentElement?.querySelector<HTMLElement>('button')?.focus();
-    else if (event.key === 'Delete') void removeConversation(id);
+    else if (event.key === 'Delete') remove(id);
     else if (event.key === 'F2') this.startRename(id);
     else return;
     event.preventDefault();
@@ -141,6 +142,11 @@ class Sidebar extends View {
     if (this.renaming) void rename(this.renaming, (event.target as HTMLInputElement).value);
     this.renaming = undefined;
   }
+}
+
+function remove(id: string): void {
+  stop(id);
+  void removeConversation(id);
 }
 
 customElements.define('pl-sidebar', Sidebar);

@@ -61,7 +61,6 @@ export const en = {
   'models.open_file': 'Open a .gguf file',
   'models.drop': 'or drop one anywhere on the page',
   'models.delete.sure': 'Delete it? {size} become free.',
-  'models.no_room': '{needed} bytes are missing, {free} bytes are free.',
   'about.small': 'Quick on any device. Knows little.',
   'about.medium': 'Knows more, takes three times as long.',
   'about.thinks': 'Thinks before it answers, in many languages.',
@@ -113,7 +112,7 @@ export const en = {
   'idea.1': 'Explain why the sky is blue in three sentences',
   'idea.2': 'Write a short poem about a lighthouse',
   'idea.3': 'Give me five ideas for a rainy Sunday',
-  'idea.4': 'Write a function in Python that reverses a list',
+  'idea.4': 'Write a Python function that says whether a number is even',
 
   prompt: 'Write a message',
   'prompt.no_model': 'Write a message (choose a model first)',
@@ -229,6 +228,7 @@ export const en = {
 
   'worker.reloaded': 'The page was loaded once more, so that it may use all processors and works offline.',
   'worker.not_isolated': 'This host and browser do not isolate the page: the model runs on one thread.',
+  'worker.reload': 'Reload the page once, so that the model may use all processors.',
   'worker.update': 'A new version of this page is ready.',
 
   'step.models': 'Choose a model',

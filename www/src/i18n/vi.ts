@@ -63,7 +63,6 @@ export const vi: Record<Key, string> = {
   'models.open_file': 'Mở tệp .gguf',
   'models.drop': 'hoặc thả tệp vào bất kỳ đâu trên trang',
   'models.delete.sure': 'Xóa? Sẽ giải phóng {size}.',
-  'models.no_room': 'Còn thiếu {needed} byte, hiện trống {free} byte.',
   'about.small': 'Nhanh trên mọi thiết bị. Biết ít.',
   'about.medium': 'Biết nhiều hơn, chậm hơn ba lần.',
   'about.thinks': 'Suy nghĩ trước khi trả lời, bằng nhiều ngôn ngữ.',
@@ -115,7 +114,7 @@ export const vi: Record<Key, string> = {
   'idea.1': 'Giải thích vì sao bầu trời màu xanh trong ba câu',
   'idea.2': 'Viết một bài thơ ngắn về ngọn hải đăng',
   'idea.3': 'Cho tôi năm ý tưởng cho ngày Chủ nhật mưa',
-  'idea.4': 'Viết một hàm Python đảo ngược danh sách',
+  'idea.4': 'Viết một hàm Python cho biết một số có chẵn không',
 
   prompt: 'Nhập tin nhắn',
   'prompt.no_model': 'Nhập tin nhắn (hãy chọn mô hình trước)',
@@ -231,6 +230,7 @@ export const vi: Record<Key, string> = {
 
   'worker.reloaded': 'Trang đã được tải lại một lần để dùng mọi bộ xử lý và chạy ngoại tuyến.',
   'worker.not_isolated': 'Máy chủ và trình duyệt này không cô lập trang: mô hình chạy trên một luồng.',
+  'worker.reload': 'Hãy tải lại trang một lần để mô hình dùng được mọi bộ xử lý.',
   'worker.update': 'Đã có phiên bản mới của trang.',
 
   'step.models': 'Chọn mô hình',

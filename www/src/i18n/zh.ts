@@ -63,7 +63,6 @@ export const zh: Record<Key, string> = {
   'models.open_file': '打开 .gguf 文件',
   'models.drop': '或将文件拖到页面任意位置',
   'models.delete.sure': '要删除吗？将释放 {size}。',
-  'models.no_room': '还需要 {needed} 字节，剩余 {free} 字节。',
   'about.small': '在任何设备上都很快，知识较少。',
   'about.medium': '知识更多，用时约三倍。',
   'about.thinks': '先思考再回答，支持多种语言。',
@@ -115,7 +114,7 @@ export const zh: Record<Key, string> = {
   'idea.1': '用三句话解释天空为什么是蓝色的',
   'idea.2': '写一首关于灯塔的短诗',
   'idea.3': '给我五个雨天周日的点子',
-  'idea.4': '用 Python 写一个反转列表的函数',
+  'idea.4': '用 Python 写一个判断数字是否为偶数的函数',
 
   prompt: '输入消息',
   'prompt.no_model': '输入消息（请先选择模型）',
@@ -231,6 +230,7 @@ export const zh: Record<Key, string> = {
 
   'worker.reloaded': '页面已重新加载一次，以便使用所有处理器并可离线工作。',
   'worker.not_isolated': '这台主机和浏览器没有隔离页面：模型以单线程运行。',
+  'worker.reload': '请重新加载一次页面，以便模型使用所有处理器。',
   'worker.update': '页面有新版本。',
 
   'step.models': '选择模型',
