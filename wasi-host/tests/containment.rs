@@ -66,7 +66,6 @@ fn what_does_not_end_or_ends_badly_is_stopped() {
             ("recursion", "wasm trap"),
             ("trap", "unreachable"),
             ("allocate", "unreachable"),
-            ("flood", "fuel"),
         ] {
             let mut engine = attacker(kind, &golden(MODEL));
             assert_eq!(attack(&mut *engine, "nothing").expect("no attack"), NONE);
@@ -81,6 +80,18 @@ fn what_does_not_end_or_ends_badly_is_stopped() {
             the_host_goes_on();
         }
     }
+}
+
+/// Ten thousand messages that are one megabyte in the guest would be ten gigabytes here.
+#[test]
+fn more_than_a_guest_can_have_is_not_taken_from_it() {
+    let mut engine = attacker(Kind::Sandbox, &golden(MODEL));
+    assert_eq!(attack(&mut *engine, "flood").expect("it has not begun"), NONE);
+    let before = anonymous();
+    let error = engine.step().expect_err("a flood");
+    assert_eq!(error.kind, ErrorKind::Stopped, "{error}");
+    assert!(anonymous() < before + 3 * MEMORY, "{} bytes were taken", anonymous() - before);
+    the_host_goes_on();
 }
 
 /// Text that is none does not become a `String` of the host.

@@ -34,7 +34,7 @@ const THREADS: &str = "-Clink-arg=--shared-memory -Clink-arg=--import-memory -Cl
     -Clink-arg=--export=__wasm_init_tls -Clink-arg=--export=__tls_size -Clink-arg=--export=__tls_align -Clink-arg=--export=__tls_base";
 
 /// Where a panic stands is left out: it takes room, and holds paths of the machine that built it.
-const SMALL: &str = "-Zlocation-detail=none";
+pub(crate) const SMALL: &str = "-Zlocation-detail=none";
 
 /// Builds the package into `wasm-web/dist` and packs it; returns the tarball.
 pub(crate) fn package() -> Result<PathBuf> {
@@ -175,7 +175,7 @@ fn check(wasm: &Path) -> Result<()> {
 }
 
 /// The program of `wasm-web/build`, built where it is not.
-fn builder() -> Result<Command> {
+pub(crate) fn builder() -> Result<Command> {
     run(cargo("build").args(["--quiet", "--package", "picolm-web-build", "--target-dir"]).arg(build_dir("builder")))?;
     Ok(Command::new(build_dir("builder").join(format!("debug/picolm-web-build{}", std::env::consts::EXE_SUFFIX))))
 }
