@@ -1,7 +1,7 @@
 //! picolm-host: components for the sandbox, the program beside them, and their tests.
 //!
 //! ```text
-//!   cargo build (wasm32, picolm-guest) ──► picolm-web-build component ──► wasm-opt, where it is ──► picolm.wasm, picolm-command.wasm
+//!   cargo build (wasm32, picolm-guest) ──► picolm-web-build component ──► picolm.wasm, picolm-command.wasm
 //!   cargo build (picolm-host) ──► picolm-host install ──► picolm.cwasm, machine code for this CPU
 //! ```
 
@@ -66,7 +66,8 @@ fn components(wanted: &[(&str, &str, &str)]) -> Result<Vec<PathBuf>> {
         .iter()
         .map(|(package, features, name)| {
             let mut build = toolchain::WASM.cargo_with_std("build", &format!("{FEATURES} {}", npm::SMALL))?;
-            build.args(["--package", package, "--profile", "wasm", "--features", features, "--target-dir"]);
+            build.args(["--package", package, "--profile", "wasm", "--config", "profile.wasm.strip=true"]);
+            build.args(["--features", features, "--target-dir"]);
             run(build.arg(&target))?;
             let module = format!("wasm32-unknown-unknown/wasm/{}.wasm", package.replace('-', "_"));
             let (module, component) = (target.join(module), dir.join(format!("{name}.wasm")));
