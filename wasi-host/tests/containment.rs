@@ -7,6 +7,7 @@ use common::{answer, golden, witness};
 use picolm_host::engine::{Engine, Kind, Options, open};
 use picolm_host::{ErrorKind, Part, Request, Result};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 const MODEL: &str = "llama-F32.gguf";
@@ -43,6 +44,12 @@ fn the_host_goes_on() {
     assert_eq!(answer(&mut *engine, &request).tokens.len(), 3);
 }
 
+/// One test at a time: memory is the process's.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Bytes of this process's memory that is no file's.
 fn anonymous() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
@@ -60,13 +67,13 @@ fn large_file(name: &str) -> PathBuf {
 
 #[test]
 fn what_does_not_end_or_ends_badly_is_stopped() {
+    let _alone = alone();
     for kind in [Kind::Sandbox, Kind::SandboxNative] {
         for (name, message) in [
             ("loop", "longer than it may"),
             ("recursion", "wasm trap"),
             ("trap", "unreachable"),
             ("allocate", "unreachable"),
-            ("flood", "fuel"),
         ] {
             let mut engine = attacker(kind, &golden(MODEL));
             assert_eq!(attack(&mut *engine, "nothing").expect("no attack"), NONE);
@@ -83,9 +90,23 @@ fn what_does_not_end_or_ends_badly_is_stopped() {
     }
 }
 
+/// Ten thousand messages that are one megabyte in the guest would be ten gigabytes here.
+#[test]
+fn more_than_a_guest_can_have_is_not_taken_from_it() {
+    let _alone = alone();
+    let mut engine = attacker(Kind::Sandbox, &golden(MODEL));
+    assert_eq!(attack(&mut *engine, "flood").expect("it has not begun"), NONE);
+    let before = anonymous();
+    let error = engine.step().expect_err("a flood");
+    assert_eq!(error.kind, ErrorKind::Stopped, "{error}");
+    assert!(anonymous() < before + 3 * MEMORY, "{} bytes were taken", anonymous() - before);
+    the_host_goes_on();
+}
+
 /// Text that is none does not become a `String` of the host.
 #[test]
 fn lies_about_types_are_noticed() {
+    let _alone = alone();
     let mut engine = attacker(Kind::Sandbox, &golden(MODEL));
     let error = engine.detokenize(&[]).expect_err("bytes that are not UTF-8");
     assert_eq!(error.kind, ErrorKind::Stopped, "{error}");
@@ -94,6 +115,7 @@ fn lies_about_types_are_noticed() {
 
 #[test]
 fn bad_arguments_are_refused_each_and_all() {
+    let _alone = alone();
     for kind in [Kind::Sandbox, Kind::SandboxNative] {
         for name in ["map", "map often", "read", "kernels", "plans", "grow"] {
             let mut engine = attacker(kind, &golden(MODEL));
@@ -105,6 +127,7 @@ fn bad_arguments_are_refused_each_and_all() {
 
 #[test]
 fn a_few_writes_over_the_model_are_the_guests_own() {
+    let _alone = alone();
     let path = large_file("few-writes");
     let before = std::fs::read(&path).expect("the file");
     let mut engine = attacker(Kind::Sandbox, &path);
@@ -116,6 +139,7 @@ fn a_few_writes_over_the_model_are_the_guests_own() {
 /// Stores, and `memory.fill`, `memory.copy` and answers that the host writes: where the host writes, a trap would be no way out.
 #[test]
 fn writes_over_the_model_cost_no_more_than_the_guest_has() {
+    let _alone = alone();
     let path = large_file("writes");
     let before = std::fs::read(&path).expect("the file");
     for name in ["write everywhere", "fill", "fill and copy"] {
@@ -135,6 +159,7 @@ fn writes_over_the_model_cost_no_more_than_the_guest_has() {
 
 #[test]
 fn room_without_a_file_is_no_memory() {
+    let _alone = alone();
     for name in ["touch room", "fill room", "answer into room"] {
         let mut engine = attacker(Kind::Sandbox, &golden(MODEL));
         let error = attack(&mut *engine, name).expect_err(name);
@@ -146,6 +171,7 @@ fn room_without_a_file_is_no_memory() {
 
 #[test]
 fn a_file_that_is_cut_short_or_replaced_is_noticed() {
+    let _alone = alone();
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
     let request = Request { prompt: vec![Part::Tokens(vec![1, 2, 3])], max_tokens: 50, ..Request::default() };
     for kind in Kind::ALL {
@@ -191,6 +217,7 @@ fn a_file_that_is_cut_short_or_replaced_is_noticed() {
 /// A component that wants more than a model file is not even made.
 #[test]
 fn components_that_ask_for_files_and_sockets_are_refused() {
+    let _alone = alone();
     let wanted = std::env::var_os("PICOLM_COMMAND_COMPONENT").expect("cargo xtask test host builds it and sets this");
     let options = Options { component: Some(wanted.into()), ..Options::default() };
     let error = open(Kind::Sandbox, &golden(MODEL), &options).map(|_| ()).expect_err("it wants files");
@@ -200,6 +227,7 @@ fn components_that_ask_for_files_and_sockets_are_refused() {
 /// Two hosts of one model, and what they compute.
 #[test]
 fn many_sandboxes_live_beside_each_other() {
+    let _alone = alone();
     let threads: Vec<_> = (0..3)
         .map(|_| {
             std::thread::spawn(|| {

@@ -3,9 +3,13 @@
 mod common;
 
 use common::{Answer, answer, digest, golden, run, witness};
+use picolm_core::gguf::Gguf;
 use picolm_core::sampler::Params;
 use picolm_host::engine::{Engine, Kind, Options, open};
 use picolm_host::{ErrorKind, Event, Part, Reason, Request};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 
 const MODEL: &str = "llama-Q4_0.gguf";
 
@@ -30,6 +34,33 @@ fn digests_are_the_witness() {
             assert_eq!(digest(&mut *engine), witness(model), "{model} in {}, again", kind.name());
         }
     }
+}
+
+/// The tensors of each layer a gigabyte behind those of the one before, in a file with holes: wasm takes one layer after the other into a window.
+#[test]
+fn models_beyond_four_gigabytes() {
+    let bytes = std::fs::read(golden(MODEL)).expect("a golden model");
+    let gguf = Gguf::parse(&bytes).expect("a file");
+    let (mut header, data) = (bytes.clone(), gguf.header_len().next_multiple_of(32));
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("far.gguf");
+    let file = File::create(&path).expect("a file");
+    for tensor in gguf.tensors() {
+        let layer = tensor.name.strip_prefix("blk.").and_then(|rest| rest.split('.').next()?.parse::<u64>().ok());
+        let moved = layer.map_or(0, |layer| (layer + 4) << 30);
+        // An entry of the directory: the name, the number of dimensions, these, the type, the offset.
+        let name = header.windows(tensor.name.len()).position(|at| at == tensor.name.as_bytes()).expect("its name");
+        let at = name + tensor.name.len() + 4 + 8 * tensor.n_dims + 4;
+        header[at..at + 8].copy_from_slice(&(tensor.offset - data + moved).to_le_bytes());
+        let weights = &bytes[tensor.offset as usize..][..tensor.len as usize];
+        file.write_all_at(weights, tensor.offset + moved).expect("room on the disk");
+    }
+    file.write_all_at(&header[..data as usize], 0).expect("room on the disk");
+    assert!(file.metadata().expect("a file").len() > 4 << 30);
+    for kind in Kind::ALL {
+        let mut engine = open(*kind, &path, &Options::default()).expect("an engine");
+        assert_eq!(digest(&mut *engine), witness(MODEL), "{}", kind.name());
+    }
+    std::fs::remove_file(path).expect("the file");
 }
 
 /// Sessions that come and go between the steps of others get the answers they get alone.

@@ -37,6 +37,10 @@ const UNSAFE: &[&str] = &[
     "native/src/cpu.rs",
     "native/src/mmap.rs",
     "native/src/pool.rs",
+    "wasi-host/guest/src/component/mapped.rs",
+    "wasi-host/src/file/",
+    "wasi-host/src/sandbox/memory.rs",
+    "wasi-host/src/sandbox/runtime.rs",
     "wasm-web/src/team.rs",
     "wasm-web/src/weights.rs",
 ];

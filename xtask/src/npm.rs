@@ -36,7 +36,7 @@ const THREADS: &str = "-Clink-arg=--shared-memory -Clink-arg=--import-memory -Cl
 
 /// A panic, which would be a fault of ours, is an `unreachable` without words: these take room, and hold paths of the machine that
 /// built it.
-const SMALL: &str = "-Zlocation-detail=none -Zunstable-options -Cpanic=immediate-abort";
+pub(crate) const SMALL: &str = "-Zlocation-detail=none -Zunstable-options -Cpanic=immediate-abort";
 
 /// Builds the package into `wasm-web/dist` and packs it; returns the tarball.
 pub(crate) fn package() -> Result<PathBuf> {
@@ -213,7 +213,7 @@ fn check(wasm: &Path) -> Result<()> {
 }
 
 /// The program of `wasm-web/build`, built where it is not.
-fn builder() -> Result<Command> {
+pub(crate) fn builder() -> Result<Command> {
     run(cargo("build").args(["--quiet", "--package", "picolm-web-build", "--target-dir"]).arg(build_dir("builder")))?;
     Ok(Command::new(build_dir("builder").join(format!("debug/picolm-web-build{}", std::env::consts::EXE_SUFFIX))))
 }

@@ -13,7 +13,9 @@
 mod answer;
 mod arithmetic;
 mod batch;
-#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128", feature = "command"))]
+mod command;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128", not(feature = "command")))]
 mod component;
 mod error;
 mod local;

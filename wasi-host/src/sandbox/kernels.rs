@@ -205,3 +205,85 @@ impl Kernels {
         Ok(all)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErrorKind;
+    use picolm_core::gguf::Gguf;
+    use std::path::Path;
+
+    /// A golden model, and the plan that an honest guest makes of it.
+    fn loaded() -> (Kernels, kernels::Plan) {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../core/tests/golden/llama-F32.gguf");
+        let file = ModelFile::open(&path).expect("a golden model");
+        let bytes = std::fs::read(&path).expect("a golden model");
+        let gguf = Gguf::parse(&bytes).expect("a file");
+        let plan = Plan::from_gguf(&gguf).expect("a plan");
+        let tensors = plan.tensors.tensors().iter().map(|tensor| kernels::Tensor {
+            name: tensor.name.to_string(),
+            type_: tensor.ty.id,
+            dims: tensor.dims[..tensor.n_dims].to_vec(),
+            offset: tensor.offset,
+        });
+        let plan = kernels::Plan { config: (&plan.config).into(), tensors: tensors.collect(), header_hash: 1 };
+        let options = Options { threads: 1, sessions: 2, ..Options::default() };
+        (Kernels::new(file.map().expect("a mapping"), options), plan)
+    }
+
+    fn feed(session: u32, tokens: &[u32]) -> kernels::Feed {
+        kernels::Feed { session, tokens: tokens.to_vec(), want: types::Want::Last }
+    }
+
+    #[test]
+    fn a_plan_is_loaded_once() {
+        let (mut kernels, plan) = loaded();
+        assert!(kernels.open().is_err(), "nothing is loaded");
+        kernels.load(&plan).expect("an honest plan");
+        assert_eq!(kernels.load(&plan).expect_err("a second plan").kind, ErrorKind::Request);
+    }
+
+    #[test]
+    fn places_of_tensors_are_checked() {
+        type Change = fn(&mut kernels::Tensor);
+        let changes: [Change; 6] = [
+            |tensor| tensor.offset += 1,
+            |tensor| tensor.offset += 4,
+            |tensor| tensor.offset = u64::MAX & !7,
+            |tensor| tensor.offset = 1 << 40,
+            |tensor| tensor.dims[0] += 8,
+            |tensor| tensor.type_ = 1,
+        ];
+        for change in changes {
+            let (mut kernels, mut plan) = loaded();
+            let last = plan.tensors.iter().position(|tensor| tensor.dims.len() == 2).expect("a matrix");
+            change(&mut plan.tensors[last]);
+            assert!(kernels.load(&plan).is_err(), "{:?}", plan.tensors[last]);
+            assert!(kernels.open().is_err(), "nothing is loaded");
+        }
+    }
+
+    #[test]
+    fn sessions_are_those_that_are_open() {
+        let (mut kernels, plan) = loaded();
+        kernels.load(&plan).expect("an honest plan");
+        let sessions = [(); 3].map(|()| kernels.open().expect("two, and one more"));
+        assert_eq!(kernels.open().expect_err("a fourth").kind, ErrorKind::Busy);
+        let rows = kernels.forward(vec![feed(sessions[0], &[1, 2]), feed(sessions[2], &[3])]).expect("logits");
+        assert_eq!(rows.len(), 2 * plan.config.vocabulary as usize);
+        let many = vec![1; plan.config.context as usize + 1];
+        for bad in [
+            vec![feed(sessions[0], &[1]), feed(sessions[0], &[1])],
+            vec![feed(9, &[1])],
+            vec![feed(u32::MAX, &[1])],
+            vec![feed(sessions[0], &[u32::MAX])],
+            vec![feed(sessions[0], &many)],
+            vec![feed(sessions[1], &[1]), feed(sessions[0], &[plan.config.vocabulary])],
+        ] {
+            assert!(kernels.forward(bad.clone()).is_err(), "{bad:?}");
+        }
+        // Nothing of these was kept.
+        let again = kernels.forward(vec![feed(sessions[1], &[1, 2])]).expect("logits");
+        assert_eq!(again, rows[..plan.config.vocabulary as usize]);
+    }
+}

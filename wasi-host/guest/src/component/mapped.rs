@@ -1,10 +1,20 @@
 //! The model file in this memory, where the host has mapped it.
+//!
+//! ```text
+//!   whole     [file]                                   as long as it fits into 32 bits
+//!   header    [its beginning]                          all that is needed if the host computes
+//!   windows   [tensors outside of layers] [a layer]    the one in use, mapped anew for the next
+//! ```
 
 use super::bindings::picolm::engine::weights;
 use super::of_host;
 use crate::{Error, Kind, Result};
 use picolm_core::gguf::{self, Gguf};
-use picolm_core::weights::{Span, WeightSource};
+use picolm_core::model::Plan;
+use picolm_core::weights::{InMemory, Span, WeightSource};
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// WebAssembly's page.
 const PAGE: u64 = 64 << 10;
@@ -12,71 +22,146 @@ const PAGE: u64 = 64 << 10;
 /// What is mapped of a file at first, when only its header is wanted: room for most vocabularies.
 const HEADER: u64 = 16 << 20;
 
-/// Bytes of the file, from its beginning.
-#[derive(Debug, Clone)]
-pub(super) struct Mapped {
-    bytes: &'static [u8],
+/// Files larger than this are mapped in windows: there must be room for everything else.
+const WHOLE: u64 = 3 << 30;
+
+/// Bytes in the file.
+pub(super) fn file_len() -> u64 {
+    weights::size()
 }
 
-impl Mapped {
-    /// Bytes in the file.
-    pub(super) fn file_len() -> u64 {
-        weights::size()
-    }
-
-    /// All of the file.
-    pub(super) fn whole() -> Result<Self> {
-        Self::map(Self::file_len())
-    }
-
-    /// The file's header, or so much that it is seen to be none.
-    pub(super) fn header() -> Result<Self> {
-        let len = Self::file_len();
-        let mapped = Self::map(HEADER.min(len))?;
-        match Gguf::parse_header(mapped.bytes, len) {
-            Err(gguf::Error::Truncated { needed, .. }) if needed <= len && len > HEADER => {
-                // The directory of tensors comes last, so that nothing less than a generous part is known to be enough.
-                Self::map(needed.saturating_mul(2).max(8 * HEADER).min(len))
-            }
-            _ => Ok(mapped),
+/// The file's header, or so much that it is seen to be none.
+pub(super) fn header() -> Result<&'static [u8]> {
+    let len = file_len();
+    let bytes = Room::new(HEADER.min(len))?.map(0, HEADER.min(len))?;
+    match Gguf::parse_header(bytes, len) {
+        Err(gguf::Error::Truncated { needed, .. }) if needed <= len && len > HEADER => {
+            // The directory of tensors comes last, so that nothing less than a generous part is known to be enough.
+            let more = needed.saturating_mul(2).max(8 * HEADER).min(len);
+            Room::new(more)?.map(0, more)
         }
+        _ => Ok(bytes),
     }
+}
 
-    /// Bytes 0..len of the file in new room.
-    fn map(len: u64) -> Result<Self> {
+/// Where the weights of a plan are read.
+pub(super) fn source(plan: &Plan<'_>) -> Result<Arc<dyn WeightSource>> {
+    let len = file_len();
+    match len <= WHOLE {
+        true => Ok(Arc::new(InMemory(Room::new(len)?.map(0, len)?))),
+        false => Ok(Arc::new(Windows::new(plan, len)?)),
+    }
+}
+
+/// Addresses for pieces of the file, one at a time.
+#[derive(Debug, Clone, Copy)]
+struct Room {
+    at: usize,
+}
+
+impl Room {
+    fn new(len: u64) -> Result<Self> {
         if len == 0 {
-            return Ok(Mapped { bytes: &[] });
+            return Ok(Room { at: 0 });
         }
         let too_large = || Error::new(Kind::Memory, "the model is larger than the memory of 32-bit WebAssembly");
         let pages = usize::try_from(len.div_ceil(PAGE)).map_err(|_| too_large())?;
         weights::reserve(len).map_err(of_host)?;
-        let before = core::arch::wasm32::memory_grow::<0>(pages);
-        if before == usize::MAX {
-            return Err(too_large());
+        match core::arch::wasm32::memory_grow::<0>(pages) {
+            usize::MAX => Err(too_large()),
+            before => Ok(Room { at: before * PAGE as usize }),
         }
-        let at = before * PAGE as usize;
-        weights::map_range(at as u64, 0, len).map_err(of_host)?;
-        // SAFETY: the pages are new, so nobody else knows them: the allocator takes what `memory.grow` gives it, and that was not these.
-        // They hold `len` bytes of the file for as long as the component lives; nothing writes them. (If the file changes under the
-        // mapping, the host discards what was computed from it.)
-        Ok(Mapped {
-            bytes: unsafe { core::slice::from_raw_parts(core::ptr::with_exposed_provenance(at), len as usize) },
-        })
+    }
+
+    /// Makes `len` bytes from `offset` on appear, in place of what was there: whoever calls this has no use for that any more.
+    fn map(self, offset: u64, len: u64) -> Result<&'static [u8]> {
+        if len == 0 {
+            return Ok(&[]);
+        }
+        weights::map_range(self.at as u64, offset, len).map_err(of_host)?;
+        let start = core::ptr::with_exposed_provenance(self.at);
+        // SAFETY: the addresses are the room's, which the allocator does not know: it takes what `memory.grow` gives it, and that was not
+        // these. They hold `len` bytes of the file until something else is mapped there, which nobody does who holds these: the header and
+        // whole files stay, and `Windows` says when one goes. Nothing writes them. (If the file changes under the mapping, the
+        // host discards what was computed from it.)
+        Ok(unsafe { core::slice::from_raw_parts(start, len as usize) })
     }
 }
 
-impl AsRef<[u8]> for Mapped {
-    fn as_ref(&self) -> &[u8] {
-        self.bytes
+/// A piece of the file.
+#[derive(Debug, Clone, Copy)]
+struct Piece {
+    start: u64,
+    bytes: &'static [u8],
+}
+
+impl Piece {
+    fn get(&self, span: Span) -> Option<&'static [u8]> {
+        let at = usize::try_from(span.offset.checked_sub(self.start)?).ok()?;
+        self.bytes.get(at..at.checked_add(span.len)?)
     }
 }
 
-impl WeightSource for Mapped {
+/// A file larger than this memory. Bytes of a layer are good until bytes of another are asked for: the engine takes one after the other, and
+/// has one thread here.
+struct Windows {
+    len: u64,
+    /// tensors outside of layers
+    kept: Vec<Piece>,
+    /// where the layers' tensors are
+    layers: Vec<Range<u64>>,
+    room: Room,
+    window: Mutex<Piece>,
+}
+
+impl Windows {
+    fn new(plan: &Plan<'_>, len: u64) -> Result<Self> {
+        let mut layers: BTreeMap<&str, Range<u64>> = BTreeMap::new();
+        let mut kept = Vec::new();
+        for tensor in plan.tensors.tensors() {
+            let range = tensor.offset..tensor.offset + tensor.len;
+            match tensor.name.strip_prefix("blk.").and_then(|rest| rest.split_once('.')) {
+                Some((layer, _)) => {
+                    let whole = layers.entry(layer).or_insert(range.clone());
+                    *whole = whole.start.min(range.start)..whole.end.max(range.end);
+                }
+                None => {
+                    let (offset, end) = pages(range, len);
+                    kept.push(Piece { start: offset, bytes: Room::new(end - offset)?.map(offset, end - offset)? });
+                }
+            }
+        }
+        let layers: Vec<Range<u64>> = layers.into_values().collect();
+        let size = |layer: &Range<u64>| {
+            let (start, end) = pages(layer.clone(), len);
+            end - start
+        };
+        let room = Room::new(layers.iter().map(size).max().unwrap_or(0))?;
+        Ok(Windows { len, kept, layers, room, window: Mutex::new(Piece { start: 0, bytes: &[] }) })
+    }
+}
+
+/// The whole pages of the file with a range in them.
+fn pages(range: Range<u64>, len: u64) -> (u64, u64) {
+    (range.start / PAGE * PAGE, range.end.next_multiple_of(PAGE).min(len))
+}
+
+impl WeightSource for Windows {
     fn bytes(&self, span: Span) -> &[u8] {
-        &self.bytes[span.offset as usize..][..span.len]
+        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bytes) = self.kept.iter().chain([&*window]).find_map(|piece| piece.get(span)) {
+            return bytes;
+        }
+        let end = span.offset + span.len as u64;
+        let layer = self.layers.iter().find(|layer| layer.start <= span.offset && end <= layer.end);
+        let (start, end) = pages(layer.cloned().unwrap_or(0..0), self.len);
+        // There is room for every layer, and the host maps what it mapped before; if not, there is no way on.
+        let bytes = self.room.map(start, end - start).unwrap_or_else(|error| panic!("a window: {error}"));
+        *window = Piece { start, bytes };
+        window.get(span).unwrap_or_else(|| unreachable!("spans are those of tensors"))
     }
 
     fn len(&self) -> u64 {
-        self.bytes.len() as u64
+        self.len
     }
 }

@@ -23,7 +23,6 @@ use crate as plain;
 use crate::{Arithmetic, Batch, Error, Kind, Local, Settings};
 use bindings::exports::picolm::engine::engine::Guest;
 use imported::Imported;
-use mapped::Mapped;
 use picolm_core::gguf::Gguf;
 use picolm_core::kernels::Simd128;
 use picolm_core::model::{Model, Plan};
@@ -116,9 +115,7 @@ impl Guest for Component {
 
 fn load(options: &types::Options) -> crate::Result<(Batch, crate::ModelInfo)> {
     let offered = kernels::offered();
-    // With the host's arithmetic the weights are its business, and the header is all that is looked at here.
-    let file = if offered { Mapped::header()? } else { Mapped::whole()? };
-    let gguf = Gguf::parse_header(file.as_ref(), Mapped::file_len())?;
+    let gguf = Gguf::parse_header(mapped::header()?, mapped::file_len())?;
     let tokenizer = Tokenizer::from_gguf(&gguf)?;
     let template = ChatTemplate::from_gguf(&gguf, &tokenizer)?;
     let plan = Plan::from_gguf(&gguf)?;
@@ -130,7 +127,7 @@ fn load(options: &types::Options) -> crate::Result<(Batch, crate::ModelInfo)> {
         let (backend, bytes) = imported.about();
         (Box::new(imported), backend, bytes)
     } else {
-        let model = Arc::new(Model::from_plan(&plan, Arc::new(file.clone()))?);
+        let model = Arc::new(Model::from_plan(&plan, mapped::source(&plan)?)?);
         let (backend, bytes) = (Simd128::new().backend(), model.weight_bytes());
         let local = Local::new(model, backend, Arc::new(Solo), (context, batch, kv))?;
         (Box::new(local), backend.name().to_string(), bytes)

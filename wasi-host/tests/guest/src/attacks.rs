@@ -1,9 +1,12 @@
 //! The attacks, by name.
 
-use crate::bindings::picolm::engine::types::Want;
+use crate::bindings::picolm::engine::types::{Error, ErrorKind, Event, Happening, Want};
 use crate::bindings::picolm::engine::{kernels, weights};
 use core::arch::wasm32::{memory_grow, memory_size};
 use core::hint::black_box;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+static FLOOD: AtomicBool = AtomicBool::new(false);
 
 const PAGE: u64 = 64 << 10;
 
@@ -17,7 +20,10 @@ pub(crate) fn run(name: &str) -> Vec<u32> {
         "trap" => core::arch::wasm32::unreachable(),
         "allocate" => allocate(),
         "grow" => grow(),
-        "flood" => vec![0; 60 << 20],
+        "flood" => {
+            FLOOD.store(true, Ordering::Relaxed);
+            Vec::new()
+        }
         "write a little" => write(&mut mapped()[..3 * PAGE as usize]),
         "write everywhere" => write(mapped()),
         "fill" => fill(mapped()),
@@ -33,6 +39,20 @@ pub(crate) fn run(name: &str) -> Vec<u32> {
         "plans" => plans(),
         other => panic!("no attack is called {other}"),
     }
+}
+
+/// What a step says: after "flood" a great many messages, all of which are the same bytes. The host's copies would be gigabytes.
+pub(crate) fn events() -> Vec<Event> {
+    if !FLOOD.load(Ordering::Relaxed) {
+        return Vec::new();
+    }
+    let text = "x".repeat(1 << 20).leak();
+    let event = |session| {
+        // SAFETY: none: these strings share their bytes. That is the attack; nobody here looks at them again.
+        let message = unsafe { String::from_raw_parts(text.as_mut_ptr(), text.len(), text.len()) };
+        Event { session, what: Happening::Failed(Error { kind: ErrorKind::Model, message }) }
+    };
+    (0..10_000).map(event).collect()
 }
 
 #[allow(unconditional_recursion, reason = "the attack")]

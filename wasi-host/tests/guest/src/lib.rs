@@ -55,7 +55,7 @@ impl Guest for Hostile {
     }
 
     fn step() -> Vec<Event> {
-        Vec::new()
+        attacks::events()
     }
 
     fn close(_: u64) -> Result<()> {

@@ -1,0 +1,83 @@
+//! picolm-host: components for the sandbox, the program beside them, and their tests.
+//!
+//! ```text
+//!   cargo build (wasm32, picolm-guest) ──► picolm-web-build component ──► picolm.wasm, picolm-command.wasm
+//!   cargo build (picolm-host) ──► picolm-host install ──► picolm.cwasm, machine code for this CPU
+//! ```
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::process::{Counts, build_dir, cargo, run, run_tests, target_dir};
+use crate::{fetch, npm, toolchain};
+
+/// What is made of the guests: package, features, name.
+const COMPONENTS: [(&str, &str, &str); 3] = [
+    ("picolm-guest", "", "picolm"),
+    ("picolm-guest", "command", "picolm-command"),
+    ("picolm-hostile-guest", "", "picolm-hostile"),
+];
+
+/// The relaxed dots are exact (`check` sees to it that there are no others); memory.fill and memory.copy are the host's.
+const FEATURES: &str = "-Ctarget-feature=+simd128,+relaxed-simd,+bulk-memory";
+
+/// Builds the program and its components; returns the folder that has all that is needed to run it.
+pub(crate) fn package() -> Result<PathBuf> {
+    let dir = build_dir("host");
+    let built = components(&COMPONENTS[..2])?;
+    run(cargo("build").args(["--release", "--package", "picolm-host"]))?;
+    fs::create_dir_all(&dir)?;
+    let program = format!("picolm-host{}", std::env::consts::EXE_SUFFIX);
+    copy(&target_dir().join("release").join(&program), &dir.join(&program))?;
+    for component in built {
+        copy(&component, &dir.join(component.file_name().unwrap_or_default()))?;
+    }
+    let mut install = std::process::Command::new(dir.join(program));
+    run(install.arg("install").arg(dir.join("picolm.wasm")).arg("--output").arg(dir.join("picolm.cwasm")))?;
+    Ok(dir)
+}
+
+/// The tests of the host and its guests, with their components, and that it builds without a compiler and without a sandbox.
+pub(crate) fn test() -> Result<Counts> {
+    let built = components(&COMPONENTS)?;
+    let mut command = cargo("test");
+    command.args(["--package", "picolm-host", "--package", "picolm-guest", "--no-fail-fast"]);
+    for (variable, component) in
+        ["PICOLM_COMPONENT", "PICOLM_COMMAND_COMPONENT", "PICOLM_HOSTILE_COMPONENT"].into_iter().zip(&built)
+    {
+        command.env(variable, component);
+    }
+    let mut counts = run_tests(command.env("PICOLM_MODEL", fetch::model()?))?;
+    for features in ["", "sandbox"] {
+        let small = ["--package", "picolm-host", "--no-default-features", "--features", features];
+        run(cargo("check").args(small))?;
+        counts.passed += 1;
+    }
+    Ok(counts)
+}
+
+/// Builds components; returns their paths.
+fn components(wanted: &[(&str, &str, &str)]) -> Result<Vec<PathBuf>> {
+    let (dir, target) = (build_dir("components"), build_dir("guest"));
+    fs::create_dir_all(&dir)?;
+    wanted
+        .iter()
+        .map(|(package, features, name)| {
+            let mut build = toolchain::WASM.cargo_with_std("build", &format!("{FEATURES} {}", npm::SMALL))?;
+            build.args(["--package", package, "--profile", "wasm", "--config", "profile.wasm.strip=true"]);
+            build.args(["--features", features, "--target-dir"]);
+            run(build.arg(&target))?;
+            let module = format!("wasm32-unknown-unknown/wasm/{}.wasm", package.replace('-', "_"));
+            let (module, component) = (target.join(module), dir.join(format!("{name}.wasm")));
+            run(npm::builder()?.arg("component").arg(&module).arg(&component))?;
+            run(npm::builder()?.arg("check").arg(&component))?;
+            Ok(component)
+        })
+        .collect()
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    fs::copy(from, to).map(|_| ()).with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))
+}
