@@ -143,6 +143,7 @@ test('another chat is opened while an answer is written: it goes on where it bel
   await page.locator('.caret').waitFor();
   await person.button('More for second chat').click();
   await page.getByRole('menuitem', { name: 'Delete' }).click();
+  await page.waitForFunction(() => document.querySelectorAll('.list li').length === 1);
   await person.answered();
   await page.reload();
   await page.getByRole('link', { name: 'first chat' }).waitFor();
