@@ -36,7 +36,8 @@ fn digests_are_the_witness() {
     }
 }
 
-/// The tensors of each layer a gigabyte behind those of the one before, in a file with holes: wasm takes one layer after the other into a window.
+/// The tensors of each layer a gigabyte behind those of the one before, in a file with holes: wasm takes one layer after the other into a
+/// window.
 #[test]
 fn models_beyond_four_gigabytes() {
     let bytes = std::fs::read(golden(MODEL)).expect("a golden model");

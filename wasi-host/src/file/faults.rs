@@ -1,7 +1,7 @@
 //! Faults in mapped memory: a model file that is cut short, and a guest that writes where it should not.
 //!
-//! Both are signals, and both may come in the middle of host code (a kernel reads the file, `memory.fill` runs for the guest), where a trap of
-//! WebAssembly is no way out. So the handler makes the address usable, the instruction goes on, and a mark stays for whoever asks
+//! Both are signals, and both may come in the middle of host code (a kernel reads the file, `memory.fill` runs for the guest), where a
+//! trap of WebAssembly is no way out. So the handler makes the address usable, the instruction goes on, and a mark stays for whoever asks
 //! [`Region::fault`] afterwards: what was computed is thrown away.
 //!
 //! ```text
@@ -224,7 +224,13 @@ extern "C" fn on_signal(signal: libc::c_int, info: *mut libc::siginfo_t, context
 fn answer(entry: &Entry, signal: libc::c_int, address: usize) -> bool {
     let range = entry.ranges.iter().map(|(start, end)| (start.load(Ordering::Acquire), end.load(Ordering::Acquire)));
     let range = range.into_iter().find(|&(start, end)| (start..end).contains(&address));
-    let (protection, chunk) = (libc::PROT_READ | libc::PROT_WRITE, address & !(CHUNK - 1));
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    // The piece of that size around the address. From the start on, so that none leaves what is ours or mixes what differs: in a guest all
+    // that differs does so by pages of 64 KiB.
+    let piece = |start: usize, end: usize, size: usize| {
+        let from = start + (address - start) / size * size;
+        (from, (from + size).min(end) - from)
+    };
     match (signal, range) {
         (libc::SIGBUS, Some((_, end))) => {
             // SAFETY: sysconf may be called in a handler.
@@ -236,19 +242,20 @@ fn answer(entry: &Entry, signal: libc::c_int, address: usize) -> bool {
             unsafe { libc::mmap(from as *mut _, end - from, libc::PROT_READ, flags, -1, 0) != libc::MAP_FAILED }
         }
         (libc::SIGSEGV, Some((start, end))) if take(&entry.left, CHUNK) => {
-            let (from, to) = (chunk.max(start), (chunk + CHUNK).min(end));
+            let (from, len) = piece(start, end, CHUNK);
             // SAFETY: the addresses are of a mapped range of ours; the mapping is private, so that writes stay here.
-            unsafe { libc::mprotect(from as *mut _, to - from, protection) == 0 }
+            unsafe { libc::mprotect(from as *mut _, len, protection) == 0 }
         }
         (libc::SIGSEGV, range) => {
             let fault = if range.is_some() { Fault::Memory } else { Fault::Room };
             let _ = entry.fault.compare_exchange(0, fault as u8, Ordering::AcqRel, Ordering::Acquire);
-            let (start, end) = range.unwrap_or((chunk, (chunk + CHUNK).min(entry.end.load(Ordering::Acquire))));
-            let from = (address & !(SCRATCH - 1)).max(start);
-            let to = ((address & !(SCRATCH - 1)) + SCRATCH).min(end);
+            let (from, len) = match range {
+                Some((start, end)) => piece(start, end, SCRATCH),
+                None => piece(entry.start.load(Ordering::Acquire), entry.end.load(Ordering::Acquire), CHUNK),
+            };
             let (flags, fd) = (libc::MAP_FIXED | libc::MAP_SHARED, entry.scratch.load(Ordering::Acquire));
             // SAFETY: the addresses are of a range, or of a chunk of room, of ours; scratch is as long as any such piece.
-            unsafe { libc::mmap(from as *mut _, to - from, protection, flags, fd, 0) != libc::MAP_FAILED }
+            unsafe { libc::mmap(from as *mut _, len, protection, flags, fd, 0) != libc::MAP_FAILED }
         }
         _ => false,
     }
@@ -257,8 +264,8 @@ fn answer(entry: &Entry, signal: libc::c_int, address: usize) -> bool {
 /// Does what would have been done without us.
 fn pass_on(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     let Some(before) = before(signal).get() else { return };
-    // SAFETY: `before` is what sigaction(2) returned for this signal: a function of the kind its flags say, or one of the two constants. With
-    // the default action in place again, the instruction faults once more and the process ends as it should.
+    // SAFETY: `before` is what sigaction(2) returned for this signal: a function of the kind its flags say, or one of the two constants.
+    // With the default action in place again, the instruction faults once more and the process ends as it should.
     unsafe {
         match before.sa_sigaction {
             libc::SIG_DFL | libc::SIG_IGN => _ = libc::sigaction(signal, before, ptr::null_mut()),

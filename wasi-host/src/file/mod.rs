@@ -57,8 +57,8 @@ impl ModelFile {
         self.stamp.len
     }
 
-    /// Whether it is what was opened: neither written to since, nor replaced by another file of its name. (One that was deleted is still there
-    /// for us.)
+    /// Whether it is what was opened: neither written to since, nor replaced by another file of its name. (One that was deleted is still
+    /// there for us.)
     ///
     /// # Errors
     /// [`Stopped`](ErrorKind::Stopped) if it is not.
@@ -85,8 +85,8 @@ impl ModelFile {
         Ok(bytes)
     }
 
-    /// Maps `len` bytes from `offset` on over the addresses at `at`, to be read, and to be written by copy: neither the file nor other processes
-    /// see what is written.
+    /// Maps `len` bytes from `offset` on over the addresses at `at`, to be read, and to be written by copy: neither the file nor other
+    /// processes see what is written.
     ///
     /// # Safety
     /// The pages at `at` belong to the caller, who has no reference into them. `at` and `offset` are multiples of the size of a page.

@@ -1,7 +1,7 @@
 //! What a guest can reach: one file, and if it is offered the arithmetic of this machine.
 //!
-//! Whatever comes in here comes from a stranger. Numbers are checked by `Model::from_plan` and by the core's engine, as those from a file are;
-//! what is checked here is the rest: places of tensors, sessions that are not there, more results than anyone needs.
+//! Whatever comes in here comes from a stranger. Numbers are checked by `Model::from_plan` and by the core's engine, as those from a file
+//! are; what is checked here is the rest: places of tensors, sessions that are not there, more results than anyone needs.
 
 use super::bindings::picolm::engine::{kernels, types, weights};
 use super::memory::Space;

@@ -5,8 +5,8 @@
 //!   ├── the guest's own: data, stack, heap ──┬── room ───────┤ (nothing; grows) ─────────┼─ guard ─┤
 //!                                            └ the file, mapped here and there in it
 //! ```
-//! What the guest takes for itself is counted when its memory grows, and where it writes over the file (`faults`); announced room is not, since
-//! nothing can be in it but the file.
+//! What the guest takes for itself is counted when its memory grows, and where it writes over the file (`faults`); announced room is not,
+//! since nothing can be in it but the file.
 
 use crate::file::ModelFile;
 use crate::file::faults::{Fault, RANGES, Region};
@@ -166,8 +166,8 @@ impl Drop for Reserved {
 /// What wasmtime makes memories with.
 pub(crate) struct Creator;
 
-// SAFETY: each memory is reserved whole, with its guard, never moves, and is touched by wasmtime, and by us on behalf of the guest while that
-// waits for a call to return.
+// SAFETY: each memory is reserved whole, with its guard, never moves, and is touched by wasmtime, and by us on behalf of the guest while
+// that waits for a call to return.
 unsafe impl MemoryCreator for Creator {
     fn new_memory(
         &self,

@@ -5,8 +5,8 @@
 //!                                    │ weights.map-range: pages of the file in its memory     memory.rs, file/
 //!                                    └ kernels: tokens in, logits out, if offered             kernels.rs
 //! ```
-//! A component that traps, runs for too long or spoils its memory is discarded with all it had, and so is one whose file changes. Its engine
-//! then says [`Stopped`](crate::ErrorKind::Stopped) to everything; others in the process notice nothing.
+//! A component that traps, runs for too long or spoils its memory is discarded with all it had, and so is one whose file changes. Its
+//! engine then says [`Stopped`](crate::ErrorKind::Stopped) to everything; others in the process notice nothing.
 
 mod kernels;
 mod memory;

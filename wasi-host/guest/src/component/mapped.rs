@@ -102,8 +102,8 @@ impl Piece {
     }
 }
 
-/// A file larger than this memory. Bytes of a layer are good until bytes of another are asked for: the engine takes one after the other, and
-/// has one thread here.
+/// A file larger than this memory. Bytes of a layer are good until bytes of another are asked for: the engine takes one after the other,
+/// and has one thread here.
 struct Windows {
     len: u64,
     /// tensors outside of layers
