@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 
 use crate::process::{self, Counts, build_dir, cargo, root, run_tests, succeeds};
 use crate::toolchain::{self, Target};
-use crate::{disassembly, fetch, fuzz, host, layers, npm, web, witness};
+use crate::{disassembly, fetch, fuzz, host, layers, npm, serve, web, witness};
 
 /// A step counts its tests, or as one test if it has none. It is skipped only where the platform cannot do it.
 struct Step {
@@ -30,6 +30,7 @@ const STEPS: &[Step] = &[
     Step { possible: on_linux, ..step("npm", |_| npm::test()) },
     Step { possible: on_linux, ..step("page", |_| web::test()) },
     Step { possible: on_linux, ..step("host", |_| host::test()) },
+    Step { possible: on_linux, ..step("serve", serve::test) },
     Step { possible: on_linux, ..step("aarch64", |full| emulated(&toolchain::AARCH64, full)) },
     Step { possible: on_linux, ..only_full("riscv64", |full| emulated(&toolchain::RISCV64, full)) },
     Step { possible: on_unix, ..step("fuzz", |full| fuzz::test(if full { 60 } else { 10 })) },
