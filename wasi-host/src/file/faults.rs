@@ -119,6 +119,7 @@ impl Region {
     }
 
     /// Takes memory for the guest; false if it has not as much left.
+    #[cfg(feature = "sandbox")]
     pub(crate) fn take(&self, bytes: usize) -> bool {
         take(&self.entry().left, bytes)
     }
