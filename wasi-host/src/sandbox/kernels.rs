@@ -249,7 +249,7 @@ mod tests {
         let changes: [Change; 6] = [
             |tensor| tensor.offset += 1,
             |tensor| tensor.offset += 4,
-            |tensor| tensor.offset = u64::MAX & !7,
+            |tensor| tensor.offset = !7,
             |tensor| tensor.offset = 1 << 40,
             |tensor| tensor.dims[0] += 8,
             |tensor| tensor.type_ = 24,
