@@ -61,7 +61,7 @@ fn anonymous() -> usize {
 fn large_file(name: &str) -> PathBuf {
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
     let piece: Vec<u8> = (0..1 << 20).map(|i| (i % 251) as u8).collect();
-    std::fs::write(&path, piece.repeat(4 * MEMORY >> 20)).expect("room on the disk");
+    std::fs::write(&path, piece.repeat((4 * MEMORY) >> 20)).expect("room on the disk");
     path
 }
 

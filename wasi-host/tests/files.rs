@@ -5,7 +5,7 @@ mod common;
 
 use common::{answer, golden};
 use picolm_core::sampler::Params;
-use picolm_host::engine::{Engine, Kind, Options, open};
+use picolm_host::engine::{Kind, Options, open};
 use picolm_host::{Chat, ErrorKind, Part, Request, Result};
 use std::path::{Path, PathBuf};
 

@@ -64,17 +64,19 @@ struct Entry {
 }
 
 impl Entry {
-    const FREE: Entry = Entry {
-        start: AtomicUsize::new(0),
-        end: AtomicUsize::new(0),
-        ranges: [const { (AtomicUsize::new(0), AtomicUsize::new(0)) }; RANGES],
-        left: AtomicUsize::new(0),
-        scratch: AtomicI32::new(-1),
-        fault: AtomicU8::new(0),
-    };
+    const fn free() -> Self {
+        Entry {
+            start: AtomicUsize::new(0),
+            end: AtomicUsize::new(0),
+            ranges: [const { (AtomicUsize::new(0), AtomicUsize::new(0)) }; RANGES],
+            left: AtomicUsize::new(0),
+            scratch: AtomicI32::new(-1),
+            fault: AtomicU8::new(0),
+        }
+    }
 }
 
-static ENTRIES: [Entry; REGIONS] = [Entry::FREE; REGIONS];
+static ENTRIES: [Entry; REGIONS] = [const { Entry::free() }; REGIONS];
 
 /// An entry that is in use, by its place.
 #[derive(Debug)]
@@ -119,6 +121,7 @@ impl Region {
     }
 
     /// Takes memory for the guest; false if it has not as much left.
+    #[cfg(feature = "sandbox")]
     pub(crate) fn take(&self, bytes: usize) -> bool {
         take(&self.entry().left, bytes)
     }

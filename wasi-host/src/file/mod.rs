@@ -7,7 +7,9 @@ use faults::{Fault, Region};
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+#[cfg(feature = "sandbox")]
+use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::ptr;
 
@@ -79,6 +81,7 @@ impl ModelFile {
     ///
     /// # Errors
     /// They are not in the file.
+    #[cfg(feature = "sandbox")]
     pub(crate) fn read(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; len];
         self.file.read_exact_at(&mut bytes, offset)?;

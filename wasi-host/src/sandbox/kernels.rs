@@ -253,10 +253,10 @@ mod tests {
         let changes: [Change; 6] = [
             |tensor| tensor.offset += 1,
             |tensor| tensor.offset += 4,
-            |tensor| tensor.offset = u64::MAX & !7,
+            |tensor| tensor.offset = !7,
             |tensor| tensor.offset = 1 << 40,
             |tensor| tensor.dims[0] += 8,
-            |tensor| tensor.type_ = 1,
+            |tensor| tensor.type_ = 24,
         ];
         for change in changes {
             let (mut kernels, mut plan) = loaded();

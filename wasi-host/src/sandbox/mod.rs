@@ -92,11 +92,10 @@ impl Sandbox {
         call: impl FnOnce(&mut Store<State>, &bindings::Sandbox) -> wasmtime::Result<T>,
     ) -> Result<T> {
         let guest = self.guest.as_mut().map_err(|error| error.clone())?;
-        guest.call(call).map_err(|error| {
+        guest.call(call).inspect_err(|error| {
             // The store goes with it: nothing of the guest is left.
             self.guest = Err(error.clone());
             self.at_work.clear();
-            error
         })
     }
 }
