@@ -205,3 +205,23 @@ fn log_probabilities_are_those_of_the_logits() {
         }
     }
 }
+
+#[test]
+fn embeddings_are_the_same_everywhere_and_do_not_depend_on_batches() {
+    let Part::Tokens(tokens) = request(90, 1, 1).prompt.remove(0) else { unreachable!("tokens") };
+    let mut all = Vec::new();
+    for batch in [1, 16, 256] {
+        for (kind, mut engine) in engines(&Options { batch, ..Options::default() }) {
+            let found = engine.embed(&tokens).expect("an embedding");
+            let again = engine.embed(&tokens).expect("an embedding");
+            assert_eq!(found, again, "{}", kind.name());
+            // The mean of the parts, weighed by their lengths, would be that of the whole if tokens did not see each other.
+            assert_ne!(found, engine.embed(&tokens[1..]).expect("an embedding"));
+            assert!(found.iter().all(|x| x.is_finite()) && found.iter().any(|x| *x != 0.0));
+            all.push(found);
+            assert_eq!(engine.embed(&[]).expect_err("nothing").kind, ErrorKind::Request);
+            assert_eq!(engine.embed(&[1; 257]).expect_err("too long").kind, ErrorKind::ContextFull);
+        }
+    }
+    assert!(all.iter().all(|found| *found == all[0]));
+}

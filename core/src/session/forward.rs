@@ -74,6 +74,24 @@ impl Engine {
         feeds: &mut [Feed<'_>],
         logits: &mut dyn FnMut(usize, usize, &[f32]),
     ) -> Result<(), Error> {
+        self.run(feeds, &mut |pass| pass.logits(logits))
+    }
+
+    /// The same with what logits are made of: calls `hidden(feed, position, state)` with the last hidden state (embedding), normed, of the
+    /// positions wanted. The mean over a text is a vector that says what the text is about.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    pub fn forward_hidden(
+        &mut self,
+        feeds: &mut [Feed<'_>],
+        hidden: &mut dyn FnMut(usize, usize, &[f32]),
+    ) -> Result<(), Error> {
+        self.run(feeds, &mut |pass| pass.hidden(hidden))
+    }
+
+    /// Takes feeds through the layers, and what comes out of them to `output`, which says whether it was finite.
+    fn run(&mut self, feeds: &mut [Feed<'_>], output: &mut dyn FnMut(&mut Pass<'_>) -> bool) -> Result<(), Error> {
         for feed in feeds.iter() {
             self.check(feed)?;
         }
@@ -82,7 +100,7 @@ impl Engine {
         while feed < feeds.len() {
             (feed, at) = self.gather_batch(feeds, feed, at);
             if !self.buffers.batch.is_empty() {
-                self.step(feeds, logits)?;
+                self.step(feeds, output)?;
             }
         }
         for feed in feeds {
@@ -129,7 +147,7 @@ impl Engine {
     }
 
     /// Takes the batch through the model.
-    fn step(&mut self, feeds: &mut [Feed<'_>], logits: &mut dyn FnMut(usize, usize, &[f32])) -> Result<(), Error> {
+    fn step(&mut self, feeds: &mut [Feed<'_>], output: &mut dyn FnMut(&mut Pass<'_>) -> bool) -> Result<(), Error> {
         for column in &self.buffers.batch {
             feeds[column.feed].session.reserve(column.position + 1)?;
         }
@@ -140,7 +158,7 @@ impl Engine {
             model.upcoming(i);
             pass.layer(i, layer, feeds).map_err(|stage| Error::NotFinite { stage, layer: i })?;
         }
-        match pass.logits(logits) {
+        match output(&mut pass) {
             true => Ok(()),
             false => Err(Error::NotFinite { stage: "the output", layer: model.layers.len() }),
         }

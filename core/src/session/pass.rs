@@ -309,6 +309,18 @@ impl Pass<'_> {
         }
         true
     }
+
+    /// The normed x of the batch, column by column. False if a value is not finite.
+    pub(super) fn hidden(&mut self, hidden: &mut dyn FnMut(usize, usize, &[f32])) -> bool {
+        let (model, b) = (self.model, &mut *self.b);
+        let c = &model.config;
+        b.x.chunks_exact(c.embedding).zip(&b.batch).all(|(x, column)| {
+            let out = &mut b.input.floats[..c.embedding];
+            apply_norm(self.backend, &model.output_norm, c, x, out);
+            hidden(column.feed, column.position, out);
+            out.iter().all(|x| x.is_finite())
+        })
+    }
 }
 
 /// Threads and room for [`apply_ffn`].

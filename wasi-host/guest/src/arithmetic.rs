@@ -37,6 +37,13 @@ pub trait Arithmetic: Send {
     /// Broken weights, no memory, no room. The sessions are then as they were, even if some logits have been shown.
     fn forward(&mut self, feeds: &[Feed], logits: &mut dyn FnMut(usize, &[f32])) -> Result<()>;
 
+    /// The last hidden state of every one of a text's tokens, normed, and then their mean (embedding), by a session that is empty again
+    /// at the end.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    fn embed(&mut self, session: usize, tokens: &[u32]) -> Result<Vec<f32>>;
+
     /// A session as bytes.
     ///
     /// # Errors

@@ -170,6 +170,25 @@ impl Batch {
         Ok(len)
     }
 
+    /// What a text is about: the mean of the last hidden states of its tokens (embedding).
+    ///
+    /// # Errors
+    /// No tokens, unknown ones, or more than the context holds.
+    pub fn embed(&mut self, tokens: &[u32]) -> Result<Vec<f32>> {
+        if tokens.is_empty() {
+            return Err(Error::request("there is nothing to embed"));
+        }
+        let context = self.settings.context;
+        if tokens.len() > context {
+            let message = format!("the text has {} tokens, and the context holds {context}", tokens.len());
+            return Err(Error::new(Kind::ContextFull, message));
+        }
+        let session = self.arithmetic.open()?;
+        let embedding = self.arithmetic.embed(session, tokens);
+        self.arithmetic.close(session);
+        embedding
+    }
+
     /// Feeds tokens to a session of its own, for measurements, and calls `logits` with those wanted.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use crate::arithmetic::{Arithmetic, Feed};
 use crate::{Error, Kind, Result};
 use picolm_core::kernels::Backend;
 use picolm_core::model::Model;
-use picolm_core::session::{self, Engine, KvType, Session, StateError};
+use picolm_core::session::{self, Engine, KvType, Session, StateError, Want};
 use picolm_core::team::Team;
 use std::sync::Arc;
 
@@ -77,6 +77,20 @@ impl Arithmetic for Local {
             all.push(session::Feed { session, tokens, want: *want });
         }
         Ok(self.engine.forward(&mut all, &mut |feed, _, row| logits(feed, row))?)
+    }
+
+    fn embed(&mut self, session: usize, tokens: &[u32]) -> Result<Vec<f32>> {
+        // (embedding), in f64 and in order of position: the same bits however tokens are cut into batches.
+        let mut sum = vec![0.0_f64; self.engine.model().config.embedding];
+        let session = self.sessions.get_mut(session).and_then(Option::as_mut).ok_or_else(|| no_session(session))?;
+        session.truncate(0);
+        let feed = session::Feed { session: &mut *session, tokens, want: Want::All };
+        let result = self.engine.forward_hidden(&mut [feed], &mut |_, _, state| {
+            sum.iter_mut().zip(state).for_each(|(sum, x)| *sum += f64::from(*x));
+        });
+        session.truncate(0);
+        result?;
+        Ok(sum.iter().map(|sum| (sum / tokens.len() as f64) as f32).collect())
     }
 
     fn save(&mut self, session: usize) -> Result<Vec<u8>> {

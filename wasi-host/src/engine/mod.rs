@@ -67,6 +67,12 @@ pub trait Engine: Send {
     /// The engine has come to its end.
     fn detokenize(&mut self, tokens: &[u32]) -> Result<String>;
 
+    /// What a text is about, as a vector: the mean of the last hidden states, normed, of its tokens (embedding).
+    ///
+    /// # Errors
+    /// No tokens, unknown ones, more than the context holds.
+    fn embed(&mut self, tokens: &[u32]) -> Result<Vec<f32>>;
+
     /// Feeds tokens to the one session for measurements (no text, no sampling), which is empty at first and again after
     /// [`rewind`](Self::rewind), and calls `logits` with those wanted.
     ///

@@ -153,6 +153,10 @@ impl Engine for Native {
         self.with(|batch| Ok(batch.detokenize(tokens, false)))
     }
 
+    fn embed(&mut self, tokens: &[u32]) -> Result<Vec<f32>> {
+        self.batch.embed(tokens)
+    }
+
     fn feed(&mut self, tokens: &[u32], want: Want, logits: &mut dyn FnMut(&[f32])) -> Result<()> {
         self.with(|batch| batch.feed(tokens, want, logits))
     }

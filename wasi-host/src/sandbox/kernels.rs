@@ -101,6 +101,10 @@ impl kernels::Host for State {
         Ok(self.kernels()?.forward(feeds)?)
     }
 
+    fn embed(&mut self, session: u32, tokens: Vec<u32>) -> Answer<Vec<f32>> {
+        Ok(self.loaded(session)?.local.embed(session as usize, &tokens)?)
+    }
+
     fn save(&mut self, session: u32) -> Answer<Vec<u8>> {
         Ok(self.loaded(session)?.local.save(session as usize)?)
     }

@@ -194,6 +194,10 @@ impl Engine for Sandbox {
         Ok(self.call(|store, instance| instance.picolm_engine_engine().call_detokenize(store, tokens))??)
     }
 
+    fn embed(&mut self, tokens: &[u32]) -> Result<Vec<f32>> {
+        Ok(self.call(|store, instance| instance.picolm_engine_engine().call_embed(store, tokens))??)
+    }
+
     fn feed(&mut self, tokens: &[u32], want: Want, logits: &mut dyn FnMut(&[f32])) -> Result<()> {
         let vocabulary = self.info.vocabulary.max(1);
         let at_once = if want == Want::All { (FEED_LOGITS / vocabulary).max(1) } else { tokens.len().max(1) };

@@ -69,6 +69,10 @@ impl Arithmetic for Imported {
         Ok(())
     }
 
+    fn embed(&mut self, session: usize, tokens: &[u32]) -> Result<Vec<f32>> {
+        Ok(kernels::embed(session as u32, tokens)?)
+    }
+
     fn save(&mut self, session: usize) -> Result<Vec<u8>> {
         Ok(kernels::save(session as u32)?)
     }

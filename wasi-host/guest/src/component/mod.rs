@@ -95,6 +95,10 @@ impl Guest for Component {
         with(|loaded| Ok(loaded.batch.detokenize(&tokens, false)))
     }
 
+    fn embed(tokens: Vec<u32>) -> Result<Vec<f32>> {
+        with(|loaded| loaded.batch.embed(&tokens))
+    }
+
     fn feed(tokens: Vec<u32>, want: types::Want) -> Result<Vec<f32>> {
         with(|loaded| {
             if want == types::Want::All
