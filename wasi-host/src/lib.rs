@@ -37,6 +37,8 @@ pub mod engine;
 mod file;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
+#[cfg(feature = "serve")]
+pub mod serve;
 
 pub use picolm_guest::{
     Chat, Error, Event, Kind as ErrorKind, KvType, ModelInfo, Part, Piece, Reason, Request, Result, SessionId,

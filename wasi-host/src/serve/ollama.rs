@@ -1,0 +1,317 @@
+//! Ollama's API, as far as its clients (Home Assistant among them) need it to chat: JSON lines instead of events, options under `options`.
+
+use super::answers::{Answers, Told};
+use super::error::{ApiError, Result, json_response};
+use super::fields::Fields;
+use super::models::{Loaded, ModelFile, now};
+use super::openai::{embed_all, random};
+use super::{App, gate};
+use crate::{Chat, Part, Reason, Request, Usage};
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use futures_util::stream;
+use picolm_core::sampler::Params;
+use picolm_core::text::DateTime;
+use serde_json::{Value, json};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Options of Ollama that say how to run a model: here the server's own say that.
+const IGNORED_OPTIONS: &[&str] = &[
+    "num_ctx",
+    "num_batch",
+    "num_gpu",
+    "main_gpu",
+    "num_thread",
+    "num_keep",
+    "use_mmap",
+    "numa",
+    "low_vram",
+    "typical_p",
+    "tfs_z",
+    "mirostat",
+    "mirostat_tau",
+    "mirostat_eta",
+    "penalize_newline",
+];
+
+pub(super) async fn chat(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Response<Body> {
+    answer(&app, &headers, body, Kind::Chat).await
+}
+
+pub(super) async fn generate(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Response<Body> {
+    answer(&app, &headers, body, Kind::Generate).await
+}
+
+pub(super) async fn embed(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Response<Body> {
+    let embed = async {
+        let start = Instant::now();
+        let mut fields = Fields::parse(&gate::body(&app, &headers, body).await?)?;
+        let model = fields.text("model")?;
+        let inputs: Vec<Part> = fields.texts("input")?.into_iter().map(Part::Text).collect();
+        fields.ignore(&["truncate", "options", "keep_alive", "dimensions"]);
+        fields.finish()?;
+        let (name, tokens, all) = embed_all(&app, model.as_deref(), inputs).await?;
+        let took = start.elapsed().as_nanos() as u64;
+        Ok(
+            json!({ "model": name, "embeddings": all, "total_duration": took, "load_duration": 0, "prompt_eval_count": tokens }),
+        )
+    };
+    respond(embed.await)
+}
+
+pub(super) async fn tags(State(app): State<Arc<App>>) -> Response<Body> {
+    let models: Vec<Value> = app.models.files().iter().map(tag).collect();
+    respond(Ok(json!({ "models": models })))
+}
+
+pub(super) async fn ps(State(app): State<Arc<App>>) -> Response<Body> {
+    let models: Vec<Value> = app
+        .models
+        .loaded()
+        .iter()
+        .filter_map(|loaded| {
+            let mut entry = tag(&app.models.find(Some(&loaded.name)).ok()?);
+            entry["size_vram"] = 0.into();
+            entry["expires_at"] =
+                timestamp(now() + app.config.idle.map_or(u64::from(u32::MAX), |idle| idle.as_secs())).into();
+            Some(entry)
+        })
+        .collect();
+    respond(Ok(json!({ "models": models })))
+}
+
+pub(super) async fn version() -> Response<Body> {
+    respond(Ok(json!({ "version": env!("CARGO_PKG_VERSION") })))
+}
+
+pub(super) async fn show(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Response<Body> {
+    let show = async {
+        let mut fields = Fields::parse(&gate::body(&app, &headers, body).await?)?;
+        let name = fields.text("model")?.or(fields.text("name")?);
+        fields.ignore(&["verbose", "system", "template", "options"]);
+        fields.finish()?;
+        let name = name.ok_or_else(|| ApiError::field("model", "is missing"))?;
+        let (model, _places) = app.models.acquire(Some(&name), 0).await?;
+        let file = app.models.find(Some(&name))?;
+        Ok(about(&model, &file))
+    };
+    respond(show.await)
+}
+
+fn about(model: &Loaded, file: &ModelFile) -> Value {
+    let info = &model.info;
+    let mut facts = json!({
+        "general.architecture": info.architecture,
+        "general.basename": info.name,
+    });
+    facts[format!("{}.context_length", info.architecture)] = info.trained_context.into();
+    facts[format!("{}.block_count", info.architecture)] = info.layers.into();
+    facts[format!("{}.vocab_size", info.architecture)] = info.vocabulary.into();
+    json!({
+        "license": "", "modelfile": "", "parameters": "", "template": "",
+        "modified_at": timestamp(file.modified),
+        "details": details(&info.architecture),
+        "model_info": facts,
+        "capabilities": ["completion", "embedding"],
+    })
+}
+
+fn details(family: &str) -> Value {
+    json!({
+        "parent_model": "", "format": "gguf", "family": family, "families": [family], "parameter_size": "", "quantization_level": "",
+    })
+}
+
+fn tag(file: &ModelFile) -> Value {
+    json!({
+        "name": file.name, "model": file.name, "modified_at": timestamp(file.modified), "size": file.bytes, "digest": "",
+        "details": details(""),
+    })
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Kind {
+    Chat,
+    Generate,
+}
+
+/// A request, read.
+struct Asked {
+    model: String,
+    /// `None`: nothing is asked, the model is to be loaded.
+    request: Option<Request>,
+    stream: bool,
+}
+
+async fn answer(app: &App, headers: &HeaderMap, body: Body, kind: Kind) -> Response<Body> {
+    let start = Instant::now();
+    let begin = async {
+        let asked = read(&mut Fields::parse(&gate::body(app, headers, body).await?)?, kind)?;
+        let Some(request) = asked.request else {
+            let (model, _places) = app.models.acquire(Some(&asked.model), 0).await?;
+            let mut line = Line { kind, model: model.name.clone(), start, loaded: start }.with("");
+            (line["done"], line["done_reason"]) = (true.into(), "load".into());
+            return Ok(json_response(StatusCode::OK, &line));
+        };
+        let answers = Answers::begin(&app.models, Some(&asked.model), vec![request], 1).await?;
+        let line = Line { kind, model: answers.model.name.clone(), start, loaded: Instant::now() };
+        if asked.stream {
+            return Ok(stream_lines(answers, line));
+        }
+        let (complete, used) = answers.complete().await?;
+        Ok(json_response(StatusCode::OK, &line.last(&complete[0].text, complete[0].reason, used)))
+    };
+    begin.await.unwrap_or_else(|error: ApiError| error.respond(&error.ollama()))
+}
+
+fn read(fields: &mut Fields, kind: Kind) -> Result<Asked> {
+    let model = fields.text("model")?.ok_or_else(|| ApiError::field("model", "is missing"))?;
+    let stream = fields.boolean("stream")?.unwrap_or(true);
+    fields.refuse("tools", &[], "is not supported yet: this server cannot call tools")?;
+    fields.refuse("format", &[json!("")], "is not supported yet: answers are text")?;
+    fields.refuse("images", &[], "is not supported: only text is")?;
+    fields.refuse("suffix", &[json!("")], "is not supported: text is continued at its end")?;
+    fields.refuse("template", &[json!("")], "is not supported: the model's own is used")?;
+    fields.refuse("context", &[], "is not supported: send the conversation instead")?;
+    let think = fields.take("think").map(|think| json!({ "enable_thinking": think != json!(false) }).to_string());
+    let prompt = match kind {
+        Kind::Chat => conversation(fields, think)?,
+        Kind::Generate => prompt(fields, think)?,
+    };
+    let (sampling, stops, max_tokens) = match fields.object("options")? {
+        None => options(Fields::parse(b"{}")?)?,
+        Some(map) => options(map)?,
+    };
+    fields.ignore(&["keep_alive", "logprobs", "top_logprobs"]);
+    std::mem::replace(fields, Fields::parse(b"{}")?).finish()?;
+    let request = prompt.map(|prompt| Request { prompt: vec![prompt], sampling, stops, max_tokens, logprobs: None });
+    Ok(Asked { model, request, stream })
+}
+
+fn conversation(fields: &mut Fields, variables: Option<String>) -> Result<Option<Part>> {
+    let list = match fields.take("messages") {
+        None => return Ok(None),
+        Some(Value::Array(list)) if list.is_empty() => return Ok(None),
+        Some(Value::Array(list)) => list,
+        Some(_) => return Err(ApiError::field("messages", "has to be a list")),
+    };
+    let mut messages = Vec::new();
+    for (i, message) in list.into_iter().enumerate() {
+        let at = |field: &str| format!("messages[{i}].{field}");
+        let text = |field: &str| message.get(field).and_then(Value::as_str);
+        let role = text("role").filter(|role| ["system", "user", "assistant", "tool"].contains(role));
+        let role = role.ok_or_else(|| ApiError::field(at("role"), "is none of system, user, assistant, tool"))?;
+        let content = text("content").ok_or_else(|| ApiError::field(at("content"), "has to be a text"))?;
+        for field in ["images", "tool_calls"] {
+            let some = message.get(field).is_some_and(|value| !value.is_null() && *value != json!([]));
+            if some {
+                return Err(ApiError::field(at(field), "is not supported: only text is"));
+            }
+        }
+        messages.push(json!({ "role": role, "content": content }));
+    }
+    Ok(Some(Part::Chat(Chat { variables, now: Some(now() as i64), ..Chat::new(Value::from(messages).to_string()) })))
+}
+
+fn prompt(fields: &mut Fields, variables: Option<String>) -> Result<Option<Part>> {
+    let (prompt, system) = (fields.text("prompt")?.unwrap_or_default(), fields.text("system")?);
+    if fields.boolean("raw")?.unwrap_or(false) {
+        return Ok((!prompt.is_empty()).then_some(Part::Text(prompt)));
+    }
+    if prompt.is_empty() {
+        return Ok(None);
+    }
+    let system = system.filter(|text| !text.is_empty()).map(|text| json!({ "role": "system", "content": text }));
+    let messages: Vec<Value> = system.into_iter().chain([json!({ "role": "user", "content": prompt })]).collect();
+    Ok(Some(Part::Chat(Chat { variables, now: Some(now() as i64), ..Chat::new(Value::from(messages).to_string()) })))
+}
+
+/// Sampling, texts that end the answer, and its length (0: no bound).
+fn options(mut fields: Fields) -> Result<(Params, Vec<String>, usize)> {
+    let default = Params::default();
+    // Below 0: as long as there is room.
+    let most = fields.integer("num_predict", -2..=1 << 24)?.unwrap_or(0).max(0) as usize;
+    let stops = fields.texts("stop")?;
+    let params = Params {
+        temperature: fields.number("temperature", 0.0..=100.0)?.unwrap_or(default.temperature),
+        top_p: fields.number("top_p", 0.0..=1.0)?.unwrap_or(default.top_p),
+        top_k: fields.integer("top_k", 0..=i64::from(u32::MAX))?.map_or(default.top_k, |k| k as u32),
+        min_p: fields.number("min_p", 0.0..=1.0)?.unwrap_or(default.min_p),
+        repetition_penalty: fields.number("repeat_penalty", 0.01..=100.0)?.unwrap_or(default.repetition_penalty),
+        frequency_penalty: fields.number("frequency_penalty", -100.0..=100.0)?.unwrap_or(default.frequency_penalty),
+        presence_penalty: fields.number("presence_penalty", -100.0..=100.0)?.unwrap_or(default.presence_penalty),
+        penalty_last_n: fields.integer("repeat_last_n", 0..=1 << 20)?.map_or(default.penalty_last_n, |n| n as usize),
+        seed: fields.integer("seed", i64::MIN..=i64::MAX)?.map_or_else(random, |seed| seed as u64),
+        ..default
+    };
+    fields.ignore(IGNORED_OPTIONS);
+    fields.finish()?;
+    Ok((params, stops, most))
+}
+
+/// What lines have in common.
+struct Line {
+    kind: Kind,
+    model: String,
+    start: Instant,
+    loaded: Instant,
+}
+
+impl Line {
+    fn with(&self, text: &str) -> Value {
+        let mut line = json!({ "model": self.model, "created_at": timestamp(now()), "done": false });
+        match self.kind {
+            Kind::Chat => line["message"] = json!({ "role": "assistant", "content": text }),
+            Kind::Generate => line["response"] = text.into(),
+        }
+        line
+    }
+
+    fn last(&self, text: &str, reason: Option<Reason>, usage: Usage) -> Value {
+        let mut line = self.with(text);
+        let nanos = |from: Instant| from.elapsed().as_nanos() as u64;
+        let why = if matches!(reason, Some(Reason::Token | Reason::Stop)) { "stop" } else { "length" };
+        (line["done"], line["done_reason"]) = (true.into(), why.into());
+        line["total_duration"] = nanos(self.start).into();
+        line["load_duration"] = (self.loaded.duration_since(self.start).as_nanos() as u64).into();
+        (line["prompt_eval_count"], line["eval_count"]) = (usage.prompt.into(), usage.answer.into());
+        // Both go on at once here, in one batch with others: their sum is what is known.
+        (line["prompt_eval_duration"], line["eval_duration"]) = (0.into(), nanos(self.loaded).into());
+        line
+    }
+}
+
+fn stream_lines(answers: Answers, line: Line) -> Response<Body> {
+    let lines = stream::unfold(Some((answers, line)), |state| async {
+        let (mut answers, line) = state?;
+        let (value, more) = loop {
+            match answers.next().await {
+                Ok(Some((_, Told::Piece(piece)))) if piece.text.is_empty() => {}
+                Ok(Some((_, Told::Piece(piece)))) => break (line.with(&piece.text), true),
+                Ok(Some((_, Told::Finished(reason)))) => break (line.last("", Some(reason), answers.usage), false),
+                Ok(None) => return None,
+                Err(error) => break (error.ollama(), false),
+            }
+        };
+        Some((Ok::<_, Infallible>(Bytes::from(format!("{value}\n"))), more.then_some((answers, line))))
+    });
+    let mut response = Response::new(Body::from_stream(lines));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
+    response
+}
+
+fn respond(answer: Result<Value>) -> Response<Body> {
+    match answer {
+        Ok(value) => json_response(StatusCode::OK, &value),
+        Err(error) => error.respond(&error.ollama()),
+    }
+}
+
+/// RFC 3339, in UTC.
+fn timestamp(seconds: u64) -> String {
+    let t = DateTime::from_unix(seconds as i64);
+    format!("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z", t.year, t.month, t.day, t.hour, t.minute, t.second)
+}

@@ -1,0 +1,232 @@
+//! The thread of one loaded model: it steps the engine as long as there is anything to do, and lets requests join and leave in between.
+//!
+//! ```text
+//!   handlers ──Call──► waiting ──begin──► running ──step, step, …──► Said (to whoever asked) ──► close
+//!                                            └ nobody listens any more: close
+//! ```
+
+use super::error::ApiError;
+use super::metrics::Metrics;
+use super::models::Place;
+use super::prefixes::Prefixes;
+use crate::engine::Engine;
+use crate::{ErrorKind, Event, Part, Piece, Reason, Request, SessionId, Usage};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, TryRecvError};
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::oneshot;
+
+/// What happened to a job. Its channel has no bound, and needs none: an answer ends with its context.
+#[derive(Debug, Clone)]
+pub(crate) enum Said {
+    /// It has a session.
+    Begun,
+    Piece(Piece),
+    Finished(Reason, Usage),
+    Failed(ApiError),
+}
+
+/// One answer that is wanted.
+pub(crate) struct Job {
+    pub(crate) request: Request,
+    /// Its prompt is tokens by now.
+    pub(crate) prepared: bool,
+    /// Which of a request's answers it is.
+    pub(crate) index: usize,
+    pub(crate) to: UnboundedSender<(usize, Said)>,
+    /// Its place in the queue, given back with the job.
+    #[expect(dead_code, reason = "held, not read")]
+    pub(crate) place: Place,
+}
+
+/// What a thread is asked for.
+pub(crate) enum Call {
+    Answer(Box<Job>),
+    Embed(Request, oneshot::Sender<crate::Result<(usize, Vec<f32>)>>, Arc<Place>),
+    /// Nothing new is taken; the thread ends when nothing is left, or at once.
+    Stop {
+        at_once: bool,
+    },
+}
+
+/// A job with a session.
+struct Running {
+    id: SessionId,
+    job: Box<Job>,
+    /// Prompt and answer so far: what the session holds, for the store of prefixes.
+    tokens: Vec<u32>,
+}
+
+pub(crate) struct Worker {
+    pub(crate) engine: Box<dyn Engine>,
+    pub(crate) calls: Receiver<Call>,
+    pub(crate) prefixes: Prefixes,
+    pub(crate) metrics: Arc<Metrics>,
+    waiting: VecDeque<Box<Job>>,
+    running: Vec<Running>,
+    stopping: bool,
+    /// what the metrics know of: answers running, and waiting
+    told: (i64, i64),
+}
+
+impl Worker {
+    pub(crate) fn new(
+        engine: Box<dyn Engine>,
+        calls: Receiver<Call>,
+        prefixes: Prefixes,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let (waiting, running) = (VecDeque::new(), Vec::new());
+        Worker { engine, calls, prefixes, metrics, waiting, running, stopping: false, told: (0, 0) }
+    }
+
+    /// Works until it is told to stop, nobody can ask any more, or the engine comes to its end.
+    pub(crate) fn run(mut self) {
+        loop {
+            if !self.take_calls() {
+                return;
+            }
+            self.drop_leavers();
+            self.admit();
+            self.tell();
+            if self.running.is_empty() && self.waiting.is_empty() {
+                if self.stopping {
+                    return;
+                }
+                continue;
+            }
+            match self.engine.step() {
+                Ok(events) => events.into_iter().for_each(|event| self.deliver(event)),
+                Err(error) => return self.fail_all(&error.into()),
+            }
+        }
+    }
+
+    /// Waits for a call if there is nothing to do. False: it is over.
+    fn take_calls(&mut self) -> bool {
+        loop {
+            let idle = self.running.is_empty() && self.waiting.is_empty();
+            let call = match idle && !self.stopping {
+                true => self.calls.recv().map_err(|_| TryRecvError::Disconnected),
+                false => self.calls.try_recv(),
+            };
+            match call {
+                Ok(Call::Answer(job)) => self.waiting.push_back(job),
+                Ok(Call::Embed(request, to, _place)) => {
+                    let _ = to.send(self.embed(&request));
+                }
+                Ok(Call::Stop { at_once: true }) => {
+                    self.fail_all(&stopping());
+                    return false;
+                }
+                Ok(Call::Stop { at_once: false }) => self.stopping = true,
+                Err(TryRecvError::Empty) => return true,
+                Err(TryRecvError::Disconnected) if idle => return false,
+                Err(TryRecvError::Disconnected) => return true,
+            }
+        }
+    }
+
+    fn embed(&mut self, request: &Request) -> crate::Result<(usize, Vec<f32>)> {
+        let tokens = self.engine.tokenize(request)?;
+        let embedding = self.engine.embed(&tokens)?;
+        Ok((tokens.len(), embedding))
+    }
+
+    /// Ends what nobody waits for any more.
+    fn drop_leavers(&mut self) {
+        self.waiting.retain(|job| !job.to.is_closed());
+        while let Some(at) = self.running.iter().position(|running| running.job.to.is_closed()) {
+            self.metrics.cancelled();
+            self.close(at);
+        }
+    }
+
+    /// Gives sessions to those that wait, in order.
+    fn admit(&mut self) {
+        while let Some(mut job) = self.waiting.pop_front() {
+            match self.begin(&mut job) {
+                Ok((id, tokens)) => {
+                    let _ = job.to.send((job.index, Said::Begun));
+                    self.running.push(Running { id, job, tokens });
+                }
+                // Somebody will leave, and then it is its turn. Where nobody is, there is nothing to wait for.
+                Err(error) if error.kind == ErrorKind::Busy && !self.running.is_empty() => {
+                    self.waiting.push_front(job);
+                    return;
+                }
+                Err(error) => {
+                    let _ = job.to.send((job.index, Said::Failed(error.into())));
+                }
+            }
+        }
+    }
+
+    /// The session of a job and its prompt. One that has to wait comes here again, with the tokens of its prompt.
+    fn begin(&mut self, job: &mut Job) -> crate::Result<(SessionId, Vec<u32>)> {
+        let tokens = match &job.request.prompt[..] {
+            [Part::Tokens(tokens)] if job.prepared => tokens.clone(),
+            _ => {
+                let tokens = self.engine.tokenize(&job.request)?;
+                self.prefixes.prepare(&mut *self.engine, &tokens);
+                (job.request.prompt, job.prepared) = (vec![Part::Tokens(tokens.clone())], true);
+                tokens
+            }
+        };
+        Ok((self.engine.begin(&job.request)?, tokens))
+    }
+
+    fn deliver(&mut self, event: Event) {
+        let Some(at) = self.running.iter().position(|running| running.id == event.id()) else { return };
+        let Running { job, tokens, .. } = &mut self.running[at];
+        let (said, over) = match event {
+            Event::Prompt { .. } => return,
+            Event::Piece { piece, .. } => {
+                tokens.extend(piece.token);
+                (Said::Piece(piece), false)
+            }
+            Event::Finished { reason, usage, .. } => {
+                self.metrics.finished(usage);
+                (Said::Finished(reason, usage), true)
+            }
+            Event::Failed { error, .. } => (Said::Failed(error.into()), true),
+        };
+        // Who has left is found before the next step.
+        let _ = job.to.send((job.index, said.clone()));
+        if !over {
+            return;
+        }
+        if let Said::Finished(_, usage) = said {
+            let Running { id, tokens, .. } = &self.running[at];
+            self.prefixes.keep(&mut *self.engine, *id, tokens, usage);
+        }
+        self.close(at);
+    }
+
+    fn close(&mut self, at: usize) {
+        let running = self.running.swap_remove(at);
+        self.prefixes.closed(running.tokens);
+        // It is open: nobody else closes sessions.
+        let _ = self.engine.close(running.id);
+    }
+
+    fn tell(&mut self) {
+        let now = (self.running.len() as i64, self.waiting.len() as i64);
+        self.metrics.jobs(now.0 - self.told.0, now.1 - self.told.1);
+        self.told = now;
+    }
+
+    fn fail_all(&mut self, error: &ApiError) {
+        let running = self.running.drain(..).map(|running| running.job);
+        for job in running.chain(self.waiting.drain(..)) {
+            let _ = job.to.send((job.index, Said::Failed(error.clone())));
+        }
+        self.tell();
+    }
+}
+
+/// What those are told who are still there when the server ends.
+pub(crate) fn stopping() -> ApiError {
+    ApiError::new(axum::http::StatusCode::SERVICE_UNAVAILABLE, "shutting_down", "the server is shutting down")
+}
