@@ -1,4 +1,4 @@
-//! The command line: `picolm-host run`, `digest`, `bench`, `install`.
+//! The command line: `picolm-host run`, `digest`, `bench`, `serve`, `check-config`, `install`.
 //!
 //! As with `picolm`, results go to stdout and everything for people to stderr; a failure is one line and exit status 1.
 
@@ -31,6 +31,12 @@ enum Command {
     Digest(Model),
     /// Measures tokens per second, of a prompt and after it; several engines take turns
     Bench(Bench),
+    /// Serves the models in a folder over HTTP: OpenAI's API and Ollama's
+    #[cfg(feature = "serve")]
+    Serve(Serve),
+    /// Checks what `serve` would be started with, and says what is wrong
+    #[cfg(feature = "serve")]
+    CheckConfig(Serve),
     /// Compiles the component of the sandbox for this machine, so that programs without a compiler can run it
     #[cfg(feature = "compiler")]
     Install {
@@ -114,6 +120,25 @@ struct Run {
     stop: Vec<String>,
 }
 
+/// Flags count more than the environment, and that more than the file; all have the same names.
+#[cfg(feature = "serve")]
+#[derive(Args)]
+struct Serve {
+    /// A TOML file with any of the settings below: `idle = "5m"`
+    #[arg(long, env = "PICOLM_CONFIG")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    settings: crate::serve::Settings,
+}
+
+#[cfg(feature = "serve")]
+impl Serve {
+    fn config(self) -> Result<crate::serve::Config> {
+        let file = self.config.as_deref().map(crate::serve::Settings::from_file).transpose()?;
+        crate::serve::Config::new(self.settings.or(file.unwrap_or_default()))
+    }
+}
+
 #[derive(Args)]
 struct Bench {
     /// A GGUF file
@@ -174,6 +199,10 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run(&args),
         Command::Digest(args) => digest(&args),
         Command::Bench(args) => bench(&args),
+        #[cfg(feature = "serve")]
+        Command::Serve(args) => args.config().and_then(crate::serve::run),
+        #[cfg(feature = "serve")]
+        Command::CheckConfig(args) => args.config().and_then(|config| print(&config.to_string())),
         #[cfg(feature = "compiler")]
         Command::Install { component, output } => install(&component, &output),
     };

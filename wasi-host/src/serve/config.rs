@@ -228,6 +228,19 @@ impl Config {
     }
 }
 
+/// What would be served, and how. No key is shown.
+impl std::fmt::Display for Config {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let models: Vec<String> = self.models.iter().map(|path| path.display().to_string()).collect();
+        let keys = match self.api_keys.len() {
+            0 if self.listen.ip().is_loopback() => "no API key",
+            0 => "no API key: anyone who reaches this address can use it",
+            _ => "with API keys",
+        };
+        write!(f, "the configuration is good: {} on {}, {}, {keys}", models.join(", "), self.listen, self.engine.name())
+    }
+}
+
 fn engine_kind(name: Option<&str>) -> Result<engine::Kind> {
     let all = engine::Kind::ALL;
     let Some(name) = name else {

@@ -70,6 +70,10 @@ impl Guest for Hostile {
         not_here()
     }
 
+    fn embed(_: Vec<u32>) -> Result<Vec<f32>> {
+        not_here()
+    }
+
     fn feed(_: Vec<u32>, _: Want) -> Result<Vec<f32>> {
         not_here()
     }
