@@ -1,0 +1,71 @@
+"""The official `ollama` package against the server at PICOLM_URL."""
+
+import os
+import sys
+import traceback
+
+import ollama
+
+client = ollama.Client(host=os.environ["PICOLM_URL"])
+MODEL = os.environ["PICOLM_NAME"]
+MESSAGES = [{"role": "user", "content": "What is the capital of France?"}]
+
+
+def chat():
+    options = {"temperature": 0, "num_predict": 12}
+    whole = client.chat(model=MODEL, messages=MESSAGES, options=options)
+    assert whole.message.role == "assistant" and whole.message.content and whole.done
+    assert whole.prompt_eval_count > 0 and 0 < whole.eval_count <= 12
+    parts = list(client.chat(model=MODEL, messages=MESSAGES, options=options, stream=True))
+    assert "".join(part.message.content for part in parts) == whole.message.content
+    assert parts[-1].done and parts[-1].done_reason == whole.done_reason and not any(part.done for part in parts[:-1])
+
+
+def generate():
+    options = {"seed": 3, "num_predict": 12}
+    whole = client.generate(model=MODEL, prompt="Hello", options=options)
+    parts = list(client.generate(model=MODEL, prompt="Hello", options=options, stream=True))
+    assert "".join(part.response for part in parts) == whole.response
+    assert client.generate(model=MODEL, prompt="").done_reason == "load"
+
+
+def lists():
+    assert MODEL in [model.model for model in client.list().models]
+    assert MODEL in [model.model for model in client.ps().models]
+    shown = client.show(MODEL + ":latest")
+    assert shown.details.format == "gguf" and "completion" in shown.capabilities
+    assert any(key.endswith(".context_length") for key in shown.modelinfo)
+
+
+def embed():
+    answer = client.embed(model=MODEL, input=["one", "two"])
+    assert len(answer.embeddings) == 2 and len(answer.embeddings[0]) == len(answer.embeddings[1])
+
+
+def errors():
+    for call, status, word in [
+        (lambda: client.chat(model="no-such-model", messages=MESSAGES), 404, "no-such-model"),
+        (lambda: client.chat(model=MODEL, messages=[{"role": "wizard", "content": "x"}]), 400, "messages[0].role"),
+        (lambda: client.chat(model=MODEL, messages=MESSAGES, options={"temperature": -1}), 400, "options.temperature"),
+        (lambda: client.chat(model=MODEL, messages=MESSAGES, format="json"), 400, "format"),
+    ]:
+        try:
+            call()
+        except ollama.ResponseError as error:
+            assert error.status_code == status and word in error.error, error
+        else:
+            raise AssertionError(word)
+
+
+TESTS = [chat, generate, lists, embed, errors]
+failed = 0
+for test in TESTS:
+    try:
+        test()
+        print(f"ok {test.__name__}")
+    except Exception:
+        failed += 1
+        print(f"FAILED {test.__name__}")
+        traceback.print_exc()
+print(f"# pass {len(TESTS) - failed}\n# fail {failed}")
+sys.exit(failed > 0)
