@@ -1,6 +1,9 @@
 //! What the tests of engines share.
 #![allow(dead_code, reason = "each test file uses some of it")]
 
+#[cfg(feature = "serve")]
+pub mod server;
+
 use picolm_core::session::digest_tokens;
 use picolm_host::engine::Engine;
 use picolm_host::{Event, Reason, Request, SessionId, Usage, Want};
