@@ -261,7 +261,7 @@ fn a_newcomer_does_not_wait_for_the_others_to_end() {
     let mut others: Vec<_> = (0..4).map(|_| server.open("POST", TEXT, &[], long.as_bytes())).collect();
     others.iter_mut().for_each(|other| other.read_exact(&mut [0; 200]).expect("the beginning of an answer"));
     assert_eq!(server.post(TEXT, &ask(1, 5)).status, 200);
-    assert_eq!(server.metric("answers_running"), 4);
+    server.wait_for("answers_running", 4);
 }
 
 #[test]

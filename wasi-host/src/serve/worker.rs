@@ -84,6 +84,7 @@ impl Worker {
     /// Works until it is told to stop, nobody can ask any more, or the engine comes to its end.
     pub(crate) fn run(mut self) {
         loop {
+            self.tell();
             if !self.take_calls() {
                 return;
             }

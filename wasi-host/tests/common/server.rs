@@ -123,7 +123,7 @@ impl Server {
     pub fn wait_for(&self, name: &str, wanted: i64) {
         let start = Instant::now();
         while self.metric(name) != wanted {
-            assert!(start.elapsed() < Duration::from_secs(30), "{name} is {}, not {wanted}", self.metric(name));
+            assert!(start.elapsed() < Duration::from_secs(120), "{name} is {}, not {wanted}", self.metric(name));
             std::thread::sleep(Duration::from_millis(10));
         }
     }
