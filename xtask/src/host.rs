@@ -23,18 +23,20 @@ const COMPONENTS: [(&str, &str, &str); 3] = [
 /// The relaxed dots are exact (`check` sees to it that there are no others); memory.fill and memory.copy are the host's.
 const FEATURES: &str = "-Ctarget-feature=+simd128,+relaxed-simd,+bulk-memory";
 
+/// The program's name.
+pub(crate) const PROGRAM: &str = "picolm-host";
+
 /// Builds the program and its components; returns the folder that has all that is needed to run it.
 pub(crate) fn package() -> Result<PathBuf> {
     let dir = build_dir("host");
     let built = components(&COMPONENTS[..2])?;
     run(cargo("build").args(["--release", "--package", "picolm-host"]))?;
     fs::create_dir_all(&dir)?;
-    let program = format!("picolm-host{}", std::env::consts::EXE_SUFFIX);
-    copy(&target_dir().join("release").join(&program), &dir.join(&program))?;
+    copy(&target_dir().join("release").join(PROGRAM), &dir.join(PROGRAM))?;
     for component in built {
         copy(&component, &dir.join(component.file_name().unwrap_or_default()))?;
     }
-    let mut install = std::process::Command::new(dir.join(program));
+    let mut install = std::process::Command::new(dir.join(PROGRAM));
     run(install.arg("install").arg(dir.join("picolm.wasm")).arg("--output").arg(dir.join("picolm.cwasm")))?;
     Ok(dir)
 }
@@ -50,7 +52,7 @@ pub(crate) fn test() -> Result<Counts> {
         command.env(variable, component);
     }
     let mut counts = run_tests(command.env("PICOLM_MODEL", fetch::model()?))?;
-    for features in ["", "sandbox"] {
+    for features in ["", "sandbox", "serve"] {
         let small = ["--package", "picolm-host", "--no-default-features", "--features", features];
         run(cargo("check").args(small))?;
         counts.passed += 1;

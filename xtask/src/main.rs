@@ -5,6 +5,7 @@
 //!   test          ── steps ──► toolchain (other targets), fuzz, witness, disassembly ──► "N passed, N failed"
 //!   npm           ── wasm (four builds) ──► bindings ──► TypeScript ──► tarball
 //!   host          ── wasm (the guest) ──► component ──► picolm-host ──► machine code beside it
+//!   serve         ── host, fetch ──► picolm-host serve
 //!   bench         ── picolm ⇄ llama.cpp, in turn ──► table, JSON, plot, README
 //!   check-layers  ── layers (who may use whom, where unsafe may stand)
 //! ```
@@ -17,6 +18,7 @@ mod host;
 mod layers;
 mod npm;
 mod process;
+mod serve;
 mod test;
 mod toolchain;
 mod witness;
@@ -32,6 +34,7 @@ cargo xtask test [--full] [STEP...]  run everything CI runs, or only the steps w
                                      --full adds sanitizers, long property tests, longer fuzzing and its coverage
 cargo xtask npm                      build the npm package, for browsers and for Node, into a tarball
 cargo xtask host                     build picolm-host and the component of its sandbox, compiled for this machine
+cargo xtask serve [-- ARGS]          fetch a small model once, build picolm-host and serve the model; ARGS go to it
 cargo xtask check-layers             check who uses whom inside the core, and where unsafe stands";
 const HELP_END: &str = "PICOLM_MODEL=file.gguf takes that model and fetches none.";
 
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
         "chat" => chat(rest),
         "test" => test::run(rest),
         "bench" => bench::run(rest),
+        "serve" => serve::serve(rest),
         "host" => host::package().map(|dir| println!("{}", dir.display())),
         "npm" => npm::package().map(|tarball| println!("{}", tarball.display())),
         "check-layers" => check_layers(rest),

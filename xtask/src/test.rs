@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 
 use crate::process::{self, Counts, build_dir, cargo, root, run_tests, succeeds};
 use crate::toolchain::{self, Target};
-use crate::{disassembly, fetch, fuzz, host, layers, npm, witness};
+use crate::{disassembly, fetch, fuzz, host, layers, npm, serve, witness};
 
 /// A step counts its tests, or as one test if it has none. It is skipped only where the platform cannot do it.
 struct Step {
@@ -29,6 +29,7 @@ const STEPS: &[Step] = &[
     step("no-std", no_std),
     Step { possible: on_linux, ..step("npm", |_| npm::test()) },
     Step { possible: on_linux, ..step("host", |_| host::test()) },
+    Step { possible: on_linux, ..step("serve", serve::test) },
     Step { possible: on_linux, ..step("aarch64", |_| emulated(&toolchain::AARCH64)) },
     Step { possible: on_linux, ..step("riscv64", |_| emulated(&toolchain::RISCV64)) },
     Step { possible: on_unix, ..step("fuzz", |full| fuzz::test(if full { 60 } else { 10 })) },

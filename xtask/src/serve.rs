@@ -1,0 +1,135 @@
+//! picolm-host's server: started with the default model, and tested by the official clients of those whose API it speaks.
+//!
+//! The server's own tests, in Rust, belong to the step `host`. Clients are installed into the user's cache folder, in fixed versions.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use crate::process::{self, Counts, root, run, run_tests, succeeds};
+use crate::{fetch, host};
+
+const PYTHON: &[&str] = &["openai==3.54.0", "ollama==0.6.3", "langchain-openai==1.7.3", "schemathesis==4.32.5"];
+const NODE: &[&str] = &["openai@6.49.0"];
+
+/// The server with the default model, until it is interrupted; arguments go to `picolm-host serve`.
+pub(crate) fn serve(args: &[String]) -> Result<()> {
+    let args = args.strip_prefix(&["--".to_string()]).unwrap_or(args);
+    let model = fetch::model()?;
+    let dir = host::package()?;
+    let mut server = Command::new(dir.join(host::PROGRAM));
+    server.arg("serve").arg("--models").arg(&model).args(args);
+    eprintln!(
+        "ask it: curl http://127.0.0.1:8080/v1/chat/completions -d '{{\"messages\": [{{\"role\": \"user\", \"content\": \"Hi\"}}]}}'"
+    );
+    match server.status()?.success() {
+        true => Ok(()),
+        false => bail!("picolm-host failed; its message stands above"),
+    }
+}
+
+/// The official clients, what the description promises, the unit; with `full` also many clients for a minute.
+pub(crate) fn test(full: bool) -> Result<Counts> {
+    let model = fetch::model()?;
+    let program = host::package()?.join(host::PROGRAM);
+    let (python, node) = clients()?;
+    let scripts = root().join("wasi-host/tests/clients");
+    let mut counts = unit()?;
+    let server = Server::start(&program, &model, &["--context", "2048", "--queue", "400"])?;
+    let with_server = |command: &mut Command| {
+        let name = model.file_stem().unwrap_or_default();
+        command
+            .env("PICOLM_URL", &server.url)
+            .env("PICOLM_NAME", name)
+            .env("PICOLM_PID", server.child.id().to_string());
+    };
+    for script in ["openai_client.py", "ollama_client.py", "langchain_client.py"] {
+        let mut command = Command::new(python.join("python"));
+        with_server(command.arg(scripts.join(script)));
+        counts += run_tests(&mut command)?;
+    }
+    let mut command = Command::new("node");
+    command.args(["--test", "--test-reporter=tap"]).arg(scripts.join("openai_client.mjs")).env("NODE_MODULES", &node);
+    with_server(&mut command);
+    counts += run_tests(&mut command)?;
+    let checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance";
+    let mut schema = Command::new(python.join("schemathesis"));
+    schema.current_dir(process::cache_dir()?).arg("run").arg(format!("{}/openapi.json", server.url));
+    schema.args(["--checks", checks, "--max-examples", if full { "50" } else { "8" }, "--request-timeout", "120"]);
+    run(&mut schema)?;
+    counts.passed += 1;
+    if full {
+        let mut load = Command::new(python.join("python"));
+        with_server(load.arg(scripts.join("load.py")));
+        counts += run_tests(&mut load)?;
+    }
+    Ok(counts)
+}
+
+/// The folders of the Python programs and of the Node packages.
+fn clients() -> Result<(PathBuf, PathBuf)> {
+    let dir = process::cache_dir()?.join("serve-clients");
+    let (python, node) = (dir.join("python"), dir.join("node"));
+    // What was installed, so that a new list is noticed.
+    let (stamp, wanted) = (dir.join("installed"), format!("{PYTHON:?} {NODE:?}"));
+    let programs = python.join("bin");
+    if fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
+        return Ok((programs, node.join("node_modules")));
+    }
+    fs::create_dir_all(&node)?;
+    run(process::python().context("python3 is missing")?.args(["-m", "venv"]).arg(&python))?;
+    run(Command::new(programs.join("pip")).args(["install", "--quiet"]).args(PYTHON))?;
+    run(Command::new("npm")
+        .args(["install", "--silent", "--no-fund", "--no-audit", "--prefix"])
+        .arg(&node)
+        .args(NODE))?;
+    fs::write(stamp, wanted)?;
+    Ok((programs, node.join("node_modules")))
+}
+
+/// The systemd unit is as hardened as it says, where systemd is there to tell.
+fn unit() -> Result<Counts> {
+    if !succeeds(Command::new("systemd-analyze").arg("--version")) {
+        return Ok(Counts::default());
+    }
+    let unit = root().join("wasi-host/deploy/picolm-host.service");
+    run(Command::new("systemd-analyze")
+        .args(["security", "--offline=true", "--threshold=15", "--no-pager"])
+        .arg(unit))?;
+    Ok(Counts { passed: 1, failed: 0 })
+}
+
+/// A running server, ended with this value.
+struct Server {
+    child: Child,
+    url: String,
+}
+
+impl Server {
+    fn start(program: &Path, model: &Path, more: &[&str]) -> Result<Self> {
+        let mut command = Command::new(program);
+        command.arg("serve").arg("--models").arg(model).args(["--listen", "127.0.0.1:0", "--state", "none"]).args(more);
+        let mut child =
+            command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().context("cannot start picolm-host")?;
+        let mut log = BufReader::new(child.stderr.take().context("its log")?).lines();
+        while let Some(line) = log.next().transpose()? {
+            let line: serde_json::Value = serde_json::from_str(&line).with_context(|| line.clone())?;
+            if line["what"] == "listening" {
+                let url = format!("http://{}", line["address"].as_str().unwrap_or_default());
+                std::thread::spawn(move || log.for_each(drop));
+                return Ok(Server { child, url });
+            }
+        }
+        bail!("picolm-host does not listen: {}", child.wait()?)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
