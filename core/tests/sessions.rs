@@ -185,3 +185,39 @@ fn a_host_that_flushes_denormals_changes_nothing() {
     assert_eq!(after & 0x8040, 0x8040, "the host's register is back");
     assert!(found.iter().all(|logits| *logits == expected));
 }
+
+/// The hidden states are what the output matrix makes logits of, for any size of batch.
+#[test]
+fn hidden_states_are_what_logits_are_made_of() {
+    let path = fixture("golden/llama-F32.gguf");
+    let (model, tokens) = (load(&path), tokens(3, 70));
+    let bytes = std::fs::read(&path).expect("a file");
+    let gguf = Gguf::parse(&bytes).expect("GGUF");
+    let output = gguf.require_tensor("output.weight").expect("a tensor");
+    let floats = bytes[output.offset as usize..][..output.len as usize].chunks_exact(4);
+    // (vocabulary, embedding)
+    let matrix: Vec<f32> = floats.map(|four| f32::from_le_bytes(four.try_into().expect("four bytes"))).collect();
+    let (mut logits, mut all) = (Vec::new(), Vec::new());
+    let feed = |session| Feed { session, tokens: &tokens, want: Want::All };
+    engine(&model, 64)
+        .forward(&mut [feed(&mut session(&model))], &mut |_, _, row| logits.push(row.to_vec()))
+        .expect("logits");
+    for columns in [1, 7, 64, 200] {
+        let mut hidden = Vec::new();
+        engine(&model, columns)
+            .forward_hidden(&mut [feed(&mut session(&model))], &mut |_, position, state| {
+                assert_eq!(position, hidden.len());
+                hidden.push(state.to_vec());
+            })
+            .expect("hidden states");
+        all.push(hidden);
+    }
+    assert!(all.iter().all(|hidden| *hidden == all[0]));
+    for (state, row) in all[0].iter().zip(&logits) {
+        for (weights, logit) in matrix.chunks_exact(state.len()).zip(row) {
+            let wanted: f64 = weights.iter().zip(state).map(|(w, x)| f64::from(*w) * f64::from(*x)).sum();
+            assert!((wanted - f64::from(*logit)).abs() < 1e-3, "{logit} is not {wanted}");
+        }
+    }
+    assert_eq!((all[0].len(), logits.len()), (70, 70));
+}
