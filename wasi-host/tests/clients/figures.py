@@ -83,17 +83,17 @@ time.sleep(1.5)
 print(f"a ninth client's first token during these: {ask(9, 4)[1]:.2f} s")
 eight.join()
 
-rules = " ".join(f"Rule {i}: {'be brief and kind ' * 2}." for i in range(72))
-prefix = lambda end: dict(model=name(large), prompt=f"{rules} {end}", max_tokens=2, seed=1)
+shared = [300 + i * 7919 % 20000 for i in range(1000)]
+prefix = lambda end: dict(model=name(large), prompt=shared + [400 + end * 10 + i for i in range(10)], max_tokens=2, seed=1)
 server.ask(model=name(large), prompt="a", max_tokens=1)
-_, cold, _, usage = server.ask(**prefix("First question?"))
-text, warm, _, again = server.ask(**prefix("Another one?"))
+_, cold, _, usage = server.ask(**prefix(1))
+text, warm, _, again = server.ask(**prefix(2))
 print(f"{usage['prompt_tokens']} tokens of prompt: first token after {cold:.2f} s; the next that begins so: {warm:.3f} s "
       f"({again['prompt_tokens_details']['cached_tokens']} tokens reused), {cold / warm:.0f} times sooner")
 server.end()
 server = Server()
 server.ask(model=name(large), prompt="a", max_tokens=1)
-same, warm, _, again = server.ask(**prefix("Another one?"))
+same, warm, _, again = server.ask(**prefix(2))
 assert same == text
 print(f"after a restart: {warm:.3f} s ({again['prompt_tokens_details']['cached_tokens']} reused), {cold / warm:.0f} times sooner")
 server.end()
