@@ -198,14 +198,14 @@ fn hidden_states_are_what_logits_are_made_of() {
     // (vocabulary, embedding)
     let matrix: Vec<f32> = floats.map(|four| f32::from_le_bytes(four.try_into().expect("four bytes"))).collect();
     let (mut logits, mut all) = (Vec::new(), Vec::new());
-    let feed = |session| Feed { session, tokens: &tokens, want: Want::All };
-    engine(&model, 64)
-        .forward(&mut [feed(&mut session(&model))], &mut |_, _, row| logits.push(row.to_vec()))
-        .expect("logits");
+    let mut session_of_logits = session(&model);
+    let feed = Feed { session: &mut session_of_logits, tokens: &tokens, want: Want::All };
+    engine(&model, 64).forward(&mut [feed], &mut |_, _, row| logits.push(row.to_vec())).expect("logits");
     for columns in [1, 7, 64, 200] {
-        let mut hidden = Vec::new();
+        let (mut hidden, mut session) = (Vec::new(), session(&model));
+        let feed = Feed { session: &mut session, tokens: &tokens, want: Want::All };
         engine(&model, columns)
-            .forward_hidden(&mut [feed(&mut session(&model))], &mut |_, position, state| {
+            .forward_hidden(&mut [feed], &mut |_, position, state| {
                 assert_eq!(position, hidden.len());
                 hidden.push(state.to_vec());
             })

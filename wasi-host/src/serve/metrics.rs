@@ -106,7 +106,7 @@ impl Metrics {
         let requests = self.requests.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         for ((route, status), (count, seconds)) in requests.iter() {
             let labels = format!("{{route=\"{}\",status=\"{status}\"}}", escaped(route));
-            let _ = write!(out, "picolm_request_seconds_sum{labels} {seconds:.6}\n");
+            let _ = writeln!(out, "picolm_request_seconds_sum{labels} {seconds:.6}");
             let _ = writeln!(out, "picolm_request_seconds_count{labels} {count}");
         }
         out
