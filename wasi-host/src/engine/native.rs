@@ -154,7 +154,7 @@ impl Engine for Native {
     }
 
     fn embed(&mut self, tokens: &[u32]) -> Result<Vec<f32>> {
-        self.batch.embed(tokens)
+        self.with(|batch| batch.embed(tokens))
     }
 
     fn feed(&mut self, tokens: &[u32], want: Want, logits: &mut dyn FnMut(&[f32])) -> Result<()> {
