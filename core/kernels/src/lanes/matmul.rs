@@ -60,7 +60,11 @@ fn float_dots<S: Simd, F: Float, const C: usize>(s: S, row: &[F::Block], columns
             acc[c] = s.add(acc[c], s.mul(w, s.load(padded(&columns[c][start..], &mut last_of[c]))));
         }
     }
-    acc.map(|acc| s.reduce_add(acc))
+    let mut dots = [0.0; C];
+    for c in 0..C {
+        dots[c] = s.reduce_add(acc[c]);
+    }
+    dots
 }
 
 /// The first sixteen of `x`; if it has less, they are put before the zeros of `last`.
