@@ -33,7 +33,7 @@ use anyhow::{Result, bail};
 const HELP: &str = "\
 cargo xtask chat [-- ARGS]           fetch a small model once, build picolm and chat with it; ARGS go to picolm
 cargo xtask test [--full] [STEP...]  run everything CI runs, or only the steps whose names contain a STEP;
-                                     --full adds sanitizers, long property tests, longer fuzzing and its coverage, riscv64
+                                     --full adds sanitizers, long property tests, fuzzing and its coverage, riscv64
 cargo xtask npm                      build the npm package, for browsers and for Node, into a tarball
 cargo xtask host                     build picolm-host and the component of its sandbox, compiled for this machine
 cargo xtask serve [-- ARGS]          fetch a small model once, build picolm-host and serve the model; ARGS go to it

@@ -33,7 +33,7 @@ const STEPS: &[Step] = &[
     Step { possible: on_linux, ..step("serve", serve::test) },
     Step { possible: on_linux, ..step("aarch64", |full| emulated(&toolchain::AARCH64, full)) },
     Step { possible: on_linux, ..only_full("riscv64", |full| emulated(&toolchain::RISCV64, full)) },
-    Step { possible: on_unix, ..step("fuzz", |full| fuzz::test(if full { 60 } else { 10 })) },
+    Step { possible: on_unix, ..only_full("fuzz", |_| fuzz::test(60)) },
     Step { possible: on_unix, ..only_full("fuzz-coverage", |_| fuzz::coverage("core/src/gguf", 80.0).map(|()| ONE)) },
     Step { possible: on_linux, ..only_full("address-sanitizer", address_sanitizer) },
     only_full("properties", properties),
