@@ -34,7 +34,7 @@ fn set(request: &mut Request, name: &str, value: Json) -> Result<()> {
         // OpenAI's clients send null for what is not set.
         (_, Json::Null) => {}
         ("messages", Json::List(list)) => {
-            request.messages = Some(list.into_iter().enumerate().map(|(i, m)| message(i, m)).collect::<Result<_>>()?);
+            request.messages = Some(Message::list(list).map_err(Fault::request)?);
         }
         ("prompt", Json::Text(text)) => request.prompt = Some(text),
         ("stop", Json::Text(text)) => request.options.stops = vec![text],
@@ -85,42 +85,6 @@ fn set(request: &mut Request, name: &str, value: Json) -> Result<()> {
         _ => return Err(Fault::request(format!("unknown option {name:?}"))),
     }
     Ok(())
-}
-
-fn message(index: usize, value: Json) -> Result<Message> {
-    let Json::Object(fields) = value else {
-        return Err(Fault::request(format!("messages[{index}] is not an object")));
-    };
-    let mut message = Message::new("", "");
-    for (name, value) in fields {
-        match (name.as_str(), value) {
-            ("role", Json::Text(role)) => message.role = role,
-            ("content", Json::Text(content)) => message.content = content,
-            ("content", Json::List(parts)) => {
-                message.content = parts.into_iter().map(|part| text_part(index, part)).collect::<Result<String>>()?;
-            }
-            ("content", value @ Json::Null) => message.fields.push((name, value)),
-            ("role" | "content", _) => return Err(Fault::request(format!("messages[{index}].{name} is not a text"))),
-            (_, value) => message.fields.push((name, value)),
-        }
-    }
-    if message.role.is_empty() {
-        return Err(Fault::request(format!("messages[{index}] has no role")));
-    }
-    Ok(message)
-}
-
-/// `{type: "text", text}`; models that see or hear are not supported.
-fn text_part(index: usize, part: Json) -> Result<String> {
-    let field =
-        |fields: &[(String, Json)], name| fields.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
-    if let Json::Object(fields) = part
-        && field(&fields, "type") == Some(Json::from("text"))
-        && let Some(Json::Text(text)) = field(&fields, "text")
-    {
-        return Ok(text);
-    }
-    Err(Fault::request(format!("messages[{index}].content has a part that is not text, and only text is supported")))
 }
 
 fn text(value: Json, name: &str) -> Result<String> {

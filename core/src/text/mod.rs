@@ -29,7 +29,7 @@ mod unigram;
 mod vocab;
 mod wordpiece;
 
-pub use chat::{ChatError, ChatTemplate, DateTime, Json, JsonError, Message, RenderOptions};
+pub use chat::{ChatError, ChatTemplate, DateTime, Json, JsonError, Message, MessageError, RenderOptions};
 pub use error::TokenizerError;
 pub use stream::Utf8Stream;
 pub use tokenizer::{Encode, Tokenizer};

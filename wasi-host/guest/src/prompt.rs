@@ -29,7 +29,7 @@ pub(crate) fn render(chat: &Chat, template: Option<&ChatTemplate>) -> Result<Str
     let Json::List(list) = parse(&chat.messages, "messages")? else {
         return Err(Error::request("messages is not a list"));
     };
-    let messages = list.into_iter().enumerate().map(|(i, value)| message(i, value)).collect::<Result<Vec<_>>>()?;
+    let messages = Message::list(list).map_err(Error::request)?;
     let tools = chat.tools.as_deref().map(|tools| parse(tools, "tools")).transpose()?;
     if tools.as_ref().is_some_and(|tools| !matches!(tools, Json::List(_))) {
         return Err(Error::request("tools is not a list"));
@@ -50,40 +50,4 @@ pub(crate) fn render(chat: &Chat, template: Option<&ChatTemplate>) -> Result<Str
 
 fn parse(text: &str, what: &str) -> Result<Json> {
     Json::parse(text).map_err(|error| Error::request(format!("{what}: {error}")))
-}
-
-fn message(index: usize, value: Json) -> Result<Message> {
-    let Json::Object(fields) = value else {
-        return Err(Error::request(format!("messages[{index}] is not an object")));
-    };
-    let mut message = Message::new("", "");
-    for (name, value) in fields {
-        match (name.as_str(), value) {
-            ("role", Json::Text(role)) => message.role = role,
-            ("content", Json::Text(content)) => message.content = content,
-            ("content", Json::List(parts)) => {
-                message.content = parts.into_iter().map(|part| text_part(index, part)).collect::<Result<String>>()?;
-            }
-            ("content", value @ Json::Null) => message.fields.push((name, value)),
-            ("role" | "content", _) => return Err(Error::request(format!("messages[{index}].{name} is not a text"))),
-            (_, value) => message.fields.push((name, value)),
-        }
-    }
-    match message.role.is_empty() {
-        true => Err(Error::request(format!("messages[{index}] has no role"))),
-        false => Ok(message),
-    }
-}
-
-/// `{type: "text", text}`; models that see or hear are not supported.
-fn text_part(index: usize, part: Json) -> Result<String> {
-    let field =
-        |fields: &[(String, Json)], name| fields.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
-    if let Json::Object(fields) = part
-        && field(&fields, "type") == Some(Json::from("text"))
-        && let Some(Json::Text(text)) = field(&fields, "text")
-    {
-        return Ok(text);
-    }
-    Err(Error::request(format!("messages[{index}].content has a part that is not text, and only text is supported")))
 }

@@ -26,6 +26,7 @@ mod filters;
 mod globals;
 mod json;
 mod lexer;
+mod message;
 mod methods;
 mod native;
 mod operators;
@@ -39,6 +40,7 @@ mod tojson;
 mod value;
 
 pub use json::{Json, JsonError};
+pub use message::{Message, MessageError};
 pub use strftime::DateTime;
 
 use super::Tokenizer;
@@ -59,18 +61,6 @@ pub struct ChatTemplate {
     source: String,
     /// `bos_token` and so on, as the tokenizer spells them
     special_tokens: Vec<(&'static str, String)>,
-}
-
-/// One message of a conversation.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Message {
-    /// Who speaks: `system`, `user`, `assistant`, `tool`, or whatever else the template knows.
-    pub role: String,
-    /// What is said.
-    pub content: String,
-    /// Other fields that templates read, such as `tool_calls`, `name` or `reasoning_content`. A field `content` replaces
-    /// the text: a list of parts, or null beside tool calls.
-    pub fields: Vec<(String, Json)>,
 }
 
 /// What a rendering depends on besides the messages.
@@ -110,13 +100,6 @@ pub enum ChatError {
     /// The template used up what one rendering may use.
     #[error("the chat template in line {line} exceeds the limit on {what}")]
     Limit { line: usize, what: &'static str },
-}
-
-impl Message {
-    /// A message of a role and a text.
-    pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
-        Message { role: role.into(), content: content.into(), fields: Vec::new() }
-    }
 }
 
 impl ChatTemplate {
