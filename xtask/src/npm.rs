@@ -71,6 +71,7 @@ pub(crate) fn built() -> Result<PathBuf> {
     let dist = dir.join("dist");
     let sources = [
         root.join("core/src"),
+        root.join("core/kernels/src"),
         root.join("Cargo.lock"),
         dir.join("src"),
         dir.join("ts"),

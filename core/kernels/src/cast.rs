@@ -48,8 +48,28 @@ impl<'a, B: Pod> Rows<'a, B> {
     /// The sixteen rows from `first`; past the end, the last row again.
     #[inline(always)]
     pub(super) fn group(&self, first: usize) -> Group<'a, B> {
-        let rows = from_fn(|r| self.row((first + r).min(self.rows - 1)).as_ptr());
         let next = self.blocks.as_ptr().wrapping_add((first + GROUP) * self.per_row).cast();
+        self.rows_at(next, |r| first + r)
+    }
+
+    /// Group `g` of those that [`Rows::spread`] makes; past the end, the last row again.
+    #[cfg(target_family = "wasm")]
+    #[inline(always)]
+    pub(super) fn spread_group(&self, g: usize) -> Group<'a, B> {
+        self.rows_at(core::ptr::null(), |lane| self.spread(g, lane))
+    }
+
+    /// The row that is in lane `lane` of group `g` if each quarter of all rows, in order, supplies a lane of four. It may be past the end.
+    #[cfg(target_family = "wasm")]
+    #[inline(always)]
+    pub(super) fn spread(&self, g: usize, lane: usize) -> usize {
+        let quarter = 4 * self.rows.div_ceil(GROUP);
+        lane % 4 * quarter + 4 * g + lane / 4
+    }
+
+    #[inline(always)]
+    fn rows_at(&self, next: *const u8, row: impl Fn(usize) -> usize) -> Group<'a, B> {
+        let rows = from_fn(|r| self.row(row(r).min(self.rows - 1)).as_ptr());
         Group { rows, len: self.per_row, next, life: PhantomData }
     }
 }

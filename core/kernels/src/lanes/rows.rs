@@ -1,14 +1,17 @@
-//! Matrix times one column where memory cannot be asked for in time: WebAssembly has no prefetch, so weights are read in the
-//! order in which they lie, which a CPU foresees. (Where there is, `side_by_side` keeps nothing.)
+//! Matrix times one column where memory cannot be asked for in time: WebAssembly has no prefetch. (Where there is, `side_by_side`.)
+//!
+//! A CPU foresees what is read from front to end, and the better if it is read in a few places that are pages apart: four such streams
+//! bring as much as memory gives, one brings two thirds, sixteen rows next to each other a third. So the rows of a tile are cut into
+//! quarters, and four rows, one of each, are read at once.
 //!
 //! ```text
-//!   for 16 rows, for each strip of blocks:
-//!       for each row (or four), for each block:  sums and scales, kept               the weights, from front to end
+//!   for 16 rows, four of each quarter, for each strip of blocks:
+//!       for four rows, one of each quarter, for each block:  sums and scales, kept
 //!       for each block:  isum[row] = total of the partial sums                        a lane is a row from here on
 //!                        acc = acc + (dw * dx) * f32(isum)                            the chain of `side_by_side`
 //! ```
 
-use super::matmul::{codes32, write};
+use super::matmul::codes32;
 use super::strips::{offset, shared};
 use super::{Range, RowByRow};
 use crate::activations::{Column, Columns};
@@ -46,8 +49,8 @@ fn narrow_column<S: RowByRow, F: Narrow>(s: S, weights: &[u8], column: Column<'_
         mins: [[F16::ZERO; GROUP]; NARROW],
     };
     let offset = shared(offset(s, F::CODES, F::OFFSET));
-    for first in (0..rows.len()).step_by(GROUP) {
-        let group = rows.group(first);
+    for g in 0..rows.len().div_ceil(GROUP) {
+        let group = rows.spread_group(g);
         let mut acc = s.splat(0.0);
         for start in (0..group.len()).step_by(NARROW) {
             let n = NARROW.min(group.len() - start);
@@ -56,11 +59,21 @@ fn narrow_column<S: RowByRow, F: Narrow>(s: S, weights: &[u8], column: Column<'_
             }
             acc = add_narrow(s, &kept, column, start, n, offset, acc);
         }
-        write(s, out, first, c, [acc]);
+        write(s, &rows, g, out.column(c), acc);
     }
 }
 
-/// Blocks `start..start + n` of rows `4 quad..4 quad + 4`. Four at once share the columns, and a CPU still foresees them.
+/// The rows of group `group`, as far as there are so many.
+#[inline(always)]
+fn write<S: RowByRow, B: bytemuck::Pod>(s: S, rows: &Rows<'_, B>, group: usize, out: &mut [f32], acc: S::Lanes) {
+    for (lane, x) in s.store(acc).into_iter().enumerate() {
+        if let Some(out) = out.get_mut(rows.spread(group, lane)) {
+            *out = x;
+        }
+    }
+}
+
+/// Blocks `start..start + n` of lanes `4 quad..4 quad + 4`, which share the columns.
 #[inline(always)]
 fn keep_narrow<S: RowByRow, F: Narrow>(
     s: S,
@@ -142,18 +155,21 @@ fn wide_column<S: RowByRow, F: Wide>(s: S, weights: &[u8], column: Column<'_>, c
         scales: [[F16::ZERO; GROUP]; WIDE],
         mins: [[F16::ZERO; GROUP]; WIDE],
     };
-    for first in (0..rows.len()).step_by(GROUP) {
+    for g in 0..rows.len().div_ceil(GROUP) {
+        let group = rows.spread_group(g);
         let mut acc = s.splat(0.0);
-        for start in (0..rows.row(0).len()).step_by(WIDE) {
-            let n = WIDE.min(rows.row(0).len() - start);
-            for r in 0..GROUP.min(rows.len() - first) {
-                for (b, block) in rows.row(first + r)[start..][..n].iter().enumerate().take(WIDE) {
-                    keep_wide::<S, F>(s, block, column, start + b, b, r, &mut kept);
+        for start in (0..group.len()).step_by(WIDE) {
+            let n = WIDE.min(group.len() - start);
+            for quad in 0..4 {
+                for b in 0..n.min(WIDE) {
+                    for r in 4 * quad..4 * quad + 4 {
+                        keep_wide::<S, F>(s, group.blocks(start + b).row(r), column, start + b, b, r, &mut kept);
+                    }
                 }
             }
             acc = add_wide::<S, F>(s, &kept, column, start, n, acc);
         }
-        write(s, out, first, c, [acc]);
+        write(s, &rows, g, out.column(c), acc);
     }
 }
 
