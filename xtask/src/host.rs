@@ -1,7 +1,7 @@
 //! picolm-host: components for the sandbox, the program beside them, and their tests.
 //!
 //! ```text
-//!   cargo build (wasm32, picolm-guest) ──► picolm-web-build component ──► picolm.wasm, picolm-command.wasm
+//!   cargo build (wasm32, picolm-guest) ──► wasm-opt ──► picolm-web-build component ──► picolm.wasm, picolm-command.wasm
 //!   cargo build (picolm-host) ──► picolm-host install ──► picolm.cwasm, machine code for this CPU
 //! ```
 
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::process::{Counts, build_dir, cargo, run, run_tests, target_dir};
+use crate::process::{Counts, build_dir, built_program, cargo, run, run_tests, target_dir};
 use crate::{fetch, npm, toolchain};
 
 /// What is made of the guests: package, features, name.
@@ -26,14 +26,24 @@ const FEATURES: &str = "-Ctarget-feature=+simd128,+relaxed-simd,+bulk-memory";
 /// The program's name.
 pub(crate) const PROGRAM: &str = "picolm-host";
 
-/// Builds the program and its components; returns the folder that has all that is needed to run it.
+/// Builds the program as users have it, and its components; returns the folder that has all that is needed to run it.
 pub(crate) fn package() -> Result<PathBuf> {
-    let dir = build_dir("host");
-    let built = components(&COMPONENTS[..2])?;
     run(cargo("build").args(["--release", "--package", "picolm-host"]))?;
+    assemble("host", &target_dir().join("release").join(PROGRAM))
+}
+
+/// The same with the program as the tests have it, which is a little slower, and built already.
+pub(crate) fn package_for_tests() -> Result<PathBuf> {
+    run(cargo("build").args(["--package", "picolm-host"]))?;
+    assemble("host-for-tests", &built_program(PROGRAM))
+}
+
+/// A folder with the program, its components, and machine code for this CPU.
+fn assemble(name: &str, program: &Path) -> Result<PathBuf> {
+    let dir = build_dir(name);
     fs::create_dir_all(&dir)?;
-    copy(&target_dir().join("release").join(PROGRAM), &dir.join(PROGRAM))?;
-    for component in built {
+    copy(program, &dir.join(PROGRAM))?;
+    for component in components(&COMPONENTS[..2])? {
         copy(&component, &dir.join(component.file_name().unwrap_or_default()))?;
     }
     let mut install = std::process::Command::new(dir.join(PROGRAM));
@@ -68,12 +78,14 @@ fn components(wanted: &[(&str, &str, &str)]) -> Result<Vec<PathBuf>> {
         .iter()
         .map(|(package, features, name)| {
             let mut build = toolchain::WASM.cargo_with_std("build", &format!("{FEATURES} {}", npm::SMALL))?;
-            build.args(["--package", package, "--profile", "wasm", "--config", "profile.wasm.strip=true"]);
+            build.args([npm::SMALL_STD, "--package", package, "--profile", "wasm"]);
+            build.args(["--config", "profile.wasm.strip=true"]);
             build.args(["--features", features, "--target-dir"]);
             run(build.arg(&target))?;
             let module = format!("wasm32-unknown-unknown/wasm/{}.wasm", package.replace('-', "_"));
-            let (module, component) = (target.join(module), dir.join(format!("{name}.wasm")));
-            run(npm::builder()?.arg("component").arg(&module).arg(&component))?;
+            let (optimised, component) = (target.join(format!("{name}.wasm")), dir.join(format!("{name}.wasm")));
+            npm::optimise(&target.join(module), &optimised, true, false)?;
+            run(npm::builder()?.arg("component").arg(&optimised).arg(&component))?;
             run(npm::builder()?.arg("check").arg(&component))?;
             Ok(component)
         })

@@ -13,7 +13,7 @@ use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
 
-use crate::process::{Counts, build_dir, cargo, root, run, run_tests, succeeds};
+use crate::process::{Counts, build_dir, built_program, cargo, root, run, run_tests, succeeds};
 use crate::{fetch, toolchain};
 
 /// A build, by what it may use of the engine. The two with threads share their bindings, and so do the two without.
@@ -37,6 +37,9 @@ const THREADS: &str = "-Clink-arg=--shared-memory -Clink-arg=--import-memory -Cl
 /// A panic, which would be a fault of ours, is an `unreachable` without words: these take room, and hold paths of the machine that
 /// built it.
 pub(crate) const SMALL: &str = "-Zlocation-detail=none -Zunstable-options -Cpanic=immediate-abort";
+
+/// The standard library for size, too.
+pub(crate) const SMALL_STD: &str = "-Zbuild-std-features=optimize_for_size";
 
 /// Builds the package into `wasm-web/dist` and packs it; returns the tarball.
 pub(crate) fn package() -> Result<PathBuf> {
@@ -104,8 +107,7 @@ fn newest(path: &Path) -> Result<SystemTime> {
 /// Builds the package and tests it: in Node, Chromium and Firefox, and installed into an application of each kind.
 pub(crate) fn test() -> Result<Counts> {
     let tarball = package()?;
-    let native = build_dir("native-for-npm");
-    run(cargo("build").args(["--quiet", "--package", "picolm", "--target-dir"]).arg(&native))?;
+    run(cargo("build").args(["--quiet", "--package", "picolm"]))?;
     let (chromium, firefox) =
         (browser("CHROMIUM", "chromium", "chromium")?, browser("FIREFOX", "firefox-esr", "firefox-esr")?);
     let dir = dir();
@@ -113,7 +115,7 @@ pub(crate) fn test() -> Result<Counts> {
     tests.extend(test_files(&dir.join("tests/browser"))?);
     let mut command = Command::new("node");
     command.current_dir(&dir).env("PICOLM_MODEL", fetch::model()?).env("PICOLM_TARBALL", tarball);
-    command.env("PICOLM_BIN", native.join(format!("debug/picolm{}", std::env::consts::EXE_SUFFIX)));
+    command.env("PICOLM_BIN", built_program("picolm"));
     command.env("CHROMIUM", chromium).env("FIREFOX", firefox);
     // One file after the other: browsers are many processes each.
     run_tests(command.args(["--test", "--test-concurrency=1", "--test-reporter=tap"]).args(tests))
@@ -168,7 +170,7 @@ fn make(build: &Build, dir: &Path, wasm: &Path) -> Result<()> {
     features += if build.threads { THREADS } else { "" };
     let mut command = toolchain::WASM.cargo_with_std("build", &format!("{features} {SMALL}"))?;
     let target = build_dir(if build.threads { "wasm-threads" } else { "wasm" });
-    command.args(["-Zbuild-std-features=optimize_for_size", "--package", "picolm-web", "--profile", "wasm"]);
+    command.args([SMALL_STD, "--package", "picolm-web", "--profile", "wasm"]);
     run(command.arg("--target-dir").arg(&target))?;
     let built = target.join("wasm32-unknown-unknown/wasm/picolm_web.wasm");
 
@@ -181,14 +183,20 @@ fn make(build: &Build, dir: &Path, wasm: &Path) -> Result<()> {
     } else {
         same_bindings(&build_dir("bindings"), build, bindings)?;
     }
-    // The binary of the package `binaryen`.
+    let optimised = wasm.join(format!("{}.wasm", build.name));
+    optimise(&bound.join(format!("{bindings}_bg.wasm")), &optimised, build.relaxed, build.threads)
+}
+
+/// `wasm-opt`, as the package `binaryen` has it: functions that are equal become one.
+pub(crate) fn optimise(module: &Path, out: &Path, relaxed: bool, threads: bool) -> Result<()> {
+    let dir = dir();
+    install(&dir)?;
     let mut optimise = Command::new("node");
     optimise.arg(dir.join("node_modules/binaryen/bin/wasm-opt")).args(["-O1", "--strip-debug", "--strip-producers"]);
     optimise.args(["--enable-simd", "--enable-bulk-memory", "--enable-nontrapping-float-to-int", "--enable-sign-ext"]);
     optimise.args(["--enable-mutable-globals", "--enable-reference-types", "--enable-multivalue"]);
-    optimise.args(build.relaxed.then_some("--enable-relaxed-simd")).args(build.threads.then_some("--enable-threads"));
-    optimise.arg(bound.join(format!("{bindings}_bg.wasm"))).arg("-o").arg(wasm.join(format!("{}.wasm", build.name)));
-    run(&mut optimise)
+    optimise.args(relaxed.then_some("--enable-relaxed-simd")).args(threads.then_some("--enable-threads"));
+    run(optimise.arg(module).arg("-o").arg(out))
 }
 
 /// The plain and the relaxed build share their bindings, so these must not differ.
@@ -215,6 +223,6 @@ fn check(wasm: &Path) -> Result<()> {
 
 /// The program of `wasm-web/build`, built where it is not.
 pub(crate) fn builder() -> Result<Command> {
-    run(cargo("build").args(["--quiet", "--package", "picolm-web-build", "--target-dir"]).arg(build_dir("builder")))?;
-    Ok(Command::new(build_dir("builder").join(format!("debug/picolm-web-build{}", std::env::consts::EXE_SUFFIX))))
+    run(cargo("build").args(["--quiet", "--package", "picolm-web-build"]))?;
+    Ok(Command::new(built_program("picolm-web-build")))
 }

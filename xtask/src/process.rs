@@ -37,6 +37,11 @@ pub(crate) fn target_dir() -> PathBuf {
     env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |dir| root().join(dir))
 }
 
+/// A program that `cargo build` has made.
+pub(crate) fn built_program(name: &str) -> PathBuf {
+    target_dir().join("debug").join(name).with_extension(env::consts::EXE_EXTENSION)
+}
+
 /// Downloads and tools that outlive the repository: `picolm` in the user's cache folder.
 pub(crate) fn cache_dir() -> Result<PathBuf> {
     let var = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);

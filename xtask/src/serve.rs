@@ -34,7 +34,7 @@ pub(crate) fn serve(args: &[String]) -> Result<()> {
 /// The official clients, what the description promises, the unit; with `full` also many clients for a minute.
 pub(crate) fn test(full: bool) -> Result<Counts> {
     let model = fetch::model()?;
-    let program = host::package()?.join(host::PROGRAM);
+    let program = host::package_for_tests()?.join(host::PROGRAM);
     let (python, node) = clients()?;
     let scripts = root().join("wasi-host/tests/clients");
     let mut counts = unit()?;
