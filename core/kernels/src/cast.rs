@@ -48,29 +48,58 @@ impl<'a, B: Pod> Rows<'a, B> {
     /// The sixteen rows from `first`; past the end, the last row again.
     #[inline(always)]
     pub(super) fn group(&self, first: usize) -> Group<'a, B> {
+        let rows = from_fn(|r| self.row((first + r).min(self.rows - 1)).as_ptr());
         let next = self.blocks.as_ptr().wrapping_add((first + GROUP) * self.per_row).cast();
-        self.rows_at(next, |r| first + r)
-    }
-
-    /// Group `g` of those that [`Rows::spread`] makes; past the end, the last row again.
-    #[cfg(target_family = "wasm")]
-    #[inline(always)]
-    pub(super) fn spread_group(&self, g: usize) -> Group<'a, B> {
-        self.rows_at(core::ptr::null(), |lane| self.spread(g, lane))
-    }
-
-    /// The row that is in lane `lane` of group `g` if each quarter of all rows, in order, supplies a lane of four. It may be past the end.
-    #[cfg(target_family = "wasm")]
-    #[inline(always)]
-    pub(super) fn spread(&self, g: usize, lane: usize) -> usize {
-        let quarter = 4 * self.rows.div_ceil(GROUP);
-        lane % 4 * quarter + 4 * g + lane / 4
-    }
-
-    #[inline(always)]
-    fn rows_at(&self, next: *const u8, row: impl Fn(usize) -> usize) -> Group<'a, B> {
-        let rows = from_fn(|r| self.row(row(r).min(self.rows - 1)).as_ptr());
         Group { rows, len: self.per_row, next, life: PhantomData }
+    }
+
+    /// Group `g` of sixteen rows of which each quarter of all rows supplies four, in order.
+    #[cfg(target_family = "wasm")]
+    #[inline(always)]
+    pub(super) fn quarters(&self, g: usize) -> Quarters<'a, B> {
+        let quarter = 4 * self.rows.div_ceil(GROUP);
+        // At the end, and where there are too few, some stand in two lanes.
+        let (step, apart, last) = if self.rows >= 4 { (1, quarter, self.rows - 4) } else { (0, 1, self.rows - 1) };
+        let first = from_fn(|part| (part * apart + 4 * g).min(last));
+        let blocks = first.map(|row| self.row(row).as_ptr());
+        Quarters { first, step, blocks, len: self.per_row, life: PhantomData }
+    }
+}
+
+/// Sixteen rows: four, one behind the other, in each of four places. Lane 4 i + k is row i of place k.
+#[cfg(target_family = "wasm")]
+pub(super) struct Quarters<'a, B> {
+    first: [usize; 4],
+    /// 1, or 0 if all four are the same row
+    step: usize,
+    blocks: [*const B; 4],
+    len: usize,
+    life: PhantomData<&'a [B]>,
+}
+
+#[cfg(target_family = "wasm")]
+impl<'a, B: Pod> Quarters<'a, B> {
+    /// Blocks in each row.
+    #[inline(always)]
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The row of the matrix that a lane is.
+    #[inline(always)]
+    pub(super) fn row(&self, lane: usize) -> usize {
+        self.first[lane % 4] + self.step * (lane / 4)
+    }
+
+    /// Blocks `start..start + n` of a lane.
+    #[inline(always)]
+    pub(super) fn strip(&self, lane: usize, start: usize, n: usize) -> &'a [B] {
+        assert!(lane < GROUP && start <= self.len && n <= self.len - start);
+        // SAFETY: `first` is a row with three more behind it, or `step` is 0, and start + n is within a row of `len` blocks.
+        unsafe {
+            let row = self.blocks[lane % 4].add(self.step * (lane / 4) * self.len);
+            core::slice::from_raw_parts(row.add(start), n)
+        }
     }
 }
 

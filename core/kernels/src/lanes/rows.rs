@@ -6,16 +6,15 @@
 //!
 //! ```text
 //!   for 16 rows, four of each quarter, for each strip of blocks:
-//!       for four rows, one of each quarter, for each block:  sums and scales, kept
-//!       for each block:  isum[row] = total of the partial sums                        a lane is a row from here on
-//!                        acc = acc + (dw * dx) * f32(isum)                            the chain of `side_by_side`
+//!       for four rows, one of each quarter, for each block:  isum[row], kept
+//!       for each block:  acc = acc + (dw * dx) * f32(isum)                            a lane is a row; the chain of `side_by_side`
 //! ```
 
 use super::matmul::codes32;
-use super::strips::{offset, shared};
+use super::strips::offset;
 use super::{Range, RowByRow};
 use crate::activations::{Column, Columns};
-use crate::cast::{GROUP, Group, Rows};
+use crate::cast::{GROUP, Quarters, Rows};
 use crate::quant::{F16, Narrow, Scale, Wide};
 use crate::team::Tile;
 use core::array::from_fn;
@@ -23,12 +22,8 @@ use core::array::from_fn;
 /// Blocks of 32 in a strip.
 const NARROW: usize = 32;
 
-/// What is kept of sixteen rows of blocks of 32, 4 or 6 KB.
-struct NarrowRows<S: RowByRow, F: Narrow> {
-    sums: [[S::Fours; 4]; NARROW],
-    scales: [[F::Scale; GROUP]; NARROW],
-    mins: [[F16; GROUP]; NARROW],
-}
+/// The sums of sixteen rows of blocks of 32, 2 KB.
+type NarrowSums<S> = [[<S as RowByRow>::Fours; 4]; NARROW];
 
 /// `out[c][r] = weights[r] · x[c]` for formats of blocks of 32. `weights` holds the rows of `out`.
 #[inline(always)]
@@ -42,85 +37,82 @@ pub(crate) fn matmul_narrow<S: RowByRow, F: Narrow>(s: S, weights: &[u8], x: Col
 #[inline(never)]
 fn narrow_column<S: RowByRow, F: Narrow>(s: S, weights: &[u8], column: Column<'_>, c: usize, out: &mut Tile<'_>) {
     let rows = Rows::<F::Block>::new(weights, out.rows());
-    let zero = F::scale(&bytemuck::Zeroable::zeroed());
-    let mut kept = NarrowRows::<S, F> {
-        sums: [[s.total_four([s.no_sums(); 4]); 4]; NARROW],
-        scales: [[zero; GROUP]; NARROW],
-        mins: [[F16::ZERO; GROUP]; NARROW],
-    };
-    let offset = shared(offset(s, F::CODES, F::OFFSET));
+    let mut sums: NarrowSums<S> = [[s.total_four([s.no_sums(); 4]); 4]; NARROW];
     for g in 0..rows.len().div_ceil(GROUP) {
-        let group = rows.spread_group(g);
+        let group = rows.quarters(g);
         let mut acc = s.splat(0.0);
         for start in (0..group.len()).step_by(NARROW) {
             let n = NARROW.min(group.len() - start);
             for quad in 0..4 {
-                keep_narrow(s, &group, column, start, n, quad, &mut kept);
+                sum_narrow::<S, F>(s, &group, column, start, n, quad, &mut sums);
             }
-            acc = add_narrow(s, &kept, column, start, n, offset, acc);
+            acc = add_narrow::<S, F>(s, &group, &sums, column, start, n, acc);
         }
-        write(s, &rows, g, out.column(c), acc);
+        write(s, &group, out.column(c), acc);
     }
 }
 
-/// The rows of group `group`, as far as there are so many.
+/// The rows of a group.
 #[inline(always)]
-fn write<S: RowByRow, B: bytemuck::Pod>(s: S, rows: &Rows<'_, B>, group: usize, out: &mut [f32], acc: S::Lanes) {
+fn write<S: RowByRow, B: bytemuck::Pod>(s: S, group: &Quarters<'_, B>, out: &mut [f32], acc: S::Lanes) {
     for (lane, x) in s.store(acc).into_iter().enumerate() {
-        if let Some(out) = out.get_mut(rows.spread(group, lane)) {
-            *out = x;
-        }
+        out[group.row(lane)] = x;
     }
 }
 
 /// Blocks `start..start + n` of lanes `4 quad..4 quad + 4`, which share the columns.
 #[inline(always)]
-fn keep_narrow<S: RowByRow, F: Narrow>(
+fn sum_narrow<S: RowByRow, F: Narrow>(
     s: S,
-    group: &Group<'_, F::Block>,
+    group: &Quarters<'_, F::Block>,
     column: Column<'_>,
     start: usize,
     n: usize,
     quad: usize,
-    kept: &mut NarrowRows<S, F>,
+    sums: &mut NarrowSums<S>,
 ) {
+    let row = |r: usize| group.strip(4 * quad + r, start, n);
+    let rows = row(0).iter().zip(row(1)).zip(row(2)).zip(row(3));
     let qs = &codes32(column.qs)[start..][..n];
-    for b in 0..n.min(NARROW) {
-        let blocks = group.blocks(start + b);
-        let mut sums = [s.no_sums(); 4];
-        for r in 0..4 {
-            let block = blocks.row(4 * quad + r);
-            let codes = F::codes(s, block);
-            sums[r] = s.dot_offset(codes, s.load_bytes(&qs[b]), F::CODES);
-            kept.scales[b][4 * quad + r] = F::scale(block);
-            if F::HAS_MIN {
-                kept.mins[b][4 * quad + r] = F::min(block);
-            }
-        }
-        kept.sums[b][quad] = s.total_four(sums);
+    for (((((w0, w1), w2), w3), qs), sums) in rows.zip(qs).zip(sums) {
+        // Written out: a loop that the compiler leaves one would take its registers through memory.
+        let x = s.load_bytes(qs);
+        let dot0 = s.dot_offset(F::codes(s, w0), x, F::CODES);
+        let dot1 = s.dot_offset(F::codes(s, w1), x, F::CODES);
+        let dot2 = s.dot_offset(F::codes(s, w2), x, F::CODES);
+        let dot3 = s.dot_offset(F::codes(s, w3), x, F::CODES);
+        sums[quad] = s.total_four([dot0, dot1, dot2, dot3]);
     }
 }
 
-/// A function of its own, which formats with the same scales share.
-#[inline(never)]
+/// Scales, minima and what they are multiplied with.
+#[inline(always)]
 fn add_narrow<S: RowByRow, F: Narrow>(
     s: S,
-    kept: &NarrowRows<S, F>,
+    group: &Quarters<'_, F::Block>,
+    kept: &NarrowSums<S>,
     column: Column<'_>,
     start: usize,
     n: usize,
-    offset: i32,
     mut acc: S::Lanes,
 ) -> S::Lanes {
+    let offset = offset(s, F::CODES, F::OFFSET);
     let (scales, sums) = (&column.scales[start..][..n], &column.sums[start..][..n]);
+    let strips: [&[F::Block]; GROUP] = from_fn(|lane| group.strip(lane, start, n));
     for b in 0..n.min(NARROW) {
-        let dw = F::Scale::lanes(s, kept.scales[b]);
+        let mut dw = [F::scale(&strips[0][b]); GROUP];
+        let mut mw = [F16::ZERO; GROUP];
+        for lane in 0..GROUP {
+            dw[lane] = F::scale(&strips[lane][b]);
+            if F::HAS_MIN {
+                mw[lane] = F::min(&strips[lane][b]);
+            }
+        }
         let (dx, xsum) = (s.splat(scales[b]), sums[b]);
-        let isum = s.sub_ints(s.join(kept.sums[b]), s.splat_int(offset * i32::from(xsum)));
-        acc = s.add(acc, s.mul(s.mul(dw, dx), s.to_lanes(isum)));
+        let isum = s.sub_ints(s.join(kept[b]), s.splat_int(offset * i32::from(xsum)));
+        acc = s.add(acc, s.mul(s.mul(F::Scale::lanes(s, dw), dx), s.to_lanes(isum)));
         if F::HAS_MIN {
-            let mw = F16::lanes(s, kept.mins[b]);
-            acc = s.add(acc, s.mul(s.mul(mw, dx), s.splat(f32::from(xsum))));
+            acc = s.add(acc, s.mul(s.mul(F16::lanes(s, mw), dx), s.splat(f32::from(xsum))));
         }
     }
     acc
@@ -156,20 +148,21 @@ fn wide_column<S: RowByRow, F: Wide>(s: S, weights: &[u8], column: Column<'_>, c
         mins: [[F16::ZERO; GROUP]; WIDE],
     };
     for g in 0..rows.len().div_ceil(GROUP) {
-        let group = rows.spread_group(g);
+        let group = rows.quarters(g);
         let mut acc = s.splat(0.0);
         for start in (0..group.len()).step_by(WIDE) {
             let n = WIDE.min(group.len() - start);
             for quad in 0..4 {
                 for b in 0..n.min(WIDE) {
-                    for r in 4 * quad..4 * quad + 4 {
-                        keep_wide::<S, F>(s, group.blocks(start + b).row(r), column, start + b, b, r, &mut kept);
+                    for lane in 4 * quad..4 * quad + 4 {
+                        let block = &group.strip(lane, start + b, 1)[0];
+                        keep_wide::<S, F>(s, block, column, start + b, b, lane, &mut kept);
                     }
                 }
             }
             acc = add_wide::<S, F>(s, &kept, column, start, n, acc);
         }
-        write(s, &rows, g, out.column(c), acc);
+        write(s, &group, out.column(c), acc);
     }
 }
 
