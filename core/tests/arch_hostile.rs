@@ -2,6 +2,7 @@
 //! there. Golden models with one thing changed; each is a typed error that names the culprit, or a model that runs.
 
 mod common;
+mod kept;
 
 use common::{Run, backends, fixture, logits};
 use picolm_core::gguf::{Error as GgufError, GgmlType, Gguf, Value, Writer};
@@ -47,6 +48,7 @@ impl Bent {
             to.tensor(t.name, t.ty, &t.dims[..t.n_dims], &self.file[t.offset as usize..][..t.len as usize])
         });
         let source = Arc::new(InMemory(writer.finish()));
+        kept::keep("file", &source.0);
         let gguf = Gguf::parse(&source.0).expect("the file itself is good");
         Model::load(&gguf, source.clone()).map(Arc::new)
     }

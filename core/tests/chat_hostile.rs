@@ -48,6 +48,7 @@ fn render_with(template: &str, options: RenderOptions) -> Result<String, ChatErr
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let template = template.to_string();
+    vocabulary::kept::keep("template", template.as_bytes());
     let before = HELD.load(Relaxed);
     PEAK.store(before, Relaxed);
     let run = move || {

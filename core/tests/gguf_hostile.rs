@@ -2,6 +2,8 @@
 //! and in memory bounded by the length of the file. Accepted files beside them prove that it is the hostile part that
 //! is refused.
 
+mod kept;
+
 use picolm_core::gguf::{Error, GgmlType, Gguf, ValueType, Writer};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -41,6 +43,7 @@ static ALLOCATOR: Counting = Counting;
 /// Parses, and checks the memory that took.
 #[track_caller]
 fn parse(file: &[u8]) -> Result<(), Error> {
+    kept::keep("file", file);
     let before = LIVE.get();
     PEAK.set(before);
     let result = Gguf::parse(file).map(drop);

@@ -2,6 +2,7 @@
 //! tensors that are missing or misshapen, weights that are not numbers. Each is a typed error that names the culprit.
 
 mod common;
+mod kept;
 
 use common::{backends, team};
 use picolm_core::gguf::{Error as GgufError, GgmlType, Gguf, Value, ValueType, Writer};
@@ -138,6 +139,7 @@ impl Small {
 
     fn load(&self) -> Result<Arc<Model>, LoadError> {
         let source = Arc::new(InMemory(self.file()));
+        kept::keep("file", &source.0);
         let gguf = Gguf::parse(&source.0).expect("the file itself is good");
         Model::load(&gguf, source.clone()).map(Arc::new)
     }

@@ -1,6 +1,9 @@
 //! Small vocabularies, and how to break them one key at a time.
 #![allow(dead_code)] // each test file uses its own part
 
+#[path = "../kept/mod.rs"]
+pub mod kept;
+
 use picolm_core::gguf::{Encode as GgufValue, Gguf, Writer};
 use picolm_core::text::{Json, Tokenizer, TokenizerError};
 
@@ -82,7 +85,9 @@ impl Keys {
     }
 
     pub fn read(&self) -> Result<Tokenizer, TokenizerError> {
-        Tokenizer::from_gguf(&Gguf::parse(&self.file()).unwrap())
+        let file = self.file();
+        kept::keep("vocabulary", &file);
+        Tokenizer::from_gguf(&Gguf::parse(&file).unwrap())
     }
 
     /// The message of the error it must give.
