@@ -105,6 +105,32 @@ fn what_a_session_held_is_not_computed_again() {
     }
 }
 
+/// Three answers to one prompt, and one to a prompt that begins as it does.
+#[test]
+fn what_prompts_have_in_common_is_read_once() {
+    let mut requests = vec![request(100, 10, 1); 4];
+    requests.iter_mut().zip(1..).for_each(|(request, seed)| request.sampling.seed = seed);
+    let Part::Tokens(tokens) = &mut requests[3].prompt[0] else { panic!("tokens") };
+    tokens.splice(70.., [1, 2, 3]);
+    let alone: Vec<Answer> = {
+        let mut engine =
+            open(Kind::Native, &golden(MODEL), &Options { sessions: 1, ..Options::default() }).expect("an engine");
+        let other = Request { prompt: vec![Part::Tokens(vec![5; 9])], ..request(9, 1, 1) };
+        let alone = requests.iter().map(|request| (answer(&mut *engine, request), answer(&mut *engine, &other)).0);
+        alone.collect()
+    };
+    for batch in [1, 16, 256] {
+        for (kind, mut engine) in engines(&Options { sessions: 4, batch, ..Options::default() }) {
+            let ids: Vec<_> = requests.iter().map(|request| engine.begin(request).expect("a free session")).collect();
+            for ((found, wanted), reused) in run(&mut *engine, &ids).iter().zip(&alone).zip([0, 99, 99, 70]) {
+                assert_eq!((&found.text, &found.tokens), (&wanted.text, &wanted.tokens), "{}", kind.name());
+                let found = found.finished.map(|(_, usage)| usage.reused);
+                assert_eq!(found, Some(reused), "{} with batches of {batch}", kind.name());
+            }
+        }
+    }
+}
+
 #[test]
 fn a_saved_session_goes_on_in_every_engine() {
     let mut states = Vec::new();

@@ -41,7 +41,7 @@ impl Answer {
         Ok(Answer { id, generation, most, reused: 0, logprobs: request.logprobs, over: false })
     }
 
-    /// Begins in a session that holds `tokens`; how many of them are of use.
+    /// Begins in a session that holds `tokens`; returns how many of them are of use.
     pub(crate) fn begin(&mut self, tokens: &[u32]) -> usize {
         self.reused = self.generation.common(tokens);
         self.reused

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! A step feeds the last token of every answer, and of the oldest prompt that is not read yet as much as fits beside them. So a new
-//! session joins between two steps and delays the others by a part of its prompt at most.
+//! session joins between two steps and delays the others by a part of its prompt at most. What prompts have in common is read once: who
+//! comes later waits for it, and gets a copy.
 
 use crate::answer::Answer;
 use crate::arithmetic::{Arithmetic, Feed};
@@ -29,6 +30,9 @@ pub struct Settings {
     /// and while somebody does.
     pub prompt_step_beside: usize,
 }
+
+/// Tokens in common with another session that are worth a copy of it.
+const WORTH_A_COPY: usize = 32;
 
 /// Sessions of one model.
 pub struct Batch {
@@ -58,6 +62,19 @@ struct Slot {
 impl Slot {
     fn is_at_work(&self) -> bool {
         self.answer.as_ref().is_some_and(|answer| !answer.over)
+    }
+
+    /// The answer whose prompt is not read yet.
+    fn reading(&self) -> Option<&Answer> {
+        self.answer.as_ref().filter(|answer| !answer.over && answer.generation.tokens().is_empty())
+    }
+
+    /// What it holds, or will as soon as it is fed.
+    fn will_hold(&self) -> &[u32] {
+        match &self.answer {
+            Some(answer) if !answer.over => answer.generation.all(),
+            _ => &self.tokens,
+        }
     }
 }
 
@@ -130,6 +147,7 @@ impl Batch {
     /// fails for that one alone.
     pub fn step(&mut self) -> Vec<Event> {
         let mut events = Vec::new();
+        self.share();
         let feeds = self.feeds();
         if self.forward(&feeds, &mut events).is_err() {
             // One of them is to blame: each by itself, but for those that have their token already (what it follows is fed along with it).
@@ -214,6 +232,43 @@ impl Batch {
         self.slots.iter().position(open).ok_or_else(|| Error::request(format!("there is no session {id}")))
     }
 
+    /// Copies what prompts have in common with sessions that hold it by now.
+    fn share(&mut self) {
+        for to in 0..self.slots.len() {
+            let Some((from, n)) = self.lender(to).filter(|(from, n)| self.slots[*from].tokens.len() >= *n) else {
+                continue;
+            };
+            let (source, handle) = (self.slots[from].handle, self.slots[to].handle);
+            let copied = self.arithmetic.save(source).and_then(|state| self.arithmetic.load(handle, &state));
+            // Where there is no memory for a copy, the prompt is read once more.
+            if let Ok(mut tokens) = copied
+                && self.arithmetic.truncate(handle, n).is_ok()
+            {
+                tokens.truncate(n);
+                let slot = &mut self.slots[to];
+                if let Some(answer) = &mut slot.answer {
+                    answer.begin(&tokens);
+                }
+                slot.tokens = tokens;
+            }
+        }
+    }
+
+    /// The session with the most of the prompt that session `to` reads, if that is worth a copy, and how many tokens it is. It holds them,
+    /// or it came earlier and reads them.
+    fn lender(&self, to: usize) -> Option<(usize, usize)> {
+        let slot = &self.slots[to];
+        let answer = slot.reading()?;
+        let shares = self.slots.iter().enumerate().filter(|(from, _)| *from != to).filter_map(|(from, other)| {
+            let n = answer.generation.common(other.will_hold());
+            let comes = other.tokens.len() >= n || (other.reading().is_some() && other.used < slot.used);
+            // The whole of it is copied, so most of it has to be of use.
+            (comes && 2 * n >= other.tokens.len()).then_some((n, from))
+        });
+        let (n, from) = shares.max()?;
+        (n >= slot.tokens.len() + WORTH_A_COPY).then_some((from, n))
+    }
+
     /// What to feed in this step, by slot.
     fn feeds(&self) -> Vec<(usize, Feed)> {
         let at_work = || self.slots.iter().enumerate().filter(|(_, slot)| slot.is_at_work());
@@ -223,7 +278,8 @@ impl Batch {
             at_work().filter(|(_, s)| in_answer(s)).map(|(i, s)| (i, pending(s))).collect();
         let beside = if chosen.is_empty() { self.settings.prompt_step } else { self.settings.prompt_step_beside };
         let mut room = beside.max(1);
-        let mut prompts: Vec<_> = at_work().filter(|(_, slot)| !in_answer(slot)).collect();
+        let waits = |i: usize| self.lender(i).is_some_and(|(from, n)| self.slots[from].tokens.len() < n);
+        let mut prompts: Vec<_> = at_work().filter(|(i, slot)| !in_answer(slot) && !waits(*i)).collect();
         prompts.sort_by_key(|(_, slot)| slot.used);
         for (i, slot) in prompts {
             let n = pending(slot).min(room);
