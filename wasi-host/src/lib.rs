@@ -36,6 +36,8 @@ pub mod cli;
 pub mod engine;
 mod file;
 #[cfg(feature = "sandbox")]
+pub mod plugin;
+#[cfg(feature = "sandbox")]
 pub mod sandbox;
 #[cfg(feature = "serve")]
 pub mod serve;
