@@ -14,10 +14,11 @@ use crate::process::{Counts, build_dir, built_program, cargo, run, run_tests, ta
 use crate::{fetch, npm, toolchain};
 
 /// What is made of the guests: package, features, name.
-const COMPONENTS: [(&str, &str, &str); 3] = [
+const COMPONENTS: [(&str, &str, &str); 4] = [
     ("picolm-guest", "", "picolm"),
     ("picolm-guest", "command", "picolm-command"),
     ("picolm-hostile-guest", "", "picolm-hostile"),
+    ("picolm-client-guest", "", "picolm-client"),
 ];
 
 /// The relaxed dots are exact (`check` sees to it that there are no others); memory.fill and memory.copy are the host's.
@@ -28,8 +29,12 @@ pub(crate) const PROGRAM: &str = "picolm-host";
 
 /// Builds the program as users have it, and its components; returns the folder that has all that is needed to run it.
 pub(crate) fn package() -> Result<PathBuf> {
-    run(cargo("build").args(["--release", "--package", "picolm-host"]))?;
-    assemble("host", &target_dir().join("release").join(PROGRAM))
+    let triple = toolchain::host()?;
+    let mut build = cargo("build");
+    // Static: it runs wherever the kernel does, also in a container that has nothing else.
+    build.env("RUSTFLAGS", "-Ctarget-feature=+crt-static");
+    run(build.args(["--release", "--package", "picolm-host", "--target", &triple]))?;
+    assemble("host", &target_dir().join(triple).join("release").join(PROGRAM))
 }
 
 /// The same with the program as the tests have it, which is a little slower, and built already.
@@ -41,7 +46,8 @@ pub(crate) fn package_for_tests() -> Result<PathBuf> {
 /// A folder with the program, its components, and machine code for this CPU.
 fn assemble(name: &str, program: &Path) -> Result<PathBuf> {
     let dir = build_dir(name);
-    fs::create_dir_all(&dir)?;
+    // The container image has an empty folder (deploy/Dockerfile).
+    fs::create_dir_all(dir.join("state"))?;
     copy(program, &dir.join(PROGRAM))?;
     for component in components(&COMPONENTS[..2])? {
         copy(&component, &dir.join(component.file_name().unwrap_or_default()))?;
@@ -56,11 +62,10 @@ pub(crate) fn test() -> Result<Counts> {
     let built = components(&COMPONENTS)?;
     let mut command = cargo("test");
     command.args(["--package", "picolm-host", "--package", "picolm-guest", "--no-fail-fast"]);
-    for (variable, component) in
-        ["PICOLM_COMPONENT", "PICOLM_COMMAND_COMPONENT", "PICOLM_HOSTILE_COMPONENT"].into_iter().zip(&built)
-    {
-        command.env(variable, component);
+    for (variable, component) in ["", "COMMAND_", "HOSTILE_", "CLIENT_"].into_iter().zip(&built) {
+        command.env(format!("PICOLM_{variable}COMPONENT"), component);
     }
+    command.env("PICOLM_KEEP_FILES", hostile_files()?);
     let mut counts = run_tests(command.env("PICOLM_MODEL", fetch::model()?))?;
     for features in ["", "sandbox", "serve"] {
         let small = ["--package", "picolm-host", "--no-default-features", "--features", features];
@@ -68,6 +73,20 @@ pub(crate) fn test() -> Result<Counts> {
         counts.passed += 1;
     }
     Ok(counts)
+}
+
+/// The folder of the files that the core's tests try.
+fn hostile_files() -> Result<PathBuf> {
+    let dir = build_dir("hostile-files");
+    let _ = fs::remove_dir_all(&dir);
+    fs::create_dir_all(&dir)?;
+    let mut tests = cargo("test");
+    tests.args(["--quiet", "--package", "picolm-core"]);
+    for name in ["gguf_hostile", "model_hostile", "arch_hostile", "text_hostile", "chat_hostile"] {
+        tests.args(["--test", name]);
+    }
+    run(tests.env("PICOLM_KEEP_FILES", &dir).env("PROPTEST_CASES", "1"))?;
+    Ok(dir)
 }
 
 /// Builds components; returns their paths.

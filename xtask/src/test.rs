@@ -127,10 +127,12 @@ fn check_layers(_: bool) -> Result<Counts> {
 }
 
 /// All tests of all crates but picolm-host (whose step makes what it runs), with the real models at hand.
-fn workspace(_: bool) -> Result<Counts> {
+fn workspace(full: bool) -> Result<Counts> {
     let (model, gemma) = (fetch::model()?, fetch::gemma()?);
-    let tests = ["--workspace", "--exclude", "picolm-host", "--no-fail-fast"];
-    run_tests(cargo("test").args(tests).env("PICOLM_MODEL", model).env("PICOLM_TEST_GEMMA", gemma))
+    let mut tests = cargo("test");
+    tests.args(["--workspace", "--exclude", "picolm-host", "--no-fail-fast"]);
+    tests.envs(full.then_some(("PICOLM_ALL_RUNS", "1")));
+    run_tests(tests.env("PICOLM_MODEL", model).env("PICOLM_TEST_GEMMA", gemma))
 }
 
 fn wasm(_: bool) -> Result<Counts> {
@@ -158,7 +160,9 @@ fn no_std(_: bool) -> Result<Counts> {
 
 /// For builds that nobody runs: half the time.
 fn unoptimised(command: &mut Command) -> &mut Command {
-    command.args(["--config", "profile.dev.opt-level=0", "--config", "profile.dev.package.'*'.opt-level=0"])
+    let packages =
+        ["picolm-core", "picolm-kernels", "libm"].map(|name| format!("profile.dev.package.{name}.opt-level=0"));
+    command.args(["--config", "profile.dev.opt-level=0"]).args(packages.iter().flat_map(|name| ["--config", name]))
 }
 
 /// The core's tests on another processor, emulated: some ten times slower, so optimised and with fewer random cases; and without
