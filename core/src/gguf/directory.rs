@@ -60,7 +60,7 @@ impl<'a> Directory<'a> {
 
     fn check_overlap(&self) -> Result<(), Error> {
         let mut order: Vec<&Tensor<'a>> = self.tensors.iter().collect();
-        order.sort_unstable_by_key(|t| t.offset);
+        order.sort_unstable_by_key(|t| (t.offset, t.name));
         for pair in order.windows(2) {
             if pair[0].offset + pair[0].len > pair[1].offset {
                 return Err(misplaced(pair[1], format!("it overlaps tensor {:?}", pair[0].name)));
