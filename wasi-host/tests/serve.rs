@@ -104,6 +104,27 @@ fn models_come_when_asked_for_and_go_when_idle() {
     assert!(server.get("/metrics").text().contains("picolm_model_loaded{model=\"kept\"} 1"));
 }
 
+/// Ollama's `keep_alive`: a model goes at once, or stays although others would have gone.
+#[test]
+fn a_request_says_how_long_its_model_stays() {
+    let server = Server::start(&models("keep-alive"), &["--idle", "1s"]);
+    let ask = |keep: Value| {
+        let options = json!({ "num_predict": 2 });
+        server.post(
+            "/api/generate",
+            &json!({ "model": "tiny", "prompt": "a", "stream": false, "keep_alive": keep, "options": options }),
+        )
+    };
+    assert_eq!(ask(json!(-1)).status, 200);
+    std::thread::sleep(std::time::Duration::from_millis(2500));
+    assert_eq!((server.metric("model_loads_total"), server.metric("model_unloads_total")), (1, 0));
+    assert_eq!(ask(json!("0s")).status, 200);
+    server.wait_for("model_unloads_total", 1);
+    let wrong = ask(json!("soon"));
+    assert_eq!(wrong.status, 400);
+    assert!(wrong.text().contains("keep_alive"), "{}", wrong.text());
+}
+
 /// What was computed for a prompt is there after a restart, and after a kill; damage costs time only.
 #[test]
 fn prefixes_survive() {

@@ -257,7 +257,7 @@ fn lower_case(list: Option<Vec<String>>) -> Vec<String> {
 }
 
 /// `30s`, `5m`, `2h`, or seconds.
-fn duration(name: &str, text: Option<&str>, default: u64) -> Result<Duration> {
+pub(crate) fn duration(name: &str, text: Option<&str>, default: u64) -> Result<Duration> {
     let Some(text) = text else { return Ok(Duration::from_secs(default)) };
     let (number, unit) = match text.strip_suffix(['s', 'm', 'h']) {
         Some(number) => (

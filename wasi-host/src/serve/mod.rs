@@ -143,12 +143,8 @@ async fn wrong_method(method: Method) -> Response<Body> {
 
 /// Looks now and then for models that nobody uses.
 async fn keep_house(app: Arc<App>) {
-    let often = app
-        .config
-        .idle
-        .map_or(Duration::from_secs(60), |idle| (idle / 4).clamp(Duration::from_millis(50), Duration::from_secs(10)));
     loop {
-        tokio::time::sleep(often).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
         app.models.unload_idle();
     }
 }

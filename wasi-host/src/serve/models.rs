@@ -57,6 +57,8 @@ pub(crate) struct Loaded {
     places: Arc<Semaphore>,
     all_places: usize,
     last_used: Mutex<Instant>,
+    /// How long it stays when nobody asks for it; `None` is for good.
+    stay: Mutex<Option<Duration>>,
     /// Its thread, for those who wait for its end.
     ended: watch::Receiver<bool>,
 }
@@ -130,9 +132,8 @@ impl Models {
 
     /// Unloads what nobody has asked for within the time set. Called now and then.
     pub(crate) fn unload_idle(&self) {
-        let Some(idle) = self.config.idle else { return };
         let mut all = self.lock();
-        let over: Vec<PathBuf> = all.values().filter(|l| l.is_idle_for(idle)).map(|l| l.path.clone()).collect();
+        let over: Vec<PathBuf> = all.values().filter(|loaded| loaded.is_over()).map(|l| l.path.clone()).collect();
         // Under the lock: who comes now finds none and loads it again.
         over.iter().filter_map(|path| all.remove(path)).for_each(|loaded| self.unload(&loaded));
     }
@@ -234,6 +235,7 @@ impl Models {
             places: Arc::new(Semaphore::new(all_places)),
             all_places,
             last_used: Mutex::new(Instant::now()),
+            stay: Mutex::new(self.config.idle),
             ended,
         })
     }
@@ -285,11 +287,22 @@ impl Loaded {
         self.places.available_permits() < self.all_places
     }
 
-    fn is_idle_for(&self, time: Duration) -> bool {
+    /// From now on it stays for so long when nobody asks for it; `None` is for good.
+    pub(crate) fn keep(&self, time: Option<Duration>) {
+        *self.stay.lock().unwrap_or_else(PoisonError::into_inner) = time;
+    }
+
+    /// How long it stays yet if nobody asks for it; `None` is for good.
+    pub(crate) fn stays(&self) -> Option<Duration> {
+        let stay = *self.stay.lock().unwrap_or_else(PoisonError::into_inner);
+        stay.filter(|_| !self.pinned).map(|time| time.saturating_sub(self.used().elapsed()))
+    }
+
+    fn is_over(&self) -> bool {
         if self.is_at_work() {
             self.touch();
         }
-        !self.pinned && self.used().elapsed() >= time
+        !self.is_at_work() && self.stays().is_some_and(|time| time.is_zero())
     }
 }
 

@@ -1,6 +1,7 @@
 //! Ollama's API, as far as its clients (Home Assistant among them) need it to chat: JSON lines instead of events, options under `options`.
 
 use super::answers::{Answers, Told};
+use super::config::duration;
 use super::error::{ApiError, Result, json_response};
 use super::fields::Fields;
 use super::models::{Loaded, ModelFile, now};
@@ -16,7 +17,7 @@ use picolm_core::text::DateTime;
 use serde_json::{Value, json};
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Options of Ollama that say how to run a model: here the server's own say that.
 const IGNORED_OPTIONS: &[&str] = &[
@@ -51,9 +52,12 @@ pub(super) async fn embed(State(app): State<Arc<App>>, headers: HeaderMap, body:
         let mut fields = Fields::parse(&gate::body(&app, &headers, body).await?)?;
         let model = fields.text("model")?;
         let inputs: Vec<Part> = fields.texts("input")?.into_iter().map(Part::Text).collect();
-        fields.ignore(&["truncate", "options", "keep_alive", "dimensions"]);
+        let keep = keep_alive(&mut fields)?;
+        fields.ignore(&["truncate", "options", "dimensions"]);
         fields.finish()?;
         let (name, tokens, all) = embed_all(&app, model.as_deref(), inputs).await?;
+        let (model, _places) = app.models.acquire(Some(&name), 0).await?;
+        model.keep(keep.unwrap_or(app.config.idle));
         let took = start.elapsed().as_nanos() as u64;
         Ok(
             json!({ "model": name, "embeddings": all, "total_duration": took, "load_duration": 0, "prompt_eval_count": tokens }),
@@ -75,8 +79,8 @@ pub(super) async fn ps(State(app): State<Arc<App>>) -> Response<Body> {
         .filter_map(|loaded| {
             let mut entry = tag(&app.models.find(Some(&loaded.name)).ok()?);
             entry["size_vram"] = 0.into();
-            entry["expires_at"] =
-                timestamp(now() + app.config.idle.map_or(u64::from(u32::MAX), |idle| idle.as_secs())).into();
+            let stays = loaded.stays().map_or(u64::from(u32::MAX), |time| time.as_secs());
+            entry["expires_at"] = timestamp(now() + stays).into();
             Some(entry)
         })
         .collect();
@@ -144,19 +148,25 @@ struct Asked {
     /// `None`: nothing is asked, the model is to be loaded.
     request: Option<Request>,
     stream: bool,
+    /// How long the model stays behind it, if it says so; `None` inside is for good.
+    keep: Option<Option<Duration>>,
 }
 
 async fn answer(app: &App, headers: &HeaderMap, body: Body, kind: Kind) -> Response<Body> {
     let start = Instant::now();
     let begin = async {
         let asked = read(&mut Fields::parse(&gate::body(app, headers, body).await?)?, kind)?;
+        let keep = asked.keep.unwrap_or(app.config.idle);
         let Some(request) = asked.request else {
             let (model, _places) = app.models.acquire(Some(&asked.model), 0).await?;
+            model.keep(keep);
+            let why = if keep == Some(Duration::ZERO) { "unload" } else { "load" };
             let mut line = Line { kind, model: model.name.clone(), start, loaded: start }.with("");
-            (line["done"], line["done_reason"]) = (true.into(), "load".into());
+            (line["done"], line["done_reason"]) = (true.into(), why.into());
             return Ok(json_response(StatusCode::OK, &line));
         };
         let answers = Answers::begin(&app.models, Some(&asked.model), vec![request], 1).await?;
+        answers.model.keep(keep);
         let line = Line { kind, model: answers.model.name.clone(), start, loaded: Instant::now() };
         if asked.stream {
             return Ok(stream_lines(answers, line));
@@ -185,10 +195,28 @@ fn read(fields: &mut Fields, kind: Kind) -> Result<Asked> {
         None => options(Fields::parse(b"{}")?)?,
         Some(map) => options(map)?,
     };
-    fields.ignore(&["keep_alive", "logprobs", "top_logprobs"]);
+    let keep = keep_alive(fields)?;
+    fields.ignore(&["logprobs", "top_logprobs"]);
     std::mem::replace(fields, Fields::parse(b"{}")?).finish()?;
     let request = prompt.map(|prompt| Request { prompt: vec![prompt], sampling, stops, max_tokens, logprobs: None });
-    Ok(Asked { model, request, stream })
+    Ok(Asked { model, request, stream, keep })
+}
+
+/// How long a model stays behind a request: seconds, or a time such as `5m`; below zero (`None` inside) for good.
+fn keep_alive(fields: &mut Fields) -> Result<Option<Option<Duration>>> {
+    const YEAR: f64 = 365.0 * 86400.0;
+    let wrong = || ApiError::field("keep_alive", "is no number of seconds, nor a time such as 30s, 5m or 2h");
+    let seconds = |number: f64| (number >= 0.0).then(|| Duration::from_secs_f64(number.min(YEAR)));
+    match fields.take("keep_alive") {
+        None => Ok(None),
+        Some(Value::Number(number)) => Ok(Some(seconds(number.as_f64().ok_or_else(wrong)?))),
+        Some(Value::String(text)) => match text.trim().strip_prefix('-') {
+            Some(_) => Ok(Some(None)),
+            None if ["0", "0s", "0m", "0h"].contains(&text.trim()) => Ok(Some(Some(Duration::ZERO))),
+            None => Ok(Some(Some(duration("keep_alive", Some(text.trim()), 0).map_err(|_| wrong())?))),
+        },
+        Some(_) => Err(wrong()),
+    }
 }
 
 fn conversation(fields: &mut Fields, variables: Option<String>) -> Result<Option<Part>> {
