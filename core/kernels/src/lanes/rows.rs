@@ -11,7 +11,7 @@
 //! ```
 
 use super::matmul::codes32;
-use super::strips::offset;
+use super::strips::{offset, shared};
 use super::{Range, RowByRow};
 use crate::activations::{Column, Columns};
 use crate::cast::{GROUP, Quarters, Rows};
@@ -22,8 +22,15 @@ use core::array::from_fn;
 /// Blocks of 32 in a strip.
 const NARROW: usize = 32;
 
-/// The sums of sixteen rows of blocks of 32, 2 KB.
-type NarrowSums<S> = [[<S as RowByRow>::Fours; 4]; NARROW];
+/// What is kept of a block of 32 of each of sixteen rows, 128 or 192 bytes.
+#[derive(Clone, Copy)]
+struct Kept<Sums, Scale> {
+    sums: [Sums; 4],
+    scales: [Scale; GROUP],
+    mins: [F16; GROUP],
+}
+
+type NarrowRow<S, F> = Kept<<S as RowByRow>::Fours, <F as Narrow>::Scale>;
 
 /// `out[c][r] = weights[r] · x[c]` for formats of blocks of 32. `weights` holds the rows of `out`.
 #[inline(always)]
@@ -37,16 +44,19 @@ pub(crate) fn matmul_narrow<S: RowByRow, F: Narrow>(s: S, weights: &[u8], x: Col
 #[inline(never)]
 fn narrow_column<S: RowByRow, F: Narrow>(s: S, weights: &[u8], column: Column<'_>, c: usize, out: &mut Tile<'_>) {
     let rows = Rows::<F::Block>::new(weights, out.rows());
-    let mut sums: NarrowSums<S> = [[s.total_four([s.no_sums(); 4]); 4]; NARROW];
+    let zero = F::scale(&bytemuck::Zeroable::zeroed());
+    let none = s.total_four([s.no_sums(); 4]);
+    let mut kept = [Kept { sums: [none; 4], scales: [zero; GROUP], mins: [F16::ZERO; GROUP] }; NARROW];
+    let offset = shared(offset(s, F::CODES, F::OFFSET));
     for g in 0..rows.len().div_ceil(GROUP) {
         let group = rows.quarters(g);
         let mut acc = s.splat(0.0);
         for start in (0..group.len()).step_by(NARROW) {
             let n = NARROW.min(group.len() - start);
             for quad in 0..4 {
-                sum_narrow::<S, F>(s, &group, column, start, n, quad, &mut sums);
+                keep_narrow::<S, F>(s, &group, column, start, n, quad, &mut kept);
             }
-            acc = add_narrow::<S, F>(s, &group, &sums, column, start, n, acc);
+            acc = add_narrow::<S, F>(s, &kept[..n], column, start, offset, acc);
         }
         write(s, &group, out.column(c), acc);
     }
@@ -62,57 +72,51 @@ fn write<S: RowByRow, B: bytemuck::Pod>(s: S, group: &Quarters<'_, B>, out: &mut
 
 /// Blocks `start..start + n` of lanes `4 quad..4 quad + 4`, which share the columns.
 #[inline(always)]
-fn sum_narrow<S: RowByRow, F: Narrow>(
+fn keep_narrow<S: RowByRow, F: Narrow>(
     s: S,
     group: &Quarters<'_, F::Block>,
     column: Column<'_>,
     start: usize,
     n: usize,
     quad: usize,
-    sums: &mut NarrowSums<S>,
+    kept: &mut [NarrowRow<S, F>; NARROW],
 ) {
     let row = |r: usize| group.strip(4 * quad + r, start, n);
     let rows = row(0).iter().zip(row(1)).zip(row(2)).zip(row(3));
     let qs = &codes32(column.qs)[start..][..n];
-    for (((((w0, w1), w2), w3), qs), sums) in rows.zip(qs).zip(sums) {
+    for (((((w0, w1), w2), w3), qs), kept) in rows.zip(qs).zip(kept) {
         // Written out: a loop that the compiler leaves one would take its registers through memory.
         let x = s.load_bytes(qs);
         let dot0 = s.dot_offset(F::codes(s, w0), x, F::CODES);
         let dot1 = s.dot_offset(F::codes(s, w1), x, F::CODES);
         let dot2 = s.dot_offset(F::codes(s, w2), x, F::CODES);
         let dot3 = s.dot_offset(F::codes(s, w3), x, F::CODES);
-        sums[quad] = s.total_four([dot0, dot1, dot2, dot3]);
+        kept.sums[quad] = s.total_four([dot0, dot1, dot2, dot3]);
+        kept.scales[4 * quad..][..4].copy_from_slice(&[F::scale(w0), F::scale(w1), F::scale(w2), F::scale(w3)]);
+        if F::HAS_MIN {
+            kept.mins[4 * quad..][..4].copy_from_slice(&[F::min(w0), F::min(w1), F::min(w2), F::min(w3)]);
+        }
     }
 }
 
-/// Scales, minima and what they are multiplied with.
-#[inline(always)]
+/// A function of its own, which formats with the same scales share.
+#[inline(never)]
 fn add_narrow<S: RowByRow, F: Narrow>(
     s: S,
-    group: &Quarters<'_, F::Block>,
-    kept: &NarrowSums<S>,
+    kept: &[NarrowRow<S, F>],
     column: Column<'_>,
     start: usize,
-    n: usize,
+    offset: i32,
     mut acc: S::Lanes,
 ) -> S::Lanes {
-    let offset = offset(s, F::CODES, F::OFFSET);
-    let (scales, sums) = (&column.scales[start..][..n], &column.sums[start..][..n]);
-    let strips: [&[F::Block]; GROUP] = from_fn(|lane| group.strip(lane, start, n));
-    for b in 0..n.min(NARROW) {
-        let mut dw = [F::scale(&strips[0][b]); GROUP];
-        let mut mw = [F16::ZERO; GROUP];
-        for lane in 0..GROUP {
-            dw[lane] = F::scale(&strips[lane][b]);
-            if F::HAS_MIN {
-                mw[lane] = F::min(&strips[lane][b]);
-            }
-        }
-        let (dx, xsum) = (s.splat(scales[b]), sums[b]);
-        let isum = s.sub_ints(s.join(kept[b]), s.splat_int(offset * i32::from(xsum)));
-        acc = s.add(acc, s.mul(s.mul(F::Scale::lanes(s, dw), dx), s.to_lanes(isum)));
+    let (scales, sums) = (&column.scales[start..], &column.sums[start..]);
+    for ((kept, dx), xsum) in kept.iter().zip(scales).zip(sums) {
+        let (dw, dx) = (F::Scale::lanes(s, kept.scales), s.splat(*dx));
+        let isum = s.sub_ints(s.join(kept.sums), s.splat_int(offset * i32::from(*xsum)));
+        acc = s.add(acc, s.mul(s.mul(dw, dx), s.to_lanes(isum)));
         if F::HAS_MIN {
-            acc = s.add(acc, s.mul(s.mul(F16::lanes(s, mw), dx), s.splat(f32::from(xsum))));
+            let mw = F16::lanes(s, kept.mins);
+            acc = s.add(acc, s.mul(s.mul(mw, dx), s.splat(f32::from(*xsum))));
         }
     }
     acc
