@@ -83,10 +83,17 @@ fn one_digest(kv: KvType, key: &str) {
     let witness = std::fs::read(fixture("witness/digests.json")).expect("witness/digests.json");
     let witness: Value = serde_json::from_slice(&witness).expect("JSON");
     let beginning = if emulated() { 3 } else { 20 };
-    // In an emulator, every model with the one cache and some with the other.
-    let step = if emulated() && kv == KvType::Q8_0 { 5 } else { 1 };
-    // Each way of running goes with a fourth of the models, a thousand runs in all; `cargo xtask test --full` takes all of them.
-    let every = if std::env::var_os("PICOLM_ALL_RUNS").is_some() { 1 } else { 4 };
+    // Each way of running goes with a fourth of the models, a thousand runs in all; where computing is slow, with some of the models.
+    // `cargo xtask test --full` takes all of them; but in an emulator, some with the second cache.
+    let all = std::env::var_os("PICOLM_ALL_RUNS").is_some();
+    let every = if all { 1 } else { 4 };
+    let step = match (all, emulated()) {
+        (true, true) if kv == KvType::Q8_0 => 5,
+        (true, _) => 1,
+        (false, true) => 5,
+        (false, false) if cfg!(target_family = "wasm") => 3,
+        (false, false) => 1,
+    };
     for (at, entry) in supported().iter().step_by(step).enumerate() {
         let name = file(entry);
         let model = load(&fixture("golden").join(name));

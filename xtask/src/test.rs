@@ -39,6 +39,9 @@ const STEPS: &[Step] = &[
     only_full("properties", properties),
 ];
 
+/// Golden models in every way of running.
+const ALL_RUNS: (&str, &str) = ("PICOLM_ALL_RUNS", "1");
+
 const ONE: Counts = Counts { passed: 1, failed: 0 };
 
 /// Runs the steps that `args` name (all without), and prints `N passed, N failed` last.
@@ -131,7 +134,7 @@ fn workspace(full: bool) -> Result<Counts> {
     let (model, gemma) = (fetch::model()?, fetch::gemma()?);
     let mut tests = cargo("test");
     tests.args(["--workspace", "--exclude", "picolm-host", "--no-fail-fast"]);
-    tests.envs(full.then_some(("PICOLM_ALL_RUNS", "1")));
+    tests.envs(full.then_some(ALL_RUNS));
     run_tests(tests.env("PICOLM_MODEL", model).env("PICOLM_TEST_GEMMA", gemma))
 }
 
@@ -142,11 +145,12 @@ fn wasm(_: bool) -> Result<Counts> {
 }
 
 /// The kernels and the golden models in Node, with and without relaxed SIMD. (`npm` runs golden models in a browser.)
-fn wasm_kernels(_: bool) -> Result<Counts> {
+fn wasm_kernels(full: bool) -> Result<Counts> {
     let mut counts = Counts::default();
     for flags in ["-Ctarget-feature=+simd128", "-Ctarget-feature=+simd128,+relaxed-simd"] {
         let mut command = toolchain::wasi("test", flags);
         command.args(["--package", "picolm-core", "--test", "kernels", "--test", "golden", "--no-fail-fast"]);
+        command.envs(full.then_some(ALL_RUNS));
         counts += run_tests(command.env("PROPTEST_CASES", "64").env("PROPTEST_DISABLE_FAILURE_PERSISTENCE", "1"))?;
     }
     Ok(counts)
@@ -174,7 +178,7 @@ fn emulated(target: &Target, full: bool) -> Result<Counts> {
         true => command.args(["--package", "picolm-kernels", "--lib", "--tests"]),
         false => command.args(["--test", "kernels", "--test", "sessions", "--test", "golden"]),
     };
-    run_tests(&mut command)
+    run_tests(command.envs(full.then_some(ALL_RUNS)))
 }
 
 /// The core's tests with every access to memory checked, and leaks; the checks of std's unsafe functions are on in any debug build.
