@@ -49,7 +49,8 @@ impl Answers {
         let (to, said) = unbounded_channel();
         let open = requests.len();
         for (index, (request, place)) in requests.into_iter().zip(places).enumerate() {
-            model.answer(Job { request, prepared: false, index, to: to.clone(), place });
+            let (to, place) = (to.clone(), Some(place));
+            model.answer(Job { request, prepared: false, index, to, place });
         }
         drop(to);
         let usage = Usage::default();

@@ -9,7 +9,8 @@
 //!   FOLDER/MODEL-0123456789abcdef/      the file's name, and a hash of its size, time and context
 //!       89abcdef01234567.state          "picolm prefix 1\n", number of tokens, tokens (u32 LE each), the engine's state
 //! ```
-//! A file appears whole or not at all: written beside, synced, renamed. The engine checks the state itself.
+//! A file appears whole or not at all: written beside, synced, renamed; a thread does the last two, so that the next answer need not wait
+//! for the disk. The engine checks the state itself.
 
 use super::metrics::Metrics;
 use crate::engine::Engine;
@@ -20,6 +21,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::SystemTime;
 
 const MAGIC: &[u8; 16] = b"picolm prefix 1\n";
@@ -34,6 +36,8 @@ pub(crate) struct Prefixes {
     /// Most bytes in the folder of all models together.
     budget: u64,
     files: Vec<Kept>,
+    /// The last of the files, on its way to the disk; whether it came there.
+    writing: Option<JoinHandle<bool>>,
     /// What the engine's idle sessions hold, as far as we know: the oldest first.
     held: VecDeque<Vec<u32>>,
     sessions: usize,
@@ -48,7 +52,8 @@ struct Kept {
 impl Prefixes {
     /// Nothing is kept on disk.
     pub(crate) fn none(sessions: usize, metrics: Arc<Metrics>) -> Self {
-        Prefixes { folder: None, budget: 0, files: Vec::new(), held: VecDeque::new(), sessions, metrics }
+        let (files, held) = (Vec::new(), VecDeque::new());
+        Prefixes { folder: None, budget: 0, files, writing: None, held, sessions, metrics }
     }
 
     /// What is in the folder for this model file, run with this much context. Files that are no states of ours are left alone.
@@ -65,16 +70,36 @@ impl Prefixes {
                 _ => {}
             }
         }
-        Ok(Prefixes { folder: Some(folder), budget, files, ..none })
+        // (`..none` would take a value apart that has a Drop.)
+        let mut prefixes = none;
+        (prefixes.folder, prefixes.budget, prefixes.files) = (Some(folder), budget, files);
+        Ok(prefixes)
+    }
+
+    /// Waits until the last file is on the disk.
+    fn settle(&mut self) {
+        let on_disk = self.writing.take().is_none_or(|thread| thread.join().unwrap_or(false));
+        if !on_disk {
+            self.files.pop();
+        }
     }
 
     /// Before a prompt is begun: reads the state that has most in common with it, if that is more than the engine seems to hold.
     pub(crate) fn prepare(&mut self, engine: &mut dyn Engine, prompt: &[u32]) {
+        if self.writing.as_ref().is_some_and(JoinHandle::is_finished) {
+            self.settle();
+        }
         let held = self.held.iter().enumerate().map(|(i, tokens)| (common(tokens, prompt), i)).max();
         let best = self.files.iter().enumerate().map(|(i, kept)| (common(&kept.tokens, prompt), i)).max();
         let in_memory = held.map_or(0, |(n, _)| n);
         match best {
             Some((n, i)) if n >= in_memory + WORTH_IT => {
+                if i + 1 == self.files.len() {
+                    self.settle();
+                }
+                if i == self.files.len() {
+                    return;
+                }
                 if let Err(error) = self.restore(engine, i) {
                     super::log::warn(
                         "a saved prefix is not used",
@@ -115,20 +140,32 @@ impl Prefixes {
         if usage.prompt < known + WORTH_IT {
             return;
         }
+        self.settle();
         let path = folder.join(format!("{}.state", &hex(&Sha256::digest(bytes_of(tokens)))[..16]));
-        let written = engine.save(id).map_err(io::Error::other).and_then(|state| write(&path, tokens, &state));
-        if let Err(error) = written {
-            return super::log::warn("a prefix is not saved", &[("file", &path.display()), ("why", &error)]);
-        }
-        self.metrics.saved();
+        let written = engine.save(id).map_err(io::Error::other).and_then(|state| {
+            self.shrink(&folder, state.len() as u64);
+            write(&path, tokens, &state)
+        });
+        let file = match written {
+            Ok(file) => file,
+            Err(error) => return not_saved(&path, &error),
+        };
+        // What the new one makes superfluous goes once that is there.
         let old = |kept: &Kept| kept.path == path || tokens.starts_with(&kept.tokens);
-        self.files
-            .iter()
-            .filter(|kept| old(kept) && kept.path != path)
-            .for_each(|kept| drop(fs::remove_file(&kept.path)));
+        let superfluous: Vec<PathBuf> =
+            self.files.iter().filter(|kept| old(kept) && kept.path != path).map(|kept| kept.path.clone()).collect();
         self.files.retain(|kept| !old(kept));
-        self.files.push(Kept { path, tokens: tokens.to_vec() });
-        self.shrink(&folder);
+        self.files.push(Kept { path: path.clone(), tokens: tokens.to_vec() });
+        let metrics = self.metrics.clone();
+        self.writing = Some(std::thread::spawn(move || {
+            if let Err(error) = settle(&file, &path) {
+                not_saved(&path, &error);
+                return false;
+            }
+            superfluous.iter().for_each(|path| drop(fs::remove_file(path)));
+            metrics.saved();
+            true
+        }));
     }
 
     /// A session went idle with these tokens.
@@ -139,8 +176,8 @@ impl Prefixes {
         }
     }
 
-    /// Removes the files, of any model, that were not used for the longest time, until the rest is within the budget.
-    fn shrink(&mut self, folder: &Path) {
+    /// Removes the files, of any model, that were not used for the longest time, until the rest and `more` bytes are within the budget.
+    fn shrink(&mut self, folder: &Path, more: u64) {
         let Some(all) = folder.parent().and_then(|parent| fs::read_dir(parent).ok()) else { return };
         let states = all.flatten().filter_map(|model| fs::read_dir(model.path()).ok()).flatten().flatten();
         let states = states.filter(|file| file.path().extension().is_some_and(|extension| extension == "state"));
@@ -148,7 +185,7 @@ impl Prefixes {
             .filter_map(|file| Some((file.metadata().ok()?.modified().ok()?, file.metadata().ok()?.len(), file.path())))
             .collect();
         files.sort();
-        let mut total: u64 = files.iter().map(|(_, len, _)| len).sum();
+        let mut total: u64 = more + files.iter().map(|(_, len, _)| len).sum::<u64>();
         for (_, len, path) in files {
             if total <= self.budget {
                 break;
@@ -158,6 +195,16 @@ impl Prefixes {
             self.files.retain(|kept| kept.path != path);
         }
     }
+}
+
+impl Drop for Prefixes {
+    fn drop(&mut self) {
+        self.settle();
+    }
+}
+
+fn not_saved(path: &Path, why: &io::Error) {
+    super::log::warn("a prefix is not saved", &[("file", &path.display()), ("why", why)]);
 }
 
 fn common(a: &[u32], b: &[u32]) -> usize {
@@ -189,8 +236,8 @@ fn bytes_of(tokens: &[u32]) -> Vec<u8> {
     tokens.iter().flat_map(|token| token.to_le_bytes()).collect()
 }
 
-/// Whole or not at all.
-fn write(path: &Path, tokens: &[u32], state: &[u8]) -> io::Result<()> {
+/// Writes a state beside the place where it belongs; [`settle`] moves it there.
+fn write(path: &Path, tokens: &[u32], state: &[u8]) -> io::Result<File> {
     let new = path.with_extension("new");
     let write = || {
         let mut options = File::options();
@@ -202,10 +249,15 @@ fn write(path: &Path, tokens: &[u32], state: &[u8]) -> io::Result<()> {
         file.write_all(&(tokens.len() as u32).to_le_bytes())?;
         file.write_all(&bytes_of(tokens))?;
         file.write_all(state)?;
-        file.sync_all()?;
-        fs::rename(&new, path)
+        Ok(file)
     };
     write().inspect_err(|_| drop(fs::remove_file(&new)))
+}
+
+/// From now on it is there, whole, whatever happens.
+fn settle(file: &File, path: &Path) -> io::Result<()> {
+    let new = path.with_extension("new");
+    file.sync_all().and_then(|()| fs::rename(&new, path)).inspect_err(|_| drop(fs::remove_file(&new)))
 }
 
 /// The tokens at the head of a state file.

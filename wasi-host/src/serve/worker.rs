@@ -35,9 +35,8 @@ pub(crate) struct Job {
     /// Which of a request's answers it is.
     pub(crate) index: usize,
     pub(crate) to: UnboundedSender<(usize, Said)>,
-    /// Its place in the queue, given back with the job.
-    #[expect(dead_code, reason = "held, not read")]
-    pub(crate) place: Place,
+    /// Its place in the queue, given back before its client hears of the end: the next request finds it free.
+    pub(crate) place: Option<Place>,
 }
 
 /// What a thread is asked for.
@@ -193,6 +192,9 @@ impl Worker {
             }
             Event::Failed { error, .. } => (Said::Failed(error.into()), true),
         };
+        if over {
+            job.place = None;
+        }
         // Who has left is found before the next step.
         let _ = job.to.send((job.index, said.clone()));
         if !over {
