@@ -24,6 +24,9 @@ const COMPONENTS: [(&str, &str, &str); 4] = [
 /// The relaxed dots are exact (`check` sees to it that there are no others); memory.fill and memory.copy are the host's.
 const FEATURES: &str = "-Ctarget-feature=+simd128,+relaxed-simd,+bulk-memory";
 
+/// What is tested together.
+const PACKAGES: [&str; 4] = ["--package", "picolm-host", "--package", "picolm-guest"];
+
 /// The program's name.
 pub(crate) const PROGRAM: &str = "picolm-host";
 
@@ -37,9 +40,10 @@ pub(crate) fn package() -> Result<PathBuf> {
     assemble("host", &target_dir().join(triple).join("release").join(PROGRAM))
 }
 
-/// The same with the program as the tests have it, which is a little slower, and built already.
+/// The same with the program as the tests have it, which is a little slower, and built already. (`cargo build` would build wasmtime
+/// once more, without the features that only tests ask for.)
 pub(crate) fn package_for_tests() -> Result<PathBuf> {
-    run(cargo("build").args(["--package", "picolm-host"]))?;
+    run(cargo("test").args(["--no-run"]).args(PACKAGES))?;
     assemble("host-for-tests", &built_program(PROGRAM))
 }
 
@@ -61,7 +65,7 @@ fn assemble(name: &str, program: &Path) -> Result<PathBuf> {
 pub(crate) fn test() -> Result<Counts> {
     let built = components(&COMPONENTS)?;
     let mut command = cargo("test");
-    command.args(["--package", "picolm-host", "--package", "picolm-guest", "--no-fail-fast"]);
+    command.args(PACKAGES).arg("--no-fail-fast");
     for (variable, component) in ["", "COMMAND_", "HOSTILE_", "CLIENT_"].into_iter().zip(&built) {
         command.env(format!("PICOLM_{variable}COMPONENT"), component);
     }
