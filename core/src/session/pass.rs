@@ -210,11 +210,14 @@ impl Pass<'_> {
     fn attend(&mut self, index: usize, layer: &Layer, feeds: &[Feed<'_>]) -> bool {
         let (c, n, b) = (&self.model.config, self.b.batch.len(), &mut *self.b);
         let (backend, batch, q, heads) = (self.backend, &b.batch, &b.q_or_gate, c.kv_heads);
-        let (rows, scratch) = (c.group() * c.head_dim, ATTEND_COLUMNS * c.group() * gathered_per_head(c.head_dim));
-        let outs = Tiles::new(&mut b.input.floats[..n * heads * rows], n, rows, ATTEND_COLUMNS);
+        // Columns of one session share what is read of its cache; others are better spread over the threads.
+        let together = batch.iter().all(|column| column.feed == batch[0].feed);
+        let columns = if together { ATTEND_COLUMNS } else { ATTEND_COLUMNS / 4 };
+        let (rows, scratch) = (c.group() * c.head_dim, columns * c.group() * gathered_per_head(c.head_dim));
+        let outs = Tiles::new(&mut b.input.floats[..n * heads * rows], n, rows, columns);
         let scratch = Strips::new(&mut b.gathered, scratch, outs.count());
         for_parts(self.team, (outs, scratch), |i, ((rows, mut out), scratch)| {
-            let (head, first) = (i % heads, i / heads * ATTEND_COLUMNS);
+            let (head, first) = (i % heads, i / heads * columns);
             let mut at = 0;
             for columns in batch[first..first + out.columns()].chunk_by(|a, b| a.feed == b.feed) {
                 let queries = Queries {
@@ -298,9 +301,8 @@ impl Pass<'_> {
             let out = &mut b.logits[..n * c.vocab];
             matmul(model, backend, self.team, b.input.columns(n, c.embedding), [(&model.output, &mut *out)]);
             // Before the cap, which hides an infinity, and after the scale, which can make one.
-            let finite = finite.get() && out.iter().all(|x| x.is_finite());
-            scale_logits(c, backend, self.team, out);
-            if !finite || !out.iter().all(|x| x.is_finite()) {
+            let ok = finite.get() && all_finite(out);
+            if !ok || (scale_logits(c, backend, self.team, out) && !all_finite(out)) {
                 return false;
             }
             for (row, column) in out.chunks_exact(c.vocab).zip(columns) {
@@ -401,10 +403,10 @@ pub(super) fn matmul<const N: usize>(
     });
 }
 
-/// logits = cap(scale * logits), where the model has these.
-fn scale_logits(c: &Config, backend: Backend, team: &dyn Team, logits: &mut [f32]) {
+/// logits = cap(scale * logits), where the model has these; false if it has neither.
+fn scale_logits(c: &Config, backend: Backend, team: &dyn Team, logits: &mut [f32]) -> bool {
     if c.logit_scale == 1.0 && c.logit_cap.is_none() {
-        return;
+        return false;
     }
     let strips = logits.len().div_ceil(LOGIT_STRIP);
     for_parts(team, Strips::new(logits, LOGIT_STRIP, strips), |_, logits| {
@@ -413,6 +415,12 @@ fn scale_logits(c: &Config, backend: Backend, team: &dyn Team, logits: &mut [f32
             (backend.kernels().soft_cap)(logits, cap);
         }
     });
+    true
+}
+
+/// Asked of all, without an early exit, which compiles to vectors.
+fn all_finite(x: &[f32]) -> bool {
+    x.iter().fold(true, |ok, x| ok & x.is_finite())
 }
 
 /// Whose keys and values are attended to, and by what.

@@ -252,7 +252,8 @@ fn put<S: Simd>(s: S, scores: &mut [f32; CHUNK], tile: usize, lanes: S::Lanes) {
 }
 
 /// One block of a query, up to 32 values, as activations are quantised.
-#[inline(always)]
+#[cfg_attr(target_family = "wasm", inline(never))]
+#[cfg_attr(not(target_family = "wasm"), inline(always))]
 fn quantize_query<S: Simd>(s: S, q: &[f32]) -> (f32, [i8; 32]) {
     let mut x = [0.0; 32];
     x[..q.len()].copy_from_slice(q);
@@ -271,7 +272,8 @@ fn quantize_query<S: Simd>(s: S, q: &[f32]) -> (f32, [i8; 32]) {
 }
 
 /// Turns the visible scores into `exp(score - max)`, the others of their tiles into 0; returns (max, sum).
-#[inline(always)]
+#[cfg_attr(target_family = "wasm", inline(never))]
+#[cfg_attr(not(target_family = "wasm"), inline(always))]
 fn softmax<S: Simd>(s: S, scores: &mut [f32; CHUNK], visible: Range<usize>, cap: Option<f32>) -> (f32, f32) {
     let tiles = visible.start / TILE * TILE..visible.end.next_multiple_of(TILE);
     if let Some(cap) = cap {
@@ -309,7 +311,8 @@ impl Merge {
     const FIRST: Merge = Merge { first: true, old: 0.0, new: 1.0 };
 
     /// Updates maximum and sum, and keeps the two factors for the values.
-    #[inline(always)]
+    #[cfg_attr(target_family = "wasm", inline(never))]
+    #[cfg_attr(not(target_family = "wasm"), inline(always))]
     fn new((m, l): (f32, f32), max: &mut f32, sum: &mut f32) -> Merge {
         if *max == f32::NEG_INFINITY {
             (*max, *sum) = (m, l);

@@ -3,7 +3,7 @@
 
 use super::Simd;
 use crate::activations::Columns;
-use crate::cast::{Blocks, Rows};
+use crate::cast::{Blocks, GROUP, Rows};
 use crate::quant::{Float, Narrow, Wide};
 use crate::team::Tile;
 use core::array::from_fn;
@@ -107,8 +107,19 @@ const FAR: usize = 16 << 10;
 /// are [`FAR`] behind them. Bit by bit: a CPU has room for a dozen requests or so, and waits when there are more.
 #[inline(always)]
 pub(super) fn prefetch<S: Simd, B: bytemuck::Pod>(s: S, blocks: Blocks<'_, B>, r: usize) {
-    let mut line = (r * size_of::<B>()).next_multiple_of(64);
-    while line < (r + 1) * size_of::<B>() {
+    prefetch_lines(s, blocks, r, r + 1);
+}
+
+/// The same for all sixteen rows: for blocks that are small, and in loops that would not know `r`.
+#[inline(always)]
+pub(super) fn prefetch_all<S: Simd, B: bytemuck::Pod>(s: S, blocks: Blocks<'_, B>) {
+    prefetch_lines(s, blocks, 0, GROUP);
+}
+
+#[inline(always)]
+fn prefetch_lines<S: Simd, B: bytemuck::Pod>(s: S, blocks: Blocks<'_, B>, from: usize, to: usize) {
+    let mut line = (from * size_of::<B>()).next_multiple_of(64);
+    while line < to * size_of::<B>() {
         s.prefetch(blocks.next().wrapping_add(line));
         s.prefetch_far(blocks.next().wrapping_add(line + FAR));
         line += 64;

@@ -35,8 +35,24 @@ type NarrowRow<S, F> = Kept<<S as RowByRow>::Fours, <F as Narrow>::Scale>;
 /// `out[c][r] = weights[r] · x[c]` for formats of blocks of 32. `weights` holds the rows of `out`.
 #[inline(always)]
 pub(crate) fn matmul_narrow<S: RowByRow, F: Narrow>(s: S, weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>) {
+    one_by_one(s, weights, x, |x, c| x.narrow::<1>(c)[0], narrow_column::<S, F>, out);
+}
+
+/// Matrix times one column, whose number is given, too.
+type OneColumn<S> = fn(S, &[u8], Column<'_>, usize, &mut Tile<'_>);
+
+/// All columns. A function of its own, which formats share.
+#[inline(never)]
+fn one_by_one<S: RowByRow>(
+    s: S,
+    weights: &[u8],
+    x: Columns<'_>,
+    column: for<'a> fn(&Columns<'a>, usize) -> Column<'a>,
+    one: OneColumn<S>,
+    out: &mut Tile<'_>,
+) {
     for c in 0..x.n {
-        narrow_column::<S, F>(s, weights, x.narrow::<1>(c)[0], c, out);
+        one(s, weights, column(&x, c), c, out);
     }
 }
 
@@ -47,7 +63,7 @@ fn narrow_column<S: RowByRow, F: Narrow>(s: S, weights: &[u8], column: Column<'_
     let zero = F::scale(&bytemuck::Zeroable::zeroed());
     let none = s.total_four([s.no_sums(); 4]);
     let mut kept = [Kept { sums: [none; 4], scales: [zero; GROUP], mins: [F16::ZERO; GROUP] }; NARROW];
-    let offset = shared(offset(s, F::CODES, F::OFFSET));
+    let (offset, has_min) = (shared(offset(s, F::CODES, F::OFFSET)), shared(F::HAS_MIN));
     for g in 0..rows.len().div_ceil(GROUP) {
         let group = rows.quarters(g);
         let mut acc = s.splat(0.0);
@@ -56,7 +72,7 @@ fn narrow_column<S: RowByRow, F: Narrow>(s: S, weights: &[u8], column: Column<'_
             for quad in 0..4 {
                 keep_narrow::<S, F>(s, &group, column, start, n, quad, &mut kept);
             }
-            acc = add_narrow::<S, F>(s, &kept[..n], column, start, offset, acc);
+            acc = add_narrow::<S, F>(s, &kept[..n], column, start, offset, has_min, acc);
         }
         write(s, &group, out.column(c), acc);
     }
@@ -107,6 +123,7 @@ fn add_narrow<S: RowByRow, F: Narrow>(
     column: Column<'_>,
     start: usize,
     offset: i32,
+    has_min: bool,
     mut acc: S::Lanes,
 ) -> S::Lanes {
     let (scales, sums) = (&column.scales[start..], &column.sums[start..]);
@@ -114,7 +131,7 @@ fn add_narrow<S: RowByRow, F: Narrow>(
         let (dw, dx) = (F::Scale::lanes(s, kept.scales), s.splat(*dx));
         let isum = s.sub_ints(s.join(kept.sums), s.splat_int(offset * i32::from(*xsum)));
         acc = s.add(acc, s.mul(s.mul(dw, dx), s.to_lanes(isum)));
-        if F::HAS_MIN {
+        if has_min {
             let mw = F16::lanes(s, kept.mins);
             acc = s.add(acc, s.mul(s.mul(mw, dx), s.splat(f32::from(*xsum))));
         }
@@ -136,9 +153,7 @@ struct WideRows<S: RowByRow> {
 /// [`matmul_narrow`] for the K formats.
 #[inline(always)]
 pub(crate) fn matmul_wide<S: RowByRow, F: Wide>(s: S, weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>) {
-    for c in 0..x.n {
-        wide_column::<S, F>(s, weights, x.wide::<1>(c)[0], c, out);
-    }
+    one_by_one(s, weights, x, |x, c| x.wide::<1>(c)[0], wide_column::<S, F>, out);
 }
 
 /// A function of its own: engines allocate registers badly in long ones.
@@ -164,7 +179,7 @@ fn wide_column<S: RowByRow, F: Wide>(s: S, weights: &[u8], column: Column<'_>, c
                     }
                 }
             }
-            acc = add_wide::<S, F>(s, &kept, column, start, n, acc);
+            acc = add_wide(s, &kept, column, start, n, shared(F::HAS_MIN), acc);
         }
         write(s, &group, out.column(c), acc);
     }
@@ -204,21 +219,22 @@ fn keep_wide<S: RowByRow, F: Wide>(
     }
 }
 
-/// A function of its own, which formats share: those with minima, and the others.
+/// A function of its own, which formats share.
 #[inline(never)]
-fn add_wide<S: RowByRow, F: Wide>(
+fn add_wide<S: RowByRow>(
     s: S,
     kept: &WideRows<S>,
     column: Column<'_>,
     start: usize,
     n: usize,
+    has_min: bool,
     mut acc: S::Lanes,
 ) -> S::Lanes {
     let scales = &column.scales[start..][..n];
     for b in 0..n.min(WIDE) {
         let (dw, dx) = (F16::lanes(s, kept.scales[b]), s.splat(scales[b]));
         acc = s.add(acc, s.mul(s.mul(dw, dx), s.to_lanes(total(s, &kept.sums[b]))));
-        if F::HAS_MIN {
+        if has_min {
             let mw = F16::lanes(s, kept.mins[b]);
             acc = s.add(acc, s.mul(s.mul(mw, dx), s.to_lanes(total(s, &kept.min_sums[b]))));
         }

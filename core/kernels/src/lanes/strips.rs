@@ -8,12 +8,13 @@
 //!           acc = acc + (dw * dx) * f32(isum)                    the chain of `matmul`, which waits in `out` between strips
 //! ```
 
-use super::matmul::{prefetch, write};
+use super::matmul::{prefetch, prefetch_all, write};
 use super::{Bytewise, Range, Simd};
 use crate::activations::{Column, Columns};
 use crate::cast::{GROUP, Group, Rows};
-use crate::quant::{Narrow, Scale, Wide};
+use crate::quant::{F16, Narrow, Scale, Wide};
 use crate::team::Tile;
+use arrayvec::ArrayVec;
 use core::array::from_fn;
 use core::hint::black_box;
 
@@ -38,6 +39,45 @@ macro_rules! column_groups {
 /// 32 codes of 16 rows: tile t has those of weights `4t..4t + 4`.
 type Codes = [[u8; 64]; 8];
 
+/// What is different from format to format: a matrix that is unpacked strip by strip.
+trait Unpacked<S: Simd> {
+    /// (rows, blocks in a row)
+    fn size(&self) -> (usize, usize);
+    /// Goes to the sixteen rows from `first`.
+    fn group(&mut self, first: usize);
+    /// Makes blocks `start..start + n` of these the strip.
+    fn unpack(&mut self, s: S, start: usize, n: usize);
+    /// The strip, which is `at` that place, times all columns.
+    fn dots(&self, s: S, at: Place, x: Columns<'_>, out: &mut Tile<'_>);
+}
+
+/// The matrix times all columns, `most` blocks of each row at once.
+#[inline(always)]
+fn through<S: Simd>(s: S, w: &mut (impl Unpacked<S> + ?Sized), most: usize, x: Columns<'_>, out: &mut Tile<'_>) {
+    let (rows, blocks) = w.size();
+    for first in (0..rows).step_by(GROUP) {
+        w.group(first);
+        for start in (0..blocks).step_by(most) {
+            let n = most.min(blocks - start);
+            w.unpack(s, start, n);
+            w.dots(s, Place { start, n, first, c: 0 }, x, out);
+        }
+    }
+}
+
+#[cfg(not(target_family = "wasm"))]
+#[inline(always)]
+fn over_strips<S: Simd>(s: S, w: &mut impl Unpacked<S>, most: usize, x: Columns<'_>, out: &mut Tile<'_>) {
+    through(s, w, most, x, out);
+}
+
+/// Where code has to be small, the way through a matrix is there once.
+#[cfg(target_family = "wasm")]
+#[inline(never)]
+fn over_strips<S: Simd>(s: S, w: &mut dyn Unpacked<S>, most: usize, x: Columns<'_>, out: &mut Tile<'_>) {
+    through(s, w, most, x, out);
+}
+
 /// Where a strip and some columns meet: blocks `start..start + n` of the rows from `first`, columns from `c`.
 #[derive(Clone, Copy)]
 struct Place {
@@ -50,10 +90,10 @@ struct Place {
 /// Blocks of 32 in a strip: 20 KB.
 const NARROW: usize = 32;
 
-/// Sixteen rows of blocks of 32.
+/// Sixteen rows of blocks of 32. (Not zeroed before it is filled: that would take as long as a tenth of the work for a few columns.)
 #[repr(C, align(64))]
 struct NarrowStrip {
-    codes: [Codes; NARROW],
+    codes: ArrayVec<Codes, NARROW>,
     scales: [[f32; 16]; NARROW],
     mins: [[f32; 16]; NARROW],
 }
@@ -62,52 +102,80 @@ struct NarrowStrip {
 #[inline(always)]
 pub(crate) fn matmul_narrow<S: Simd, F: Narrow>(s: S, weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>) {
     let rows = Rows::<F::Block>::new(weights, out.rows());
-    let mut strip =
-        NarrowStrip { codes: [[[0; 64]; 8]; NARROW], scales: [[0.0; 16]; NARROW], mins: [[0.0; 16]; NARROW] };
+    let strip = NarrowStrip { codes: ArrayVec::new_const(), scales: [[0.0; 16]; NARROW], mins: [[0.0; 16]; NARROW] };
     let offset = shared(offset(s, F::CODES, F::OFFSET));
-    for first in (0..rows.len()).step_by(GROUP) {
-        let group = rows.group(first);
-        for start in (0..group.len()).step_by(NARROW) {
-            let n = NARROW.min(group.len() - start);
-            for b in 0..n {
-                unpack_narrow::<S, F>(s, &group, start + b, b, &mut strip);
-            }
-            column_groups!(x.n, S::COLUMNS, |c, C| {
-                let at = Place { start, n, first, c };
-                dot_narrow::<S, F, C>(s, &strip, at, offset, &x.narrow::<C>(c), out);
-            });
-        }
+    over_strips(s, &mut Narrowly::<F> { offset, group: rows.group(0), rows, strip }, NARROW, x, out);
+}
+
+/// A matrix of blocks of 32, where a strip of it is.
+struct Narrowly<'a, F: Narrow> {
+    /// By how much codes are larger than weights.
+    offset: i32,
+    rows: Rows<'a, F::Block>,
+    group: Group<'a, F::Block>,
+    strip: NarrowStrip,
+}
+
+impl<S: Simd, F: Narrow> Unpacked<S> for Narrowly<'_, F> {
+    #[inline(always)]
+    fn size(&self) -> (usize, usize) {
+        (self.rows.len(), self.group.len())
+    }
+
+    #[inline(always)]
+    fn group(&mut self, first: usize) {
+        self.group = self.rows.group(first);
+    }
+
+    #[inline(always)]
+    fn unpack(&mut self, s: S, start: usize, n: usize) {
+        unpack_narrow::<S, F>(s, &self.group, start, n, &mut self.strip);
+    }
+
+    #[inline(always)]
+    fn dots(&self, s: S, at: Place, x: Columns<'_>, out: &mut Tile<'_>) {
+        column_groups!(x.n, S::COLUMNS, |c, C| {
+            dot_narrow::<S, F, C>(s, &self.strip, Place { c, ..at }, self.offset, &x.narrow::<C>(c), out);
+        });
     }
 }
 
-/// Blocks `from` of the group become block `b` of the strip.
+/// Blocks `start..start + n` of the group become the strip.
 #[cfg_attr(target_family = "wasm", inline(never))]
 #[cfg_attr(not(target_family = "wasm"), inline(always))]
 fn unpack_narrow<S: Simd, F: Narrow>(
     s: S,
     group: &Group<'_, F::Block>,
-    from: usize,
-    b: usize,
+    start: usize,
+    n: usize,
     strip: &mut NarrowStrip,
 ) {
-    let blocks = group.blocks(from);
-    let mut rows = [[0; 32]; 16];
-    let (mut scales, mut mins) = ([F::scale(blocks.row(0)); 16], [F::min(blocks.row(0)); 16]);
-    for r in 0..16 {
-        prefetch(s, blocks, r);
-        let block = blocks.row(r);
-        s.row().store_bytes(F::codes(s.row(), block), &mut rows[r]);
-        scales[r] = F::scale(block);
-        mins[r] = F::min(block);
+    // Gathered first, and read as lanes when all are: a CPU waits for narrow stores before it loads them as one.
+    let zero = F::scale(&bytemuck::Zeroable::zeroed());
+    let (mut scales, mut mins) = ([[zero; 16]; NARROW], [[F16::ZERO; 16]; NARROW]);
+    strip.codes.clear();
+    for b in 0..n.min(NARROW) {
+        let blocks = group.blocks(start + b);
+        prefetch_all(s, blocks);
+        let mut rows = [[0; 32]; 16];
+        for r in 0..16 {
+            let block = blocks.row(r);
+            s.row().store_bytes(F::codes(s.row(), block), &mut rows[r]);
+            scales[b][r] = F::scale(block);
+            if F::HAS_MIN {
+                mins[b][r] = F::min(block);
+            }
+        }
+        if F::CODES == Range::Signed {
+            add_offset(s, &mut rows);
+        }
+        strip.codes.push([[0; 64]; 8]);
+        s.turn(&rows, &mut strip.codes[b]);
     }
-    strip.scales[b] = s.store(Scale::lanes(s, scales));
+    as_lanes(s, &scales[..n], &mut strip.scales);
     if F::HAS_MIN {
-        strip.mins[b] = s.store(Scale::lanes(s, mins));
+        as_lanes(s, &mins[..n], &mut strip.mins);
     }
-    if F::CODES == Range::Signed {
-        add_offset(s, &mut rows);
-    }
-    s.turn(&rows, &mut strip.codes[b]);
 }
 
 #[cfg_attr(target_family = "wasm", inline(never))]
@@ -124,7 +192,7 @@ fn dot_narrow<S: Simd, F: Narrow, const C: usize>(
     let qs: [&[[[u8; 4]; 8]]; C] = from_fn(|c| &fours(columns[c].qs)[start..][..n]);
     let scales: [&[f32]; C] = from_fn(|c| &columns[c].scales[start..][..n]);
     let sums: [&[i16]; C] = from_fn(|c| &columns[c].sums[start..][..n]);
-    for b in 0..n.min(NARROW) {
+    for b in 0..n.min(strip.codes.len()) {
         let mut x = [&qs[0][b]; C];
         for c in 1..C {
             x[c] = &qs[c][b];
@@ -144,6 +212,15 @@ fn dot_narrow<S: Simd, F: Narrow, const C: usize>(
     write(s, out, first, c, acc);
 }
 
+/// Scales of sixteen rows as floats.
+#[cfg_attr(target_family = "wasm", inline(never))]
+#[cfg_attr(not(target_family = "wasm"), inline(always))]
+fn as_lanes<S: Simd, T: Scale>(s: S, gathered: &[[T; 16]], out: &mut [[f32; 16]]) {
+    for (gathered, out) in gathered.iter().zip(out) {
+        *out = s.store(T::lanes(s, *gathered));
+    }
+}
+
 /// Blocks of 256 in a strip: 22 KB.
 const WIDE: usize = 4;
 
@@ -151,7 +228,7 @@ const WIDE: usize = 4;
 /// the 16 after them.
 #[repr(C, align(64))]
 struct WideStrip {
-    codes: [[Codes; 8]; WIDE],
+    codes: ArrayVec<[Codes; 8], WIDE>,
     sub_scales: [Codes; WIDE],
     sub_mins: [Codes; WIDE],
     scales: [[f32; 16]; WIDE],
@@ -162,71 +239,101 @@ struct WideStrip {
 #[inline(always)]
 pub(crate) fn matmul_wide<S: Simd, F: Wide>(s: S, weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>) {
     let rows = Rows::<F::Block>::new(weights, out.rows());
-    let mut strip = WideStrip {
-        codes: [[[[0; 64]; 8]; 8]; WIDE],
+    let strip = WideStrip {
+        codes: ArrayVec::new_const(),
         sub_scales: [[[0; 64]; 8]; WIDE],
         sub_mins: [[[0; 64]; 8]; WIDE],
         scales: [[0.0; 16]; WIDE],
         mins: [[0.0; 16]; WIDE],
     };
-    let offset = shared(offset(s, F::CODES, F::OFFSET));
-    for first in (0..rows.len()).step_by(GROUP) {
-        let group = rows.group(first);
-        for start in (0..group.len()).step_by(WIDE) {
-            let n = WIDE.min(group.len() - start);
-            for b in 0..n {
-                unpack_wide::<S, F>(s, &group, start + b, b, &mut strip);
-            }
-            column_groups!(x.n, S::COLUMNS, |c, C| {
-                let at = Place { start, n, first, c };
-                dot_wide::<S, F, C>(s, &strip, at, offset, &x.wide::<C>(c), out);
-            });
-        }
+    let form = (shared(offset(s, F::CODES, F::OFFSET)), shared(F::HAS_MIN));
+    over_strips(s, &mut Widely::<F> { form, group: rows.group(0), rows, strip }, WIDE, x, out);
+}
+
+/// A matrix of blocks of 256, where a strip of it is.
+struct Widely<'a, F: Wide> {
+    /// By how much codes are larger than weights, and whether there are minima.
+    form: (i32, bool),
+    rows: Rows<'a, F::Block>,
+    group: Group<'a, F::Block>,
+    strip: WideStrip,
+}
+
+impl<S: Simd, F: Wide> Unpacked<S> for Widely<'_, F> {
+    #[inline(always)]
+    fn size(&self) -> (usize, usize) {
+        (self.rows.len(), self.group.len())
+    }
+
+    #[inline(always)]
+    fn group(&mut self, first: usize) {
+        self.group = self.rows.group(first);
+    }
+
+    #[inline(always)]
+    fn unpack(&mut self, s: S, start: usize, n: usize) {
+        unpack_wide::<S, F>(s, &self.group, start, n, &mut self.strip);
+    }
+
+    #[inline(always)]
+    fn dots(&self, s: S, at: Place, x: Columns<'_>, out: &mut Tile<'_>) {
+        let (offset, has_min) = self.form;
+        column_groups!(x.n, S::COLUMNS, |c, C| {
+            dot_wide::<S, F, C>(s, &self.strip, Place { c, ..at }, offset, has_min, &x.wide::<C>(c), out);
+        });
     }
 }
 
-/// Blocks `from` of the group become block `b` of the strip.
+/// Blocks `start..start + n` of the group become the strip.
 #[cfg_attr(target_family = "wasm", inline(never))]
 #[cfg_attr(not(target_family = "wasm"), inline(always))]
-fn unpack_wide<S: Simd, F: Wide>(s: S, group: &Group<'_, F::Block>, from: usize, b: usize, strip: &mut WideStrip) {
-    let blocks = group.blocks(from);
-    let (mut sub_scales, mut sub_mins) = ([[0i16; 16]; 16], [[0i16; 16]; 16]);
-    let (mut scales, mut mins) = ([F::scale(blocks.row(0)); 16], [F::min(blocks.row(0)); 16]);
-    for r in 0..16 {
-        prefetch(s, blocks, r);
-        let block = blocks.row(r);
-        s.row().store_scales(F::sub_scales(s.row(), block), &mut sub_scales[r]);
-        scales[r] = F::scale(block);
-        if F::HAS_MIN {
-            s.row().store_scales(F::sub_mins(s.row(), block), &mut sub_mins[r]);
-            mins[r] = F::min(block).negated();
-        }
-    }
-    strip.scales[b] = s.store(Scale::lanes(s, scales));
-    s.turn(bytemuck::cast_ref(&sub_scales), &mut strip.sub_scales[b]);
-    if F::HAS_MIN {
-        strip.mins[b] = s.store(Scale::lanes(s, mins));
-        s.turn(bytemuck::cast_ref(&sub_mins), &mut strip.sub_mins[b]);
-    }
-    for j in 0..8 {
-        let mut rows = [[0; 32]; 16];
+fn unpack_wide<S: Simd, F: Wide>(s: S, group: &Group<'_, F::Block>, start: usize, n: usize, strip: &mut WideStrip) {
+    let (mut scales, mut mins) = ([[F16::ZERO; 16]; WIDE], [[F16::ZERO; 16]; WIDE]);
+    strip.codes.clear();
+    for b in 0..n.min(WIDE) {
+        let blocks = group.blocks(start + b);
+        let (mut sub_scales, mut sub_mins) = ([[0i16; 16]; 16], [[0i16; 16]; 16]);
         for r in 0..16 {
-            s.row().store_bytes(F::codes(s.row(), blocks.row(r), j), &mut rows[r]);
+            prefetch(s, blocks, r);
+            let block = blocks.row(r);
+            s.row().store_scales(F::sub_scales(s.row(), block), &mut sub_scales[r]);
+            scales[b][r] = F::scale(block);
+            if F::HAS_MIN {
+                s.row().store_scales(F::sub_mins(s.row(), block), &mut sub_mins[r]);
+                mins[b][r] = F::min(block).negated();
+            }
         }
-        if F::CODES == Range::Signed {
-            add_offset(s, &mut rows);
+        s.turn(bytemuck::cast_ref(&sub_scales), &mut strip.sub_scales[b]);
+        if F::HAS_MIN {
+            s.turn(bytemuck::cast_ref(&sub_mins), &mut strip.sub_mins[b]);
         }
-        s.turn(&rows, &mut strip.codes[b][j]);
+        strip.codes.push([[[0; 64]; 8]; 8]);
+        for j in 0..8 {
+            let mut rows = [[0; 32]; 16];
+            for r in 0..16 {
+                s.row().store_bytes(F::codes(s.row(), blocks.row(r), j), &mut rows[r]);
+            }
+            if F::CODES == Range::Signed {
+                add_offset(s, &mut rows);
+            }
+            s.turn(&rows, &mut strip.codes[b][j]);
+        }
+    }
+    as_lanes(s, &scales[..n], &mut strip.scales);
+    if F::HAS_MIN {
+        as_lanes(s, &mins[..n], &mut strip.mins);
     }
 }
 
 #[cfg_attr(target_family = "wasm", inline(never))]
 #[cfg_attr(not(target_family = "wasm"), inline(always))]
+#[allow(clippy::too_many_arguments, reason = "the last two of them are the format's")]
 fn dot_wide<S: Simd, F: Wide, const C: usize>(
     s: S,
     strip: &WideStrip,
     Place { start, n, first, c }: Place,
     offset: i32,
+    has_min: bool,
     columns: &[Column<'_>; C],
     out: &mut Tile<'_>,
 ) {
@@ -234,7 +341,7 @@ fn dot_wide<S: Simd, F: Wide, const C: usize>(
     let qs: [&[[[u8; 4]; 64]]; C] = from_fn(|c| &fours(columns[c].qs)[start..][..n]);
     let scales: [&[f32]; C] = from_fn(|c| &columns[c].scales[start..][..n]);
     let sums: [&[[[i16; 2]; 8]]; C] = from_fn(|c| &columns[c].sums.as_chunks().0.as_chunks().0[start..][..n]);
-    for b in 0..n.min(WIDE) {
+    for b in 0..n.min(strip.codes.len()) {
         let mut isum = [s.splat_int(0); C];
         if offset != 0 {
             isum = dot_sums(s, &strip.sub_scales[b], sums.map(|sums| &sums[b]));
@@ -254,7 +361,7 @@ fn dot_wide<S: Simd, F: Wide, const C: usize>(
         for c in 0..C {
             acc[c] = s.add(acc[c], s.mul(s.mul(dw, s.splat(scales[c][b])), s.to_lanes(isum[c])));
         }
-        if F::HAS_MIN {
+        if has_min {
             let msum = dot_sums(s, &strip.sub_mins[b], sums.map(|sums| &sums[b]));
             let mw = s.load(&strip.mins[b]);
             for c in 0..C {
@@ -318,10 +425,10 @@ pub(super) fn offset<S: Simd>(s: S, codes: Range, offset: i32) -> i32 {
     if codes == Range::Signed { s.signed_offset() } else { offset }
 }
 
-/// Hides a number where code has to be small: unpacked formats that differ in it only are the same function then, and wasm-opt keeps one.
+/// Hides a value where code has to be small: unpacked formats that differ in it only are the same function then, and wasm-opt keeps one.
 #[inline(always)]
-pub(super) fn shared(offset: i32) -> i32 {
-    if cfg!(target_family = "wasm") { black_box(offset) } else { offset }
+pub(super) fn shared<T>(what: T) -> T {
+    if cfg!(target_family = "wasm") { black_box(what) } else { what }
 }
 
 /// Signed codes as this machine wants them.
