@@ -4,8 +4,8 @@ import type { Part } from '../completions.js';
 import type { FinishReason } from '../types.js';
 import { turn, type WasmEngine } from './model.js';
 
-/** A part of the prompt should take about so long, in milliseconds: an abort waits for it. */
-const STEP_MS = 100;
+/** A part of the prompt should take about so long, in milliseconds: an abort waits for it, and fewer tokens at once cost more each. */
+const STEP_MS = 300;
 const FIRST_STEP = 32;
 const LONGEST_STEP = 512;
 
