@@ -15,7 +15,7 @@ const LOGIT_COLUMNS: usize = 8;
 /// Logits that one part of the work scales and caps.
 const LOGIT_STRIP: usize = 4096;
 
-/// Columns whose attention to one key/value head is one part of the work.
+/// The most columns whose attention to one key/value head is one part of the work.
 const ATTEND_COLUMNS: usize = 8;
 
 /// A query this large could overflow a score; see "KV cache" in `docs/numerics.md`.
@@ -212,12 +212,12 @@ impl Pass<'_> {
         let (backend, batch, q, heads) = (self.backend, &b.batch, &b.q_or_gate, c.kv_heads);
         // Columns of one session share what is read of its cache; others are better spread over the threads.
         let together = batch.iter().all(|column| column.feed == batch[0].feed);
-        let columns = if together { ATTEND_COLUMNS } else { ATTEND_COLUMNS / 4 };
-        let (rows, scratch) = (c.group() * c.head_dim, columns * c.group() * gathered_per_head(c.head_dim));
-        let outs = Tiles::new(&mut b.input.floats[..n * heads * rows], n, rows, columns);
+        let per_part = if together { ATTEND_COLUMNS } else { ATTEND_COLUMNS / 4 };
+        let (rows, scratch) = (c.group() * c.head_dim, per_part * c.group() * gathered_per_head(c.head_dim));
+        let outs = Tiles::new(&mut b.input.floats[..n * heads * rows], n, rows, per_part);
         let scratch = Strips::new(&mut b.gathered, scratch, outs.count());
         for_parts(self.team, (outs, scratch), |i, ((rows, mut out), scratch)| {
-            let (head, first) = (i % heads, i / heads * columns);
+            let (head, first) = (i % heads, i / heads * per_part);
             let mut at = 0;
             for columns in batch[first..first + out.columns()].chunk_by(|a, b| a.feed == b.feed) {
                 let queries = Queries {
