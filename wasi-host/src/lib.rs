@@ -5,7 +5,7 @@
 //!                              ├─► engine::Engine ──► sandbox         everything in wasm, the file mapped into its memory
 //!   a server, your program    ─┘        │        ├──► sandbox-native  text in wasm, arithmetic by the kernels of this machine
 //!                                       │        └──► native          no sandbox
-//!                                       └ picolm-guest's types: Request, Event, …
+//!                                       └ picolm-engine's types: Request, Event, …
 //! ```
 //!
 //! All three say the same, bit for bit. [`engine::open`] makes one:
@@ -42,7 +42,7 @@ pub mod sandbox;
 #[cfg(feature = "serve")]
 pub mod serve;
 
-pub use picolm_guest::{
+pub use picolm_engine::{
     Chat, Error, Event, Kind as ErrorKind, KvType, ModelInfo, Part, Piece, Reason, Request, Result, SessionId,
     TokenLogprob, Usage, Want,
 };

@@ -1,5 +1,5 @@
-// The types of `types.wit` and those of picolm-guest say the same. This file is a module of both sides of the wall: `super::wit` are the
-// types that bindings make of the interface there, `super::plain` is picolm-guest.
+// The types of `types.wit` and those of picolm-engine say the same. This file is a module of both sides of the wall: `super::wit` are the
+// types that bindings make of the interface there, `super::plain` is picolm-engine.
 
 use super::plain;
 use super::wit::{kernels, types};

@@ -8,7 +8,6 @@ mod bindings {
     export!(Command);
 }
 
-use crate::{Batch, Error, Event, Kind, KvType, Local, Part, Request, Result, Settings, Want};
 use bindings::exports::wasi::cli::run::Guest;
 use bindings::wasi::cli::{environment, stderr, stdout};
 use bindings::wasi::filesystem::preopens;
@@ -22,6 +21,7 @@ use picolm_core::session::digest_tokens;
 use picolm_core::team::Solo;
 use picolm_core::text::{ChatTemplate, Tokenizer};
 use picolm_core::weights::InMemory;
+use picolm_engine::{Batch, Error, Event, Kind, KvType, Local, Part, Request, Result, Settings, Want};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 

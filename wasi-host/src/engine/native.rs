@@ -8,7 +8,7 @@ use picolm_core::gguf::{Gguf, part_names};
 use picolm_core::model::Model;
 use picolm_core::text::{ChatTemplate, Tokenizer};
 use picolm_core::weights::Joined;
-use picolm_guest::{Batch, Local, Settings};
+use picolm_engine::{Batch, Local, Settings};
 use std::path::Path;
 use std::sync::Arc;
 

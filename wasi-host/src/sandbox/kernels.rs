@@ -12,7 +12,7 @@ use picolm::{cpu, pool::Pool};
 use picolm_core::gguf::{Directory, Tensor};
 use picolm_core::model::{Model, Plan};
 use picolm_core::weights::{InMemory, WeightSource};
-use picolm_guest::{Arithmetic, Feed, Local};
+use picolm_engine::{Arithmetic, Feed, Local};
 use std::sync::Arc;
 use wasmtime::StoreLimits;
 

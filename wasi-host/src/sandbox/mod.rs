@@ -24,7 +24,7 @@ pub(crate) mod bindings {
 mod wit {
     pub(super) use super::bindings::picolm::engine::{kernels, types};
 }
-use picolm_guest as plain;
+use picolm_engine as plain;
 
 #[cfg(feature = "compiler")]
 pub use runtime::compile;

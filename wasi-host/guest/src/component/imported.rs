@@ -1,9 +1,9 @@
 //! Arithmetic by the host's kernels.
 
 use super::wit::kernels;
-use crate::arithmetic::{Arithmetic, Feed};
-use crate::{Result, Want};
 use picolm_core::model::Plan;
+use picolm_engine::arithmetic::{Arithmetic, Feed};
+use picolm_engine::{Result, Want};
 
 /// The model that the host has loaded by our plan.
 pub(super) struct Imported {

@@ -8,10 +8,10 @@
 
 use super::bindings::picolm::engine::weights;
 use super::of_host;
-use crate::{Error, Kind, Result};
 use picolm_core::gguf::{self, Gguf};
 use picolm_core::model::Plan;
 use picolm_core::weights::{InMemory, Span, WeightSource};
+use picolm_engine::{Error, Kind, Result};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};

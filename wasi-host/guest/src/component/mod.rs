@@ -18,9 +18,8 @@ mod bindings {
 mod wit {
     pub(super) use super::bindings::picolm::engine::{kernels, types};
 }
-use crate as plain;
+use picolm_engine as plain;
 
-use crate::{Arithmetic, Batch, Error, Kind, Local, Settings};
 use bindings::exports::picolm::engine::engine::Guest;
 use imported::Imported;
 use picolm_core::gguf::Gguf;
@@ -28,6 +27,7 @@ use picolm_core::kernels::Simd128;
 use picolm_core::model::{Model, Plan};
 use picolm_core::team::Solo;
 use picolm_core::text::{ChatTemplate, Tokenizer};
+use picolm_engine::{Arithmetic, Batch, Error, Kind, Local, Settings};
 use std::cell::RefCell;
 use std::sync::Arc;
 use wit::{kernels, types};
@@ -49,7 +49,7 @@ struct Component;
 type Result<T> = std::result::Result<T, types::Error>;
 
 /// Does something with the loaded model.
-fn with<T>(work: impl FnOnce(&mut Loaded) -> crate::Result<T>) -> Result<T> {
+fn with<T>(work: impl FnOnce(&mut Loaded) -> picolm_engine::Result<T>) -> Result<T> {
     LOADED.with_borrow_mut(|loaded| match loaded {
         Some(loaded) => Ok(work(loaded)?),
         None => Err(Error::request("no model is loaded").into()),
@@ -117,7 +117,7 @@ impl Guest for Component {
     }
 }
 
-fn load(options: &types::Options) -> crate::Result<(Batch, crate::ModelInfo)> {
+fn load(options: &types::Options) -> picolm_engine::Result<(Batch, picolm_engine::ModelInfo)> {
     let offered = kernels::offered();
     let gguf = Gguf::parse_header(mapped::header()?, mapped::file_len())?;
     let tokenizer = Tokenizer::from_gguf(&gguf)?;
@@ -136,7 +136,7 @@ fn load(options: &types::Options) -> crate::Result<(Batch, crate::ModelInfo)> {
         let local = Local::new(model, backend, Arc::new(Solo), (context, batch, kv))?;
         (Box::new(local), backend.name().to_string(), bytes)
     };
-    let info = crate::ModelInfo {
+    let info = picolm_engine::ModelInfo {
         name: gguf.str("general.name")?.map(str::to_string),
         architecture: config.arch.name.to_string(),
         context,

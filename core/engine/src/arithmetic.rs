@@ -1,6 +1,7 @@
 //! What computes, as the batch sees it.
 
 use crate::Result;
+use alloc::vec::Vec;
 use picolm_core::session::Want;
 
 /// Tokens for a session.

@@ -3,6 +3,9 @@
 use crate::logprobs::Distribution;
 use crate::request::MAX_LOGPROBS;
 use crate::{Error, Event, Piece, Reason, Request, Result, SessionId, Usage};
+use alloc::format;
+use alloc::string::ToString;
+use alloc::vec::Vec;
 use picolm_core::generation::{End, Generation, Options};
 use picolm_core::text::Tokenizer;
 

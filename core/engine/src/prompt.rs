@@ -1,6 +1,9 @@
 //! A request's prompt to tokens.
 
 use crate::{Chat, Error, Part, Result};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
 use picolm_core::text::{ChatTemplate, DateTime, Encode, Json, Message, RenderOptions, Tokenizer};
 
 /// The tokens of all parts, one behind the other.

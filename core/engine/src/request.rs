@@ -1,6 +1,8 @@
 //! What is asked of an engine, and what it tells. Plain data: the same types on both sides of the sandbox's wall.
 
 use crate::Error;
+use alloc::string::String;
+use alloc::vec::Vec;
 use picolm_core::sampler::Params;
 
 /// Names a session while it is open. Never used twice by one engine.

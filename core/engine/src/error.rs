@@ -1,10 +1,11 @@
 //! What went wrong, and whose fault it is.
 
+use alloc::string::{String, ToString};
+use core::fmt::Display;
 use picolm_core::gguf;
 use picolm_core::model::LoadError;
 use picolm_core::text::{ChatError, TokenizerError};
 use picolm_core::{generation, session};
-use std::fmt::Display;
 
 /// A failure, of a kind that a host can act on, with a message for people.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -36,7 +37,7 @@ pub enum Kind {
 }
 
 /// A result with this crate's error.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T> = core::result::Result<T, Error>;
 
 impl Error {
     /// An error of a kind.

@@ -1,6 +1,7 @@
 //! Log-probabilities of a row of logits.
 
 use crate::TokenLogprob;
+use alloc::vec::Vec;
 use picolm_core::kernels::math::exp;
 use picolm_core::text::Tokenizer;
 

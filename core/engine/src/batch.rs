@@ -11,6 +11,10 @@
 use crate::answer::Answer;
 use crate::arithmetic::{Arithmetic, Feed};
 use crate::{Error, Event, Kind, Piece, Request, Result, SessionId, prompt};
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
 use picolm_core::session::Want;
 use picolm_core::text::{ChatTemplate, Encode, Tokenizer};
 

@@ -2,11 +2,14 @@
 
 use crate::arithmetic::{Arithmetic, Feed};
 use crate::{Error, Kind, Result};
+use alloc::format;
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
 use picolm_core::kernels::Backend;
 use picolm_core::model::Model;
 use picolm_core::session::{self, Engine, KvType, Session, StateError, Want};
 use picolm_core::team::Team;
-use std::sync::Arc;
 
 /// An engine of the core and its sessions.
 pub struct Local {
