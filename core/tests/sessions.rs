@@ -202,14 +202,22 @@ fn hidden_states_are_what_logits_are_made_of() {
     let feed = Feed { session: &mut session_of_logits, tokens: &tokens, want: Want::All };
     engine(&model, 64).forward(&mut [feed], &mut |_, _, row| logits.push(row.to_vec())).expect("logits");
     for columns in [1, 7, 64, 200] {
-        let (mut hidden, mut session) = (Vec::new(), session(&model));
-        let feed = Feed { session: &mut session, tokens: &tokens, want: Want::All };
+        let (mut hidden, mut beside) = (Vec::new(), Vec::new());
+        let [mut first, mut session, mut last] = [(); 3].map(|()| session(&model));
+        let logits_of = |session, tokens| Feed { session, tokens, want: Want::Last };
+        // In one batch with others, whose logits are those they get alone.
+        let of_hidden = Feed { session: &mut session, tokens: &tokens, want: Want::Hidden };
+        let mut feeds = [logits_of(&mut first, &tokens[..1]), of_hidden, logits_of(&mut last, &tokens[..9])];
         engine(&model, columns)
-            .forward_hidden(&mut [feed], &mut |_, position, state| {
-                assert_eq!(position, hidden.len());
-                hidden.push(state.to_vec());
+            .forward(&mut feeds, &mut |feed, position, row| match feed {
+                1 => {
+                    assert_eq!(position, hidden.len());
+                    hidden.push(row.to_vec());
+                }
+                _ => beside.push((feed, row.to_vec())),
             })
             .expect("hidden states");
+        assert_eq!(beside, [(0, logits[0].clone()), (2, logits[8].clone())], "{columns} columns");
         all.push(hidden);
     }
     assert!(all.iter().all(|hidden| *hidden == all[0]));

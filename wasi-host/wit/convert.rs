@@ -26,7 +26,7 @@ macro_rules! same {
 
 same!(types::ErrorKind, plain::Kind: Model, Request, ContextFull, Busy, Memory, State, Stopped);
 same!(types::Reason, plain::Reason: Token, Stop, Length, Context);
-same!(types::Want, plain::Want: Nothing, Last, All);
+same!(types::Want, plain::Want: Nothing, Last, All, Hidden);
 
 impl From<types::KvType> for plain::KvType {
     fn from(kv: types::KvType) -> Self {

@@ -87,8 +87,8 @@ impl Arithmetic for Local {
         let mut sum = vec![0.0_f64; self.engine.model().config.embedding];
         let session = self.sessions.get_mut(session).and_then(Option::as_mut).ok_or_else(|| no_session(session))?;
         session.truncate(0);
-        let feed = session::Feed { session: &mut *session, tokens, want: Want::All };
-        let result = self.engine.forward_hidden(&mut [feed], &mut |_, _, state| {
+        let feed = session::Feed { session: &mut *session, tokens, want: Want::Hidden };
+        let result = self.engine.forward(&mut [feed], &mut |_, _, state| {
             sum.iter_mut().zip(state).for_each(|(sum, x)| *sum += f64::from(*x));
         });
         session.truncate(0);

@@ -14,19 +14,32 @@ pub struct Feed<'a> {
     pub session: &'a mut Session,
     /// The tokens.
     pub tokens: &'a [u32],
-    /// Which logits to compute.
+    /// What to compute of them.
     pub want: Want,
 }
 
-/// Positions of a feed whose logits are wanted.
+/// What is wanted of a feed: a row of floats for some of its positions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Want {
-    /// None.
+    /// Nothing.
     Nothing,
-    /// Those after its last token.
+    /// The logits (vocabulary) after its last token.
     Last,
     /// Those after every token.
     All,
+    /// What logits are made of: the last hidden state (embedding), normed, of every token.
+    Hidden,
+}
+
+impl Want {
+    /// The rows that a feed of so many tokens gets.
+    pub fn rows(self, tokens: usize) -> usize {
+        match self {
+            Want::Nothing => 0,
+            Want::Last => tokens.min(1),
+            Want::All | Want::Hidden => tokens,
+        }
+    }
 }
 
 /// A model, the threads that run it, and their buffers.
@@ -64,34 +77,12 @@ impl Engine {
         self.buffers.memory_bytes()
     }
 
-    /// Feeds tokens to sessions, and calls `logits(feed, position, logits)` for the positions wanted, in order.
+    /// Feeds tokens to sessions, and calls `rows(feed, position, row)` with what is wanted of them, in order.
     ///
     /// # Errors
     /// Too many tokens, an unknown token, no memory for their keys and values, or a value that is not finite; the sessions are then as
     /// they were.
-    pub fn forward(
-        &mut self,
-        feeds: &mut [Feed<'_>],
-        logits: &mut dyn FnMut(usize, usize, &[f32]),
-    ) -> Result<(), Error> {
-        self.run(feeds, &mut |pass| pass.logits(logits))
-    }
-
-    /// The same with what logits are made of: calls `hidden(feed, position, state)` with the last hidden state (embedding), normed, of the
-    /// positions wanted. The mean over a text is a vector that says what the text is about.
-    ///
-    /// # Errors
-    /// As [`forward`](Self::forward).
-    pub fn forward_hidden(
-        &mut self,
-        feeds: &mut [Feed<'_>],
-        hidden: &mut dyn FnMut(usize, usize, &[f32]),
-    ) -> Result<(), Error> {
-        self.run(feeds, &mut |pass| pass.hidden(hidden))
-    }
-
-    /// Takes feeds through the layers, and what comes out of them to `output`, which says whether it was finite.
-    fn run(&mut self, feeds: &mut [Feed<'_>], output: &mut dyn FnMut(&mut Pass<'_>) -> bool) -> Result<(), Error> {
+    pub fn forward(&mut self, feeds: &mut [Feed<'_>], rows: &mut dyn FnMut(usize, usize, &[f32])) -> Result<(), Error> {
         for feed in feeds.iter() {
             self.check(feed)?;
         }
@@ -100,7 +91,7 @@ impl Engine {
         while feed < feeds.len() {
             (feed, at) = self.gather_batch(feeds, feed, at);
             if !self.buffers.batch.is_empty() {
-                self.step(feeds, output)?;
+                self.step(feeds, rows)?;
             }
         }
         for feed in feeds {
@@ -137,7 +128,10 @@ impl Engine {
                     return (feed, at);
                 }
                 let last = at + 1 == f.tokens.len();
-                let wanted = f.want == Want::All || (f.want == Want::Last && last);
+                let wanted = match f.want {
+                    Want::Last if !last => Want::Nothing,
+                    want => want,
+                };
                 batch.push(Column { feed, token: f.tokens[at], position: f.session.len() + at, wanted });
                 at += 1;
             }
@@ -147,7 +141,7 @@ impl Engine {
     }
 
     /// Takes the batch through the model.
-    fn step(&mut self, feeds: &mut [Feed<'_>], output: &mut dyn FnMut(&mut Pass<'_>) -> bool) -> Result<(), Error> {
+    fn step(&mut self, feeds: &mut [Feed<'_>], rows: &mut dyn FnMut(usize, usize, &[f32])) -> Result<(), Error> {
         for column in &self.buffers.batch {
             feeds[column.feed].session.reserve(column.position + 1)?;
         }
@@ -158,7 +152,7 @@ impl Engine {
             model.upcoming(i);
             pass.layer(i, layer, feeds).map_err(|stage| Error::NotFinite { stage, layer: i })?;
         }
-        match output(&mut pass) {
+        match pass.output(rows) {
             true => Ok(()),
             false => Err(Error::NotFinite { stage: "the output", layer: model.layers.len() }),
         }

@@ -1,7 +1,7 @@
 //! One batch on its way through the model: "The layer" in `docs/numerics.md`.
 
 use super::kv::Chunk;
-use super::{Error, Feed, Session, experts, memory, rope};
+use super::{Error, Feed, Session, Want, experts, memory, rope};
 use crate::kernels::{Activations, Backend, CHUNK, Columns, Gathered, Matrix, Operands, Queries, quantize_column};
 use crate::model::{Config, Ffn, Layer, MAX_HEAD_DIM, Model, Norm, Weight};
 use crate::team::{Parts, Strips, Team, Tile, Tiles, for_parts};
@@ -27,7 +27,7 @@ pub(super) struct Column {
     pub(super) feed: usize,
     pub(super) token: u32,
     pub(super) position: usize,
-    pub(super) wanted: bool,
+    pub(super) wanted: Want,
 }
 
 /// Everything a step writes, allocated once. Shapes have the column first.
@@ -190,13 +190,13 @@ impl Pass<'_> {
         })
     }
 
-    /// Drops the columns whose logits nobody wants, with their x and q.
+    /// Drops the columns that nobody wants anything of, with their x and q.
     fn keep_wanted(&mut self) {
         let (c, b) = (&self.model.config, &mut *self.b);
         let (x, q) = (c.embedding, c.heads * c.head_dim);
         let mut kept = 0;
         for i in 0..b.batch.len() {
-            if b.batch[i].wanted {
+            if b.batch[i].wanted != Want::Nothing {
                 b.batch[kept] = b.batch[i];
                 b.x.copy_within(i * x..(i + 1) * x, kept * x);
                 b.q_or_gate.copy_within(i * q..(i + 1) * q, kept * q);
@@ -286,12 +286,28 @@ impl Pass<'_> {
         finite.get()
     }
 
-    /// The output matrix on the columns that are left, a few at a time.
-    pub(super) fn logits(&mut self, logits: &mut dyn FnMut(usize, usize, &[f32])) -> bool {
+    /// What is wanted of the columns that are left, in order. False if a value is not finite.
+    pub(super) fn output(&mut self, rows: &mut dyn FnMut(usize, usize, &[f32])) -> bool {
+        let mut at = 0;
+        while let Some(first) = self.b.batch.get(at) {
+            let hidden = first.wanted == Want::Hidden;
+            let n = self.b.batch[at..].iter().take_while(|column| (column.wanted == Want::Hidden) == hidden).count();
+            let columns = at..at + n;
+            if !(if hidden { self.hidden(columns, rows) } else { self.logits(columns, rows) }) {
+                return false;
+            }
+            at += n;
+        }
+        true
+    }
+
+    /// The output matrix on some columns, a few at a time.
+    fn logits(&mut self, columns: Range<usize>, rows: &mut dyn FnMut(usize, usize, &[f32])) -> bool {
         let (model, backend, b) = (self.model, self.backend, &mut *self.b);
         let c = &model.config;
         let most = b.logits.len() / c.vocab;
-        for (x, columns) in b.x.chunks(most * c.embedding).zip(b.batch.chunks(most)) {
+        let x = b.x[columns.start * c.embedding..columns.end * c.embedding].chunks(most * c.embedding);
+        for (x, columns) in x.zip(b.batch[columns].chunks(most)) {
             let (n, finite) = (columns.len(), Flag::new());
             for_parts(self.team, b.input.parts(n, c.embedding), |i, column| {
                 let x = &x[i * c.embedding..][..c.embedding];
@@ -306,20 +322,21 @@ impl Pass<'_> {
                 return false;
             }
             for (row, column) in out.chunks_exact(c.vocab).zip(columns) {
-                logits(column.feed, column.position, row);
+                rows(column.feed, column.position, row);
             }
         }
         true
     }
 
-    /// The normed x of the batch, column by column. False if a value is not finite.
-    pub(super) fn hidden(&mut self, hidden: &mut dyn FnMut(usize, usize, &[f32])) -> bool {
+    /// The normed x of some columns.
+    fn hidden(&mut self, columns: Range<usize>, rows: &mut dyn FnMut(usize, usize, &[f32])) -> bool {
         let (model, b) = (self.model, &mut *self.b);
         let c = &model.config;
-        b.x.chunks_exact(c.embedding).zip(&b.batch).all(|(x, column)| {
+        let x = b.x[columns.start * c.embedding..columns.end * c.embedding].chunks_exact(c.embedding);
+        x.zip(&b.batch[columns]).all(|(x, column)| {
             let out = &mut b.input.floats[..c.embedding];
             apply_norm(self.backend, &model.output_norm, c, x, out);
-            hidden(column.feed, column.position, out);
+            rows(column.feed, column.position, out);
             out.iter().all(|x| x.is_finite())
         })
     }

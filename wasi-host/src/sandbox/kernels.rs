@@ -7,7 +7,7 @@ use super::bindings::picolm::engine::{kernels, types, weights};
 use super::memory::Space;
 use crate::engine::Options;
 use crate::file::{Mapping, ModelFile};
-use crate::{Error, Result, Want};
+use crate::{Error, Result};
 use picolm::{cpu, pool::Pool};
 use picolm_core::gguf::{Directory, Tensor};
 use picolm_core::model::{Model, Plan};
@@ -192,14 +192,7 @@ impl Kernels {
             .into_iter()
             .map(|feed| Feed { session: feed.session as usize, tokens: feed.tokens, want: feed.want.into() })
             .collect();
-        let rows: usize = feeds
-            .iter()
-            .map(|feed| match feed.want {
-                Want::Nothing => 0,
-                Want::Last => feed.tokens.len().min(1),
-                Want::All => feed.tokens.len(),
-            })
-            .sum();
+        let rows: usize = feeds.iter().map(|feed| feed.want.rows(feed.tokens.len())).sum();
         let logits = rows.saturating_mul(loaded.vocabulary);
         if rows > feeds.len() && logits > MAX_LOGITS {
             return Err(Error::request(format!("{rows} rows of logits at once are too many")));
