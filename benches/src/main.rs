@@ -11,8 +11,8 @@
 mod attention;
 mod matmul;
 
-use picolm::cpu;
 use picolm_core::kernels::{Backend, Format};
+use picolm_machine::cpu;
 use std::process::ExitCode;
 use std::time::Instant;
 

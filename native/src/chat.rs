@@ -9,7 +9,6 @@
 
 use crate::cli::Generate;
 use crate::generate::{Generator, Reply, utf8};
-use crate::model_file::ModelFile;
 use crate::say;
 use anyhow::{Context, Result};
 use picolm_core::generation::End;
@@ -22,8 +21,8 @@ use std::time::SystemTime;
 const CONTINUED: Encode = Encode { bos: false, ..Encode::PROMPT };
 
 /// `picolm MODEL --chat`: one question with `-p`, else one a line of standard input.
-pub(crate) fn run(file: &ModelFile, generator: &mut Generator, args: &Generate) -> Result<()> {
-    let template = ChatTemplate::from_gguf(&file.gguf()?, &generator.tokenizer)?;
+pub(crate) fn run(generator: &mut Generator, args: &Generate) -> Result<()> {
+    let template = ChatTemplate::from_gguf(&generator.file.gguf()?, &generator.tokenizer)?;
     let template =
         template.context("this model has no chat template: leave out --chat, and write the prompt in its own form")?;
     let mut chat = Chat::new(generator, template, args.system.as_deref());

@@ -1,9 +1,9 @@
 //! The command line: PicoLM's, with long names and subcommands beside it.
 
-use crate::cpu;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use picolm_core::sampler::Params;
 use picolm_core::session::KvType;
+use picolm_machine::{cpu, memory};
 use std::path::PathBuf;
 
 /// Runs GGUF language models. The reply goes to stdout, everything else to stderr.
@@ -99,7 +99,7 @@ pub(crate) struct Machine {
     #[arg(long, value_name = "TYPE", value_enum, default_value_t)]
     pub(crate) kv: Kv,
     /// Tokens of a prompt taken through the layers at once: more are faster and take more memory
-    #[arg(long, value_name = "N", default_value_t = crate::memory::default_batch(), value_parser = batch)]
+    #[arg(long, value_name = "N", default_value_t = memory::default_batch(), value_parser = batch)]
     pub(crate) batch: usize,
     /// Kernels to use: one of `picolm backends` [default: the best]
     #[arg(long, value_name = "NAME")]
@@ -194,7 +194,7 @@ pub(crate) struct Bench {
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) runs: u32,
     /// Tokens of a prompt taken through the layers at once: more are faster and take more memory
-    #[arg(long, value_name = "N", default_value_t = crate::memory::default_batch(), value_parser = batch)]
+    #[arg(long, value_name = "N", default_value_t = memory::default_batch(), value_parser = batch)]
     pub(crate) batch: usize,
     /// Type of the KV cache
     #[arg(long, value_name = "TYPE", value_enum, default_value_t)]

@@ -2,14 +2,15 @@
 
 use crate::cache::Cache;
 use crate::cli::Generate;
-use crate::model_file::{self, ModelFile};
-use crate::stats::{Stats, anonymous_memory, size};
+use crate::engine::{self, checked};
+use crate::stats::{Stats, size};
 use crate::{chat, say};
 use anyhow::{Context, Result, bail, ensure};
 use picolm_core::generation::{End, Generation, Options};
 use picolm_core::sampler::{Sampler, StopMatcher};
 use picolm_core::session::{Engine, Session};
 use picolm_core::text::{Encode, Tokenizer};
+use picolm_machine::{ModelFile, memory};
 use std::io::{self, Read, StdoutLock, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -26,11 +27,10 @@ pub(crate) fn run(args: &Generate) -> Result<()> {
     ensure!(args.max_tokens > 0, "-n 0 leaves no room for an answer: give 1 or more");
     let Some(path) = &args.model else { bail!("which model? See picolm --help") };
     let start = Instant::now();
-    let file = ModelFile::open(path)?;
-    let mut generator = Generator::new(&file, args)?;
+    let mut generator = Generator::new(ModelFile::open(path)?, args)?;
     let load_time = start.elapsed();
     if args.chat {
-        chat::run(&file, &mut generator, args)?;
+        chat::run(&mut generator, args)?;
     } else {
         let prompt = match &args.prompt {
             Some(prompt) => prompt.clone(),
@@ -66,6 +66,7 @@ pub(crate) fn utf8(bytes: Vec<u8>, whose: &str) -> Result<String> {
 
 /// A model with one session, and what it takes to write text with them.
 pub(crate) struct Generator {
+    pub(crate) file: ModelFile,
     pub(crate) tokenizer: Tokenizer,
     engine: Engine,
     session: Session,
@@ -88,10 +89,10 @@ pub(crate) struct Answer {
 }
 
 impl Generator {
-    fn new(file: &ModelFile, args: &Generate) -> Result<Self> {
-        let (model, tokenizer) = (file.model()?, file.tokenizer()?);
+    fn new(file: ModelFile, args: &Generate) -> Result<Self> {
+        let (model, tokenizer) = (engine::model(&file)?, engine::tokenizer(&file)?);
         let machine = &args.machine;
-        let engine = model_file::engine(&model, machine.backend.as_deref(), machine.threads(), machine.batch)?;
+        let engine = engine::engine(&model, machine.backend.as_deref(), machine.threads(), machine.batch)?;
         let context = args.context.unwrap_or(model.config.context.min(DEFAULT_CONTEXT));
         let mut session = Session::new(&model, context, machine.kv.into()).context("-c")?;
         let options = Options {
@@ -106,7 +107,7 @@ impl Generator {
         if let Some(cache) = &mut cache {
             cache.load(&model, &mut session);
         }
-        Ok(Generator { tokenizer, engine, session, cache, options, stats: Stats::default() })
+        Ok(Generator { file, tokenizer, engine, session, cache, options, stats: Stats::default() })
     }
 
     /// Whether a prompt fits, `kept` of it from the turns before, or else an error that says what to do.
@@ -150,7 +151,8 @@ impl Generator {
         let (mut text, mut start) = (String::new(), Instant::now());
         while generation.end().is_none() && !interrupt.load(Ordering::Relaxed) {
             let in_prompt = generation.tokens().is_empty();
-            let new = generation.step(&mut self.engine, session, &self.tokenizer, PROMPT_STEP)?;
+            let new = generation.step(&mut self.engine, session, &self.tokenizer, PROMPT_STEP);
+            let new = checked(&self.file, new)?;
             text.push_str(new);
             if !new.is_empty() {
                 show(new)?;
@@ -201,7 +203,7 @@ impl Generator {
             let (right, all, percent) = (lookup.accepted, lookup.proposed, lookup.percent());
             say(&format!("picolm: lookup: {all} tokens proposed, {right} accepted ({percent:.0} %)"));
         }
-        let all = anonymous_memory().map_or(String::new(), |bytes| format!("; anonymous in all {}", size(bytes)));
+        let all = memory::anonymous().map_or(String::new(), |bytes| format!("; anonymous in all {}", size(bytes)));
         say(&format!(
             "picolm: memory: KV cache {}, buffers {}, tokenizer {}, model {}{all}; weights mapped {}",
             size(self.session.memory_bytes() as u64),

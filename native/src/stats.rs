@@ -57,11 +57,3 @@ pub(crate) fn size(bytes: u64) -> String {
         _ => format!("{:.1} GB", bytes / 1e9),
     }
 }
-
-/// Memory of this process that is backed by no file, in bytes: all it adds to the machine's load. Linux tells it.
-pub(crate) fn anonymous_memory() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(1024 * kib)
-}

@@ -3,11 +3,11 @@
 mod common;
 
 use common::*;
-use picolm::ModelFile;
-use picolm::pool::Pool;
+use picolm_core::model::Model;
 use picolm_core::sampler::argmax;
 use picolm_core::session::{Engine, Feed, KvType, Session, Want};
 use picolm_core::text::{Encode, Tokenizer};
+use picolm_machine::{ModelFile, Pool, cpu};
 use serde_json::Value;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -67,10 +67,10 @@ fn the_text_has_llama_cpps_tokens() {
 #[test]
 fn best_tokens_agree_with_llama_cpp_where_it_is_sure() {
     for real in [smollm2(), gemma3()] {
-        let model = ModelFile::open(real.path().as_ref()).expect("a file").model().expect("a model");
+        let file = ModelFile::open(real.path().as_ref()).expect("a file");
+        let model = Arc::new(Model::load(&file.gguf().expect("GGUF"), file.source()).expect("a model"));
         let team = Arc::new(Pool::new(2).expect("threads"));
-        let mut engine =
-            Engine::new(model.clone(), picolm::cpu::backend(None).expect("a backend"), team, 64).expect("buffers");
+        let mut engine = Engine::new(model.clone(), cpu::backends()[0], team, 64).expect("buffers");
         let mut session = Session::new(&model, 512, KvType::F16).expect("a session");
         let tokens = real.ids(&real.figures["tokens"]);
         let margins = floats(&real.figures["margin"]);

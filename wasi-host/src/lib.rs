@@ -34,7 +34,6 @@ compile_error!("picolm-host maps files and answers signals as Linux has them: it
 
 pub mod cli;
 pub mod engine;
-mod file;
 #[cfg(feature = "sandbox")]
 pub mod plugin;
 #[cfg(feature = "sandbox")]

@@ -50,11 +50,8 @@ fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Bytes of this process's memory that is no file's.
 fn anonymous() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
-    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("a line");
-    line.trim().strip_suffix(" kB").and_then(|kb| kb.parse::<usize>().ok()).expect("kB") * 1024
+    picolm_machine::memory::anonymous().expect("Linux") as usize
 }
 
 /// A file of a size that writing over costs more than a guest has.

@@ -10,6 +10,7 @@ use picolm_core::kernels::Backend;
 use picolm_core::model::Model;
 use picolm_core::session::{self, Feed, KvType, Session, StateError, Want, digest_tokens};
 use picolm_core::text::{ChatTemplate, DateTime, Encode, Tokenizer};
+use picolm_machine::ForkJoin;
 use sha2::Digest;
 use std::sync::Arc;
 use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
@@ -43,10 +44,10 @@ impl Engine {
         budget: f64,
         team: &Team,
     ) -> std::result::Result<Engine, JsValue> {
-        Ok(Self::try_load(&weights, context, q8, budget, Arc::new(team.clone()))?)
+        Ok(Self::try_load(&weights, context, q8, budget, team.0.clone())?)
     }
 
-    fn try_load(weights: &Weights, context: usize, q8: bool, budget: f64, team: Arc<Team>) -> Result<Engine> {
+    fn try_load(weights: &Weights, context: usize, q8: bool, budget: f64, team: Arc<ForkJoin>) -> Result<Engine> {
         let gguf = weights.gguf()?;
         let tokenizer = Tokenizer::from_gguf(&gguf)?;
         let template = ChatTemplate::from_gguf(&gguf, &tokenizer)?;

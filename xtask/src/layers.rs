@@ -34,11 +34,10 @@ const UNSAFE: &[&str] = &[
     "core/kernels/src/isa/",
     "core/kernels/src/cast.rs",
     "core/kernels/src/team.rs",
-    "native/src/cpu.rs",
-    "native/src/mmap.rs",
-    "native/src/pool.rs",
+    "native/machine/src/cpu.rs",
+    "native/machine/src/file/",
+    "native/machine/src/fork_join.rs",
     "wasi-host/guest/src/component/mapped.rs",
-    "wasi-host/src/file/",
     "wasi-host/src/sandbox/memory.rs",
     "wasi-host/src/sandbox/runtime.rs",
     "wasm-web/src/team.rs",
@@ -50,6 +49,7 @@ const CRATES: &[&str] = &[
     "core/src",
     "core/kernels/src",
     "native/src",
+    "native/machine/src",
     "wasm-web/src",
     "wasm-web/build/src",
     "wasi-host/src",
@@ -346,7 +346,7 @@ mod tests {
     #[test]
     fn unsafe_has_its_places() {
         let text = "pub unsafe fn f() {}";
-        assert_eq!(faults(&[("core/kernels/src/isa/avx2.rs", text), ("native/src/mmap.rs", text)]), [""; 0]);
+        assert_eq!(faults(&[("core/kernels/src/isa/avx2.rs", text), ("native/machine/src/cpu.rs", text)]), [""; 0]);
         assert_eq!(faults(&[("native/src/main.rs", text)]), ["native/src/main.rs:1: unsafe outside its places"]);
     }
 }

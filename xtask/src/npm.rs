@@ -75,6 +75,7 @@ pub(crate) fn built() -> Result<PathBuf> {
     let sources = [
         root.join("core/src"),
         root.join("core/kernels/src"),
+        root.join("native/machine/src"),
         root.join("Cargo.lock"),
         dir.join("src"),
         dir.join("ts"),

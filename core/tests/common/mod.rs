@@ -2,7 +2,7 @@
 #![allow(dead_code, missing_docs, reason = "each test uses some of it")]
 
 use picolm_core::gguf::Gguf;
-use picolm_core::kernels::{Backend, Cpu};
+use picolm_core::kernels::Backend;
 use picolm_core::model::Model;
 use picolm_core::session::{Engine, Feed, KvType, Session, Want, digest_tokens};
 use picolm_core::team::{Solo, Team};
@@ -16,36 +16,9 @@ pub fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(name)
 }
 
-/// The instruction sets of this machine.
-pub fn cpu() -> Cpu {
-    Cpu {
-        #[cfg(target_arch = "x86_64")]
-        avx2: (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("f16c"))
-            // SAFETY: made only if the features are there.
-            .then(|| unsafe { picolm_core::kernels::Avx2::assume() }),
-        #[cfg(target_arch = "x86_64")]
-        avx_vnni: (is_x86_feature_detected!("avx2")
-            && is_x86_feature_detected!("f16c")
-            && is_x86_feature_detected!("avxvnni"))
-        // SAFETY: made only if the features are there.
-        .then(|| unsafe { picolm_core::kernels::AvxVnni::assume() }),
-        #[cfg(target_arch = "x86_64")]
-        avx512_vnni: (is_x86_feature_detected!("f16c")
-            && is_x86_feature_detected!("avx512f")
-            && is_x86_feature_detected!("avx512bw")
-            && is_x86_feature_detected!("avx512dq")
-            && is_x86_feature_detected!("avx512vl")
-            && is_x86_feature_detected!("avx512vnni"))
-        // SAFETY: made only if the features are there.
-        .then(|| unsafe { picolm_core::kernels::Avx512Vnni::assume() }),
-        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-        simd128: Some(picolm_core::kernels::Simd128::new()),
-    }
-}
-
 /// The backends of this machine, the reference last.
 pub fn backends() -> Vec<Backend> {
-    Backend::all(cpu()).collect()
+    picolm_machine::cpu::backends()
 }
 
 /// Whether this is likely an emulator: there is only the slow reference, and threads are dear.

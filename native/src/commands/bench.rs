@@ -10,12 +10,13 @@
 //! ```
 
 use crate::cli::Bench;
-use crate::model_file::{self, ModelFile};
-use crate::stats::{Rate, anonymous_memory};
+use crate::engine::{self, checked};
+use crate::stats::Rate;
 use anyhow::{Result, bail, ensure};
 use picolm_core::kernels::CHUNK;
 use picolm_core::model::Model;
 use picolm_core::session::{Engine, Feed, KvType, Session, Want};
+use picolm_machine::{ModelFile, memory};
 use serde::Serialize;
 use serde_json::json;
 use std::io::{self, BufRead, Write};
@@ -33,14 +34,15 @@ struct Measured {
 
 pub(super) fn run(args: &Bench) -> Result<()> {
     ensure!(args.prompt > 0 && args.max_tokens > 0, "-p and -n must be 1 or more");
-    let model = ModelFile::open(&args.model)?.model()?;
+    let file = ModelFile::open(&args.model)?;
+    let model = engine::model(&file)?;
     if args.on_demand {
-        return on_demand(args, &model);
+        return on_demand(args, &file, &model);
     }
     let mut measured = Vec::new();
     for &threads in &args.threads {
         let threads = usize::from(threads);
-        let mut runner = Runner::new(args, &model, threads)?;
+        let mut runner = Runner::new(args, &file, &model, threads)?;
         let (mut prefill, mut decode) = (Vec::new(), Vec::new());
         for _ in 0..args.runs {
             let (p, d) = runner.run()?;
@@ -53,22 +55,23 @@ pub(super) fn run(args: &Bench) -> Result<()> {
 }
 
 /// Runs when it is told to, until standard input ends.
-fn on_demand(args: &Bench, model: &Arc<Model>) -> Result<()> {
+fn on_demand(args: &Bench, file: &ModelFile, model: &Arc<Model>) -> Result<()> {
     let &[threads] = &args.threads[..] else { bail!("--on-demand needs one number of threads: -j N") };
-    let mut runner = Runner::new(args, model, threads.into())?;
+    let mut runner = Runner::new(args, file, model, threads.into())?;
     let bytes_per_token = bytes_per_token(model, args.prompt, args.max_tokens, args.kv.into());
     let mut out = io::stdout().lock();
     writeln!(out, "{}", json!({ "backend": runner.engine.backend().name(), "bytes_per_token": bytes_per_token }))?;
     for line in io::stdin().lock().lines() {
         line?;
         let (prefill, decode) = runner.run()?;
-        writeln!(out, "{}", json!({ "prefill": prefill, "decode": decode, "own_memory": anonymous_memory() }))?;
+        writeln!(out, "{}", json!({ "prefill": prefill, "decode": decode, "own_memory": memory::anonymous() }))?;
     }
     Ok(())
 }
 
 /// One model, team and session, run again and again.
-struct Runner {
+struct Runner<'a> {
+    file: &'a ModelFile,
     engine: Engine,
     session: Session,
     prompt: Vec<u32>,
@@ -77,13 +80,14 @@ struct Runner {
     n: usize,
 }
 
-impl Runner {
+impl<'a> Runner<'a> {
     /// Warmed up: the weights are in memory, the buffers touched, the threads started.
-    fn new(args: &Bench, model: &Arc<Model>, threads: usize) -> Result<Self> {
+    fn new(args: &Bench, file: &'a ModelFile, model: &Arc<Model>, threads: usize) -> Result<Self> {
         let vocab = model.config.vocab as u64;
         let token = |n: u64| (n % vocab) as u32;
         let mut runner = Runner {
-            engine: model_file::engine(model, args.backend.as_deref(), threads, args.batch)?,
+            file,
+            engine: engine::engine(model, args.backend.as_deref(), threads, args.batch)?,
             session: Session::new(model, args.prompt + args.max_tokens, args.kv.into())?,
             prompt: (0..args.prompt as u64).map(|i| token(300 + (i * 7919) % 20000)).collect(),
             token: token(500),
@@ -95,6 +99,11 @@ impl Runner {
 
     /// Tokens per second of the prompt, and of the tokens one by one after it.
     fn run(&mut self) -> Result<(f64, f64)> {
+        let measured = self.measure();
+        checked(self.file, measured)
+    }
+
+    fn measure(&mut self) -> Result<(f64, f64)> {
         self.session.truncate(0);
         let (engine, session) = (&mut self.engine, &mut self.session);
         let mut feed = |tokens: &[u32]| {
@@ -107,7 +116,8 @@ impl Runner {
         for _ in 0..self.n {
             feed(&[self.token])?;
         }
-        Ok((prefill.per_second(), Rate { tokens: self.n, time: start.elapsed() }.per_second()))
+        let decode = Rate { tokens: self.n, time: start.elapsed() };
+        Ok((prefill.per_second(), decode.per_second()))
     }
 }
 

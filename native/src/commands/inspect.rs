@@ -1,13 +1,13 @@
 //! `picolm inspect`: what a file holds, what memory it would take, and whether it runs.
 
 use crate::cli::Output;
-use crate::memory;
-use crate::model_file::{self, ModelFile};
+use crate::engine;
 use crate::stats::size;
 use anyhow::Result;
 use picolm_core::gguf::{Gguf, Tensor, Value};
 use picolm_core::model::Arch;
 use picolm_core::session::{KvType, Session};
+use picolm_machine::{ModelFile, memory};
 use serde::Serialize;
 use serde_json::{Map, json};
 use std::collections::BTreeMap;
@@ -48,7 +48,7 @@ pub(super) fn run(path: &Path, output: Output) -> Result<()> {
     let (about, plan) = (about(&gguf), plan(&file));
     let json = json!({
         "model": about,
-        "file_bytes": file.len(),
+        "file_bytes": gguf.file_len(),
         "gguf_version": gguf.version(),
         "metadata": gguf.metadata().map(|(k, v)| (k.to_string(), value_json(v))).collect::<Map<_, _>>(),
         "tensors": gguf.tensors().iter().map(tensor_json).collect::<Vec<_>>(),
@@ -79,15 +79,14 @@ fn about(gguf: &Gguf<'_>) -> About {
 
 /// The memory plan, or why the model does not run.
 fn plan(file: &ModelFile) -> Result<Plan> {
-    let model = file.model()?;
-    let tokenizer = file.tokenizer()?;
+    let (model, tokenizer) = (engine::model(file)?, engine::tokenizer(file)?);
     let kv = |kv_type| Session::memory_for(&model, 1024, kv_type);
     Ok(Plan {
         weights_mapped: file.gguf()?.tensors().iter().map(|t| t.len).sum(),
         kv_f16_per_1k: kv(KvType::F16),
         kv_q8_0_per_1k: kv(KvType::Q8_0),
         kv_f16_whole_context: Session::memory_for(&model, model.config.context, KvType::F16),
-        buffers: model_file::engine(&model, None, 1, memory::default_batch())?.memory_bytes(),
+        buffers: engine::engine(&model, None, 1, memory::default_batch())?.memory_bytes(),
         tokenizer: tokenizer.memory_bytes(),
         model: model.memory_bytes(),
     })

@@ -1,9 +1,10 @@
 //! `picolm logits`: the model's raw answer to token ids.
 
 use crate::cli::{Machine, Output};
-use crate::model_file::{self, ModelFile};
+use crate::engine::{self, checked};
 use anyhow::{Context, Result, ensure};
 use picolm_core::session::{Feed, Session, Want};
+use picolm_machine::ModelFile;
 use serde::Serialize;
 use std::path::Path;
 
@@ -14,13 +15,14 @@ struct Logits {
 }
 
 pub(super) fn run(path: &Path, ids: &[u32], at: &[usize], machine: &Machine, output: Output) -> Result<()> {
-    let model = ModelFile::open(path)?.model()?;
+    let file = ModelFile::open(path)?;
+    let model = engine::model(&file)?;
     let last = ids.len() - 1;
     let wanted: Vec<usize> = if at.is_empty() { (0..=last).collect() } else { at.to_vec() };
     for position in &wanted {
         ensure!(*position <= last, "--at {position}: with {} ids the positions are 0 to {last}", ids.len());
     }
-    let mut engine = model_file::engine(&model, machine.backend.as_deref(), machine.threads(), machine.batch)?;
+    let mut engine = engine::engine(&model, machine.backend.as_deref(), machine.threads(), machine.batch)?;
     let mut session = Session::new(&model, model.config.context, machine.kv.into())?;
     let mut rows = vec![Vec::new(); wanted.len()];
     let feed = Feed { session: &mut session, tokens: ids, want: Want::All };
@@ -29,7 +31,7 @@ pub(super) fn run(path: &Path, ids: &[u32], at: &[usize], machine: &Machine, out
             *row = logits.to_vec();
         }
     };
-    engine.forward(&mut [feed], keep).context("--ids")?;
+    checked(&file, engine.forward(&mut [feed], keep)).context("--ids")?;
     output.print(&Logits { logits: rows.clone() }, || lines(&wanted, &rows))
 }
 

@@ -8,8 +8,9 @@ mod perplexity;
 mod tokenize;
 
 use crate::cli::{Cli, Command, Output};
-use crate::{cpu, generate};
+use crate::generate;
 use anyhow::Result;
+use picolm_machine::cpu;
 use serde::Serialize;
 use std::fmt::Display;
 use std::io::{self, Write};

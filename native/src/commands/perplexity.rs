@@ -1,17 +1,18 @@
 //! `picolm perplexity`: how well a model predicts a text.
 
 use crate::cli::{Machine, Output};
+use crate::engine::{self, checked};
 use crate::generate::utf8;
-use crate::model_file::{self, ModelFile};
 use anyhow::{Context, Result, ensure};
 use picolm_core::session::{Feed, Session, Want};
 use picolm_core::text::Encode;
+use picolm_machine::ModelFile;
 use serde_json::json;
 use std::path::Path;
 
 pub(super) fn run(path: &Path, text: &Path, machine: &Machine, output: Output) -> Result<()> {
     let file = ModelFile::open(path)?;
-    let (model, tokenizer) = (file.model()?, file.tokenizer()?);
+    let (model, tokenizer) = (engine::model(&file)?, engine::tokenizer(&file)?);
     let bytes = std::fs::read(text).with_context(|| format!("cannot read the text {}", text.display()))?;
     let text = utf8(bytes, &text.display().to_string())?;
     let tokens = tokenizer.encode(&text, Encode { bos: true, ..Encode::TEXT });
@@ -19,16 +20,17 @@ pub(super) fn run(path: &Path, text: &Path, machine: &Machine, output: Output) -
     let context = model.config.context;
     ensure!(tokens.len() <= context, "the text has {} tokens, this model reads {context}: shorten it", tokens.len());
 
-    let mut engine = model_file::engine(&model, machine.backend.as_deref(), machine.threads(), machine.batch)?;
+    let mut engine = engine::engine(&model, machine.backend.as_deref(), machine.threads(), machine.batch)?;
     let mut session = Session::new(&model, context, machine.kv.into())?;
     let mut sum = 0.0;
     let feed = Feed { session: &mut session, tokens: &tokens, want: Want::All };
-    engine.forward(&mut [feed], &mut |_, position, logits| {
+    let read = engine.forward(&mut [feed], &mut |_, position, logits| {
         // The last token predicts nothing that is known.
         if let Some(&next) = tokens.get(position + 1) {
             sum += negative_log_likelihood(logits, next);
         }
-    })?;
+    });
+    checked(&file, read)?;
     let (n, mean) = (tokens.len(), sum / (tokens.len() - 1) as f64);
     let text = || format!("{n} tokens: mean -ln p {mean:.4}, perplexity {:.3}", libm::exp(mean));
     output.print(&json!({ "tokens": n, "mean_nll": mean }), text)

@@ -1,16 +1,17 @@
 //! `picolm tokenize`: the ids of standard input.
 
 use crate::cli::Output;
+use crate::engine;
 use crate::generate::utf8;
-use crate::model_file::ModelFile;
 use anyhow::{Context, Result};
 use picolm_core::text::{Encode, Tokenizer};
+use picolm_machine::ModelFile;
 use serde_json::json;
 use std::io::{self, Read};
 use std::path::Path;
 
 pub(super) fn run(model: &Path, no_bos: bool, special: bool, output: Output) -> Result<()> {
-    let tokenizer = ModelFile::open(model)?.tokenizer()?;
+    let tokenizer = engine::tokenizer(&ModelFile::open(model)?)?;
     let mut bytes = Vec::new();
     io::stdin().read_to_end(&mut bytes).context("cannot read standard input")?;
     let text = utf8(bytes, "standard input")?;

@@ -5,8 +5,9 @@ mod native;
 pub use native::Native;
 pub use picolm_engine::Engine;
 
-use crate::{KvType, Result};
-use picolm::{cpu, memory};
+use crate::{Error, ErrorKind, KvType, Result};
+use picolm_machine::file::{self, Why};
+use picolm_machine::{cpu, memory};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -62,6 +63,17 @@ impl Options {
     pub(crate) fn threads(&self) -> usize {
         if self.threads == 0 { cpu::default_threads() } else { self.threads }
     }
+}
+
+/// Whose fault it is that there is no model file, or none to be believed.
+pub(crate) fn file_error(error: file::Error) -> Error {
+    let kind = match error.why {
+        Why::Gguf(error) => return error.into(),
+        Why::Map(_) => ErrorKind::Memory,
+        Why::Changed(_) => ErrorKind::Stopped,
+        _ => ErrorKind::Model,
+    };
+    Error::new(kind, format!("{error}: {}", error.why))
 }
 
 /// More tokens through the layers at once make nothing faster.

@@ -1,14 +1,11 @@
 //! No sandbox: the same code as in it, compiled for this machine.
 
-use super::{Engine, Options};
-use crate::file::{Mapping, ModelFile};
+use super::{Engine, Options, file_error};
 use crate::{Error, ErrorKind, Event, ModelInfo, Request, Result, SessionId, Want};
-use picolm::{cpu, pool::Pool};
-use picolm_core::gguf::{Gguf, part_names};
 use picolm_core::model::Model;
 use picolm_core::text::{ChatTemplate, Tokenizer};
-use picolm_core::weights::Joined;
 use picolm_engine::{Batch, Local, Settings};
+use picolm_machine::{ModelFile, Pool, cpu};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -16,41 +13,9 @@ use std::sync::Arc;
 pub struct Native {
     batch: Batch,
     info: ModelInfo,
-    file: Files,
+    file: ModelFile,
     /// why it came to its end
     stopped: Option<Error>,
-}
-
-/// A model file, or all of a split model.
-struct Files {
-    files: Vec<ModelFile>,
-    source: Arc<Joined<Mapping>>,
-}
-
-impl Files {
-    fn open(path: &Path) -> Result<Self> {
-        let names = path.file_name().and_then(|name| part_names(name.to_str()?));
-        let names = names.map(|names| names.into_iter().map(|name| path.with_file_name(name)).collect());
-        let paths = names.unwrap_or_else(|| vec![path.to_owned()]);
-        let files = paths.iter().map(|path| ModelFile::open(path)).collect::<Result<Vec<_>>>()?;
-        let maps = files.iter().map(ModelFile::map).collect::<Result<_>>()?;
-        Ok(Files { files, source: Arc::new(Joined(maps)) })
-    }
-
-    fn gguf(&self) -> Result<Gguf<'_>> {
-        let mut parts =
-            self.source.0.iter().map(|map| Gguf::parse(map.as_ref())).collect::<std::result::Result<Vec<_>, _>>()?;
-        if parts.len() == 1 { Ok(parts.remove(0)) } else { Ok(Gguf::join(parts)?) }
-    }
-
-    /// Whether all of it is as it was.
-    fn check(&self) -> Result<()> {
-        self.files.iter().try_for_each(ModelFile::check)?;
-        match self.source.0.iter().find_map(Mapping::fault) {
-            Some(fault) => Err(Error::new(ErrorKind::Stopped, fault)),
-            None => Ok(()),
-        }
-    }
 }
 
 impl Native {
@@ -59,18 +24,18 @@ impl Native {
     /// # Errors
     /// See [`open`](super::open).
     pub fn open(path: &Path, options: &Options) -> Result<Self> {
-        let file = Files::open(path)?;
+        let file = ModelFile::open(path).map_err(file_error)?;
         let loaded = Self::load(&file, options);
-        file.check()?;
+        file.check().map_err(file_error)?;
         let (batch, info) = loaded?;
         Ok(Native { batch, info, file, stopped: None })
     }
 
-    fn load(file: &Files, options: &Options) -> Result<(Batch, ModelInfo)> {
-        let gguf = file.gguf()?;
+    fn load(file: &ModelFile, options: &Options) -> Result<(Batch, ModelInfo)> {
+        let gguf = file.gguf().map_err(file_error)?;
         let tokenizer = Tokenizer::from_gguf(&gguf)?;
         let template = ChatTemplate::from_gguf(&gguf, &tokenizer)?;
-        let model = Arc::new(Model::load(&gguf, file.source.clone())?);
+        let model = Arc::new(Model::load(&gguf, file.source())?);
         let backend = cpu::backends()[0];
         let info = info(&model, gguf.str("general.name")?, template.is_some(), backend.name(), options);
         let team = Pool::new(options.threads()).map_err(|error| Error::new(ErrorKind::Memory, error))?;
@@ -93,7 +58,7 @@ impl Native {
             return Err(stopped.clone());
         }
         let result = work(&mut self.batch);
-        if let Err(error) = self.file.check() {
+        if let Err(error) = self.file.check().map_err(file_error) {
             self.stopped = Some(error.clone());
             return Err(error);
         }

@@ -6,13 +6,14 @@
 use super::bindings::picolm::engine::{kernels, types, weights};
 use super::memory::Space;
 use crate::engine::Options;
-use crate::file::{Mapping, ModelFile};
 use crate::{Error, Result};
-use picolm::{cpu, pool::Pool};
 use picolm_core::gguf::{Directory, Tensor};
 use picolm_core::model::{Model, Plan};
 use picolm_core::weights::{InMemory, WeightSource};
 use picolm_engine::{Arithmetic, Feed, Local};
+use picolm_machine::file::{Mapping, Watched};
+use picolm_machine::{Pool, cpu};
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use wasmtime::StoreLimits;
 
@@ -28,7 +29,7 @@ const ALIGNMENT: u64 = 8;
 /// A guest's side of the wall.
 pub(crate) struct State {
     pub(crate) space: Arc<Space>,
-    pub(crate) file: Arc<ModelFile>,
+    pub(crate) file: Arc<Watched>,
     pub(crate) limits: StoreLimits,
     /// `None`: no arithmetic is offered.
     pub(crate) kernels: Option<Kernels>,
@@ -50,7 +51,7 @@ struct Loaded {
 
 impl weights::Host for State {
     fn size(&mut self) -> u64 {
-        self.file.len()
+        self.file.size()
     }
 
     fn reserve(&mut self, len: u64) -> std::result::Result<(), String> {
@@ -62,9 +63,11 @@ impl weights::Host for State {
     }
 
     fn read(&mut self, offset: u64, len: u32) -> std::result::Result<Vec<u8>, String> {
-        let end = offset.checked_add(len.into()).filter(|&end| len <= MAX_READ && end <= self.file.len());
+        let end = offset.checked_add(len.into()).filter(|&end| len <= MAX_READ && end <= self.file.size());
         end.ok_or_else(|| format!("read({offset}, {len}): the range is not in the file, or too long"))?;
-        self.file.read(offset, len as usize).map_err(|error| error.to_string())
+        let mut bytes = vec![0; len as usize];
+        self.file.file().read_exact_at(&mut bytes, offset).map_err(|error| error.to_string())?;
+        Ok(bytes)
     }
 }
 
@@ -213,7 +216,7 @@ mod tests {
     /// A golden model, and the plan that an honest guest makes of it.
     fn loaded() -> (Kernels, kernels::Plan) {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../core/tests/golden/llama-F32.gguf");
-        let file = ModelFile::open(&path).expect("a golden model");
+        let file = Watched::open(&path).expect("a golden model");
         let bytes = std::fs::read(&path).expect("a golden model");
         let gguf = Gguf::parse(&bytes).expect("a file");
         let plan = Plan::from_gguf(&gguf).expect("a plan");

@@ -8,8 +8,8 @@
 //! What the guest takes for itself is counted when its memory grows, and where it writes over the file (`faults`); announced room is not,
 //! since nothing can be in it but the file.
 
-use crate::file::ModelFile;
-use crate::file::faults::{Fault, RANGES, Region};
+use picolm_machine::file::Watched;
+use picolm_machine::file::faults::{Fault, RANGES, Region};
 use std::cell::RefCell;
 use std::io;
 use std::ops::Range;
@@ -81,10 +81,10 @@ impl Space {
     }
 
     /// Maps a part of the file into announced room.
-    pub(crate) fn map(&self, file: &ModelFile, at: u64, offset: u64, len: u64) -> Result<(), String> {
+    pub(crate) fn map(&self, file: &Watched, at: u64, offset: u64, len: u64) -> Result<(), String> {
         let memory = self.memory.get().ok_or("there is no memory")?;
         let mut layout = self.layout();
-        let slot = layout.check(file.len(), at, offset, len)?;
+        let slot = layout.check(file.size(), at, offset, len)?;
         let (start, whole) = (memory.base + at as usize, len.next_multiple_of(PAGE) as usize);
         // In place of what was there, which may have been longer, and behind the end of the file: nothing but zeros.
         let before = layout.ranges.get(slot).map_or(0..0, Clone::clone);
@@ -117,7 +117,8 @@ impl Space {
             return Err(format!("no addresses for a guest: {}", io::Error::last_os_error()));
         }
         let base = base.expose_provenance();
-        let region = Region::new(base, self.limit).map_err(|error| {
+        // SAFETY: the addresses are the guest's until `Reserved`, which has the region, is dropped; ranges are in its rooms.
+        let region = unsafe { Region::new(base, Some(self.limit)) }.map_err(|error| {
             // SAFETY: what was just mapped.
             unsafe { unmap(base, len) };
             error.to_string()

@@ -29,11 +29,11 @@ use picolm_engine as plain;
 #[cfg(feature = "compiler")]
 pub use runtime::compile;
 
-use crate::engine::{Engine, Options};
-use crate::file::ModelFile;
+use crate::engine::{Engine, Options, file_error};
 use crate::{Error, ErrorKind, Event, ModelInfo, Request, Result, SessionId, Want};
 use kernels::{Kernels, State};
 use memory::Space;
+use picolm_machine::file::Watched;
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
@@ -102,14 +102,14 @@ impl Sandbox {
 
 impl Guest {
     fn new(component: &Component, path: &Path, options: &Options, kernels: bool) -> Result<Self> {
-        let file = Arc::new(ModelFile::open(path)?);
+        let file = Arc::new(Watched::open(path).map_err(file_error)?);
         let engine = runtime::engine()?;
         let failed = |error: wasmtime::Error| Error::new(ErrorKind::Stopped, format!("the sandbox: {error:#}"));
         let mut linker = Linker::<State>::new(engine);
         bindings::Sandbox::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state).map_err(failed)?;
         let space = Space::new(options.memory);
         let kernels = match kernels {
-            true => Some(Kernels::new(file.map()?, options.clone())),
+            true => Some(Kernels::new(file.map().map_err(file_error)?, options.clone())),
             false => None,
         };
         // What a component of ours has, and a little more; memory is the space's business.
@@ -132,7 +132,7 @@ impl Guest {
         let result = call(&mut self.store, &self.instance);
         // Behind the call: what a changed file or spoiled memory has led to is not to be believed, nor is a trap.
         let state = self.store.data();
-        state.file.check()?;
+        state.file.check().map_err(file_error)?;
         let kernels = state.kernels.as_ref().and_then(|kernels| kernels.mapping().fault());
         if let Some(fault) = state.space.fault().or(kernels) {
             return Err(stopped(fault.to_string()));

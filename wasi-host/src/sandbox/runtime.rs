@@ -27,7 +27,7 @@ pub(crate) fn engine() -> Result<&'static Engine> {
     static ENGINE: OnceLock<std::result::Result<Engine, String>> = OnceLock::new();
     let engine = ENGINE.get_or_init(|| {
         let engine = Engine::new(&config()).map_err(|error| format!("{error:#}"))?;
-        crate::file::faults::watch_guests().map_err(|error| error.to_string())?;
+        picolm_machine::file::faults::watch_guests().map_err(|error| error.to_string())?;
         let weak = engine.weak();
         let clock = thread::Builder::new().name("picolm-clock".into());
         let tick = move || {

@@ -2,8 +2,7 @@
 
 use super::wit::kernels;
 use picolm_core::model::Plan;
-use picolm_engine::arithmetic::{Arithmetic, Feed};
-use picolm_engine::{Result, Want};
+use picolm_engine::{Arithmetic, Feed, Result, Want};
 
 /// The model that the host has loaded by our plan.
 pub(super) struct Imported {

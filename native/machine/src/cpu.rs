@@ -1,9 +1,6 @@
 //! What this machine has. The core never asks: it is told.
 
-use anyhow::{Result, bail};
 use picolm_core::kernels::{Backend, Cpu};
-use std::collections::HashSet;
-use std::num::NonZero;
 
 /// The instruction sets of this CPU that the core has kernels for.
 pub fn detect() -> Cpu {
@@ -27,6 +24,10 @@ pub fn detect() -> Cpu {
             cpu.avx512_vnni = Some(unsafe { picolm_core::kernels::Avx512Vnni::assume() });
         }
     }
+    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+    {
+        cpu.simd128 = Some(picolm_core::kernels::Simd128::new());
+    }
     cpu
 }
 
@@ -35,32 +36,18 @@ pub fn backends() -> Vec<Backend> {
     Backend::all(detect()).collect()
 }
 
-/// The backend of a name, or the best one.
-///
-/// # Errors
-/// A name that is unknown, or known and not usable here; the message lists those that are.
-pub fn backend(name: Option<&str>) -> Result<Backend> {
-    let all = backends();
-    let Some(name) = name else { return Ok(all[0]) };
-    match all.iter().find(|backend| backend.name() == name) {
-        Some(backend) => Ok(*backend),
-        None => {
-            let usable: Vec<&str> = all.iter().map(|backend| backend.name()).collect();
-            bail!("there is no backend {name:?} on this machine; usable: {}", usable.join(", "))
-        }
-    }
-}
-
 /// Threads to use if nobody says: one for each core this process may run on. Two threads of one core share the units and the path to
 /// memory that the kernels keep busy, so they count once.
+#[cfg(not(target_family = "wasm"))]
 pub fn default_threads() -> usize {
-    let usable = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let usable = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     usable.min(cores().unwrap_or(usable))
 }
 
 /// Cores as Linux tells them: each is the list of its threads.
+#[cfg(not(target_family = "wasm"))]
 fn cores() -> Option<usize> {
-    let mut cores = HashSet::new();
+    let mut cores = std::collections::HashSet::new();
     for entry in std::fs::read_dir("/sys/devices/system/cpu").ok()?.flatten() {
         cores.extend(std::fs::read_to_string(entry.path().join("topology/thread_siblings_list")).ok());
     }

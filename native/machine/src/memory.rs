@@ -1,4 +1,4 @@
-//! How much memory there is to work in.
+//! How much memory there is to work in, and how much is taken.
 
 use std::fs;
 
@@ -21,12 +21,17 @@ fn available() -> Option<u64> {
     let limits = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
     let limits = limits.iter().filter_map(|path| fs::read_to_string(path).ok()?.trim().parse().ok());
     let meminfo = fs::read_to_string("/proc/meminfo").ok();
-    limits.chain(meminfo.and_then(|text| mem_available(&text))).min()
+    limits.chain(meminfo.and_then(|text| bytes_of("MemAvailable:", &text))).min()
 }
 
-/// The line `MemAvailable:   123 kB` of `/proc/meminfo`, in bytes.
-fn mem_available(meminfo: &str) -> Option<u64> {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+/// Memory of this process that is backed by no file, in bytes: all it adds to the machine's load. Linux tells it.
+pub fn anonymous() -> Option<u64> {
+    bytes_of("RssAnon:", &fs::read_to_string("/proc/self/status").ok()?)
+}
+
+/// The line `MemAvailable:   123 kB` of a file in `/proc`, in bytes.
+fn bytes_of(name: &str, text: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
 }
 
@@ -35,7 +40,7 @@ mod tests {
     #[test]
     fn the_line_of_meminfo() {
         let text = "MemTotal:       24000 kB\nMemAvailable:     512 kB\nBuffers: 1 kB\n";
-        assert_eq!(super::mem_available(text), Some(512 << 10));
-        assert_eq!(super::mem_available("MemTotal: 1 kB"), None);
+        assert_eq!(super::bytes_of("MemAvailable:", text), Some(512 << 10));
+        assert_eq!(super::bytes_of("MemAvailable:", "MemTotal: 1 kB"), None);
     }
 }

@@ -20,18 +20,20 @@ use std::sync::atomic::{AtomicI32, AtomicU8, AtomicUsize, Ordering};
 use std::{fmt, io};
 
 /// What a guest's writes are counted in.
-pub(crate) const CHUNK: usize = 64 << 10;
+pub const CHUNK: usize = 64 << 10;
 
 /// Bytes of scratch memory.
 const SCRATCH: usize = 1 << 20;
 
-/// Regions at a time, and ranges of files mapped in one.
+/// Regions at a time.
 const REGIONS: usize = 256;
-pub(crate) const RANGES: usize = 16;
+
+/// Most ranges of files mapped in a region.
+pub const RANGES: usize = 16;
 
 /// What has happened in a region.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fault {
+pub enum Fault {
     /// The file has fewer bytes than when it was mapped, or its disk failed.
     Truncated = 1,
     /// The guest wrote over more of the mapped file than it has memory for.
@@ -59,6 +61,7 @@ struct Entry {
     ranges: [(AtomicUsize, AtomicUsize); RANGES],
     /// Bytes of memory that the guest may still take.
     left: AtomicUsize,
+    /// The descriptor of the guest's scratch memory plus one; 0 if this is no guest's.
     scratch: AtomicI32,
     fault: AtomicU8,
 }
@@ -70,7 +73,7 @@ impl Entry {
             end: AtomicUsize::new(0),
             ranges: [const { (AtomicUsize::new(0), AtomicUsize::new(0)) }; RANGES],
             left: AtomicUsize::new(0),
-            scratch: AtomicI32::new(-1),
+            scratch: AtomicI32::new(0),
             fault: AtomicU8::new(0),
         }
     }
@@ -80,25 +83,30 @@ static ENTRIES: [Entry; REGIONS] = [const { Entry::free() }; REGIONS];
 
 /// An entry that is in use, by its place.
 #[derive(Debug)]
-pub(crate) struct Region {
+pub struct Region {
     index: usize,
-    _scratch: OwnedFd,
+    _scratch: Option<OwnedFd>,
 }
 
 impl Region {
-    /// Answers for the addresses from `start` on, of which none may be touched yet. `memory` bytes are the guest's.
+    /// Answers for the addresses from `start` on, of which none may be touched yet: for files that are mapped there and, if this is a
+    /// guest's memory, for what the guest does. `memory` are the bytes that it may take.
     ///
     /// # Errors
     /// There are too many, or no file descriptor is to be had.
-    pub(crate) fn new(start: usize, memory: usize) -> io::Result<Self> {
+    ///
+    /// # Safety
+    /// The addresses up to the end that is set, and the ranges that are set, are the caller's as long as the region lives: what is touched
+    /// in them and not there is mapped anew.
+    pub unsafe fn new(start: usize, memory: Option<usize>) -> io::Result<Self> {
         watch_files()?;
-        let scratch = scratch()?;
+        let scratch = memory.map(|_| scratch()).transpose()?;
         let claim = |entry: &Entry| entry.start.compare_exchange(0, start, Ordering::AcqRel, Ordering::Relaxed).is_ok();
         let index = ENTRIES.iter().position(claim).ok_or_else(|| io::Error::other("too many models are loaded"))?;
         let entry = &ENTRIES[index];
-        entry.left.store(memory, Ordering::Relaxed);
+        entry.left.store(memory.unwrap_or(0), Ordering::Relaxed);
         entry.fault.store(0, Ordering::Relaxed);
-        entry.scratch.store(scratch.as_raw_fd(), Ordering::Relaxed);
+        entry.scratch.store(scratch.as_ref().map_or(0, |fd| fd.as_raw_fd() + 1), Ordering::Relaxed);
         entry.ranges.iter().for_each(|(_, end)| end.store(0, Ordering::Relaxed));
         entry.end.store(start, Ordering::Release);
         Ok(Region { index, _scratch: scratch })
@@ -109,25 +117,24 @@ impl Region {
     }
 
     /// What happened since it was made.
-    pub(crate) fn fault(&self) -> Option<Fault> {
+    pub fn fault(&self) -> Option<Fault> {
         [Fault::Truncated, Fault::Memory, Fault::Room]
             .into_iter()
             .find(|fault| *fault as u8 == self.entry().fault.load(Ordering::Acquire))
     }
 
     /// The addresses from its start to `end` may be touched.
-    pub(crate) fn set_end(&self, end: usize) {
+    pub fn set_end(&self, end: usize) {
         self.entry().end.store(end, Ordering::Release);
     }
 
     /// Takes memory for the guest; false if it has not as much left.
-    #[cfg(feature = "sandbox")]
-    pub(crate) fn take(&self, bytes: usize) -> bool {
+    pub fn take(&self, bytes: usize) -> bool {
         take(&self.entry().left, bytes)
     }
 
     /// A file is mapped in these addresses. `slot` (below [`RANGES`]) may have been another range's.
-    pub(crate) fn set_range(&self, slot: usize, start: usize, end: usize) {
+    pub fn set_range(&self, slot: usize, start: usize, end: usize) {
         let range = &self.entry().ranges[slot];
         range.1.store(0, Ordering::Release);
         range.0.store(start, Ordering::Release);
@@ -173,8 +180,10 @@ fn before(signal: libc::c_int) -> &'static OnceLock<libc::sigaction> {
 }
 
 /// From now on guests' writes over their model are counted. wasmtime's handler has to be there already: ours comes before it.
-#[cfg(feature = "sandbox")]
-pub(crate) fn watch_guests() -> io::Result<()> {
+///
+/// # Errors
+/// The system's.
+pub fn watch_guests() -> io::Result<()> {
     static DONE: OnceLock<Result<(), i32>> = OnceLock::new();
     DONE.get_or_init(|| install(libc::SIGSEGV)).map_err(io::Error::from_raw_os_error)
 }
@@ -227,7 +236,7 @@ extern "C" fn on_signal(signal: libc::c_int, info: *mut libc::siginfo_t, context
 fn answer(entry: &Entry, signal: libc::c_int, address: usize) -> bool {
     let range = entry.ranges.iter().map(|(start, end)| (start.load(Ordering::Acquire), end.load(Ordering::Acquire)));
     let range = range.into_iter().find(|&(start, end)| (start..end).contains(&address));
-    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    let (protection, scratch) = (libc::PROT_READ | libc::PROT_WRITE, entry.scratch.load(Ordering::Acquire) - 1);
     // The piece of that size around the address. From the start on, so that none leaves what is ours or mixes what differs: in a guest all
     // that differs does so by pages of 64 KiB.
     let piece = |start: usize, end: usize, size: usize| {
@@ -244,6 +253,8 @@ fn answer(entry: &Entry, signal: libc::c_int, address: usize) -> bool {
             // SAFETY: the addresses are of a mapped range of ours, and are mapped anew.
             unsafe { libc::mmap(from as *mut _, end - from, libc::PROT_READ, flags, -1, 0) != libc::MAP_FAILED }
         }
+        // Who writes to a file of ours, and is no guest, is wrong.
+        (libc::SIGSEGV, _) if scratch < 0 => false,
         (libc::SIGSEGV, Some((start, end))) if take(&entry.left, CHUNK) => {
             let (from, len) = piece(start, end, CHUNK);
             // SAFETY: the addresses are of a mapped range of ours; the mapping is private, so that writes stay here.
@@ -256,9 +267,9 @@ fn answer(entry: &Entry, signal: libc::c_int, address: usize) -> bool {
                 Some((start, end)) => piece(start, end, SCRATCH),
                 None => piece(entry.start.load(Ordering::Acquire), entry.end.load(Ordering::Acquire), CHUNK),
             };
-            let (flags, fd) = (libc::MAP_FIXED | libc::MAP_SHARED, entry.scratch.load(Ordering::Acquire));
+            let flags = libc::MAP_FIXED | libc::MAP_SHARED;
             // SAFETY: the addresses are of a range, or of a chunk of room, of ours; scratch is as long as any such piece.
-            unsafe { libc::mmap(from as *mut _, len, protection, flags, fd, 0) != libc::MAP_FAILED }
+            unsafe { libc::mmap(from as *mut _, len, protection, flags, scratch, 0) != libc::MAP_FAILED }
         }
         _ => false,
     }

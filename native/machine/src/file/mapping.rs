@@ -1,0 +1,86 @@
+//! Files in memory, as Linux has them.
+
+use super::Watched;
+use super::faults::{Fault, Region};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::ptr;
+
+impl Watched {
+    /// Maps `len` bytes from `offset` on over the addresses at `at`, to be read, and to be written by copy once they are made writable:
+    /// neither the file nor other processes see what is written.
+    ///
+    /// # Safety
+    /// The pages at `at` belong to the caller, who has no reference into them. `at` and `offset` are multiples of the size of a page.
+    ///
+    /// # Errors
+    /// The system's.
+    pub unsafe fn map_over(&self, at: *mut u8, offset: u64, len: usize) -> io::Result<()> {
+        let (flags, fd) = (libc::MAP_PRIVATE | libc::MAP_FIXED | libc::MAP_NORESERVE, self.file().as_raw_fd());
+        // SAFETY: the caller's.
+        let mapped = unsafe { libc::mmap(at.cast(), len, libc::PROT_READ, flags, fd, offset as libc::off_t) };
+        if mapped == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+}
+
+/// A whole file in this process's memory, to be read. If the file is cut short, zeros are read and [`Mapping::fault`] says so.
+#[derive(Debug)]
+pub struct Mapping {
+    start: *const u8,
+    len: usize,
+    region: Region,
+}
+
+// SAFETY: it is memory that nobody writes; the region is atomics.
+unsafe impl Send for Mapping {}
+// SAFETY: as above.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    pub(super) fn new(file: &Watched) -> io::Result<Self> {
+        let len = usize::try_from(file.size()).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
+        // An empty file is mapped as one byte of nothing, which nobody reads.
+        let (protection, flags) = (libc::PROT_NONE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE);
+        // SAFETY: new memory.
+        let start = unsafe { libc::mmap(ptr::null_mut(), len.max(1), protection, flags, -1, 0) };
+        if start == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the addresses are ours as long as the mapping lives, and the region is in it.
+        let region = unsafe { Region::new(start.addr(), None) };
+        let region = region.inspect_err(|_| {
+            // SAFETY: what was just mapped, and nobody has seen.
+            _ = unsafe { libc::munmap(start, len.max(1)) };
+        })?;
+        let mapping = Mapping { start: start.cast(), len, region };
+        if len > 0 {
+            // SAFETY: the addresses were just reserved for this.
+            unsafe { file.map_over(start.cast(), 0, len)? };
+        }
+        mapping.region.set_range(0, start.addr(), start.addr() + len);
+        mapping.region.set_end(start.addr() + len);
+        Ok(mapping)
+    }
+
+    /// What happened to the file.
+    pub fn fault(&self) -> Option<Fault> {
+        self.region.fault()
+    }
+}
+
+impl AsRef<[u8]> for Mapping {
+    fn as_ref(&self) -> &[u8] {
+        // SAFETY: the addresses are mapped, readable (past the end of a file that was cut short the handler of `faults` maps zeros) and
+        // plain bytes. Another process may change the file meanwhile, and so what is read; `Watched::check` notices, and what was
+        // computed is discarded. That is the price of not copying the weights.
+        unsafe { std::slice::from_raw_parts(self.start, self.len) }
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        self.region.set_end(0);
+        // SAFETY: it was mapped so, and no reference outlives the mapping.
+        unsafe { libc::munmap(self.start.cast_mut().cast(), self.len.max(1)) };
+    }
+}
