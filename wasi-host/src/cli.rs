@@ -128,15 +128,35 @@ struct Serve {
     #[arg(long, env = "PICOLM_CONFIG")]
     config: Option<PathBuf>,
     #[command(flatten)]
-    settings: crate::serve::Settings,
+    settings: picolm_server::Settings,
 }
 
 #[cfg(feature = "serve")]
 impl Serve {
-    fn config(self) -> Result<crate::serve::Config> {
-        let file = self.config.as_deref().map(crate::serve::Settings::from_file).transpose()?;
-        crate::serve::Config::new(self.settings.or(file.unwrap_or_default()))
+    fn config(self) -> Result<picolm_server::Config> {
+        let file = self.config.as_deref().map(picolm_server::Settings::from_file).transpose()?;
+        let engines: Vec<&str> = Kind::ALL.iter().map(|kind| kind.name()).collect();
+        picolm_server::Config::new(self.settings.or(file.unwrap_or_default()), &engines)
     }
+}
+
+#[cfg(feature = "serve")]
+fn serve(config: picolm_server::Config) -> Result<()> {
+    let kind = *Kind::ALL.iter().find(|kind| kind.name() == config.engine).context("engine")?;
+    let open = move |path: &std::path::Path, config: &picolm_server::Config| {
+        let options = Options {
+            context: config.context,
+            threads: config.threads,
+            kv: if config.kv_q8 { KvType::Q8_0 } else { KvType::F16 },
+            sessions: config.sessions,
+            session_bytes: Some(config.session_bytes),
+            memory: config.memory,
+            component: config.component.clone(),
+            ..Options::default()
+        };
+        engine::open(kind, path, &options)
+    };
+    picolm_server::run(config, std::sync::Arc::new(open))
 }
 
 #[derive(Args)]
@@ -165,8 +185,7 @@ struct Place(Kind);
 
 impl Default for Place {
     fn default() -> Self {
-        let found = Kind::ALL.iter().find(|kind| kind.name() == "sandbox-native");
-        Place(*found.unwrap_or(&Kind::Native))
+        Place(Kind::ALL[0])
     }
 }
 
@@ -200,7 +219,7 @@ pub fn main() -> ExitCode {
         Command::Digest(args) => digest(&args),
         Command::Bench(args) => bench(&args),
         #[cfg(feature = "serve")]
-        Command::Serve(args) => args.config().and_then(crate::serve::run),
+        Command::Serve(args) => args.config().and_then(serve),
         #[cfg(feature = "serve")]
         Command::CheckConfig(args) => args.config().and_then(|config| print(&config.to_string())),
         #[cfg(feature = "compiler")]

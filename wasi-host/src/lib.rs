@@ -38,8 +38,6 @@ pub mod engine;
 pub mod plugin;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
-#[cfg(feature = "serve")]
-pub mod serve;
 
 pub use picolm_engine::{
     Chat, Error, Event, Kind as ErrorKind, KvType, ModelInfo, Part, Piece, Reason, Request, Result, SessionId,

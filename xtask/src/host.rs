@@ -25,7 +25,7 @@ const COMPONENTS: [(&str, &str, &str); 4] = [
 const FEATURES: &str = "-Ctarget-feature=+simd128,+relaxed-simd,+bulk-memory";
 
 /// What is tested together.
-const PACKAGES: [&str; 4] = ["--package", "picolm-host", "--package", "picolm-engine"];
+const PACKAGES: [&str; 6] = ["--package", "picolm-host", "--package", "picolm-server", "--package", "picolm-engine"];
 
 /// The program's name.
 pub(crate) const PROGRAM: &str = "picolm-host";

@@ -54,6 +54,7 @@ const CRATES: &[&str] = &[
     "wasm-web/build/src",
     "wasi-host/src",
     "wasi-host/guest/src",
+    "wasi-host/server/src",
     "xtask/src",
     "benches",
     "fuzz",

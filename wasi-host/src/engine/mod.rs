@@ -82,23 +82,23 @@ const MAX_BATCH: usize = 4096;
 /// Where a model runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// All of it in WebAssembly.
-    #[cfg(feature = "sandbox")]
-    Sandbox,
     /// Whatever reads the file or the request in WebAssembly, arithmetic by the kernels of this machine.
     #[cfg(feature = "sandbox")]
     SandboxNative,
+    /// All of it in WebAssembly.
+    #[cfg(feature = "sandbox")]
+    Sandbox,
     /// No sandbox: for files one trusts.
     Native,
 }
 
 impl Kind {
-    /// All there are.
+    /// All there are, the best first.
     pub const ALL: &[Kind] = &[
         #[cfg(feature = "sandbox")]
-        Kind::Sandbox,
-        #[cfg(feature = "sandbox")]
         Kind::SandboxNative,
+        #[cfg(feature = "sandbox")]
+        Kind::Sandbox,
         Kind::Native,
     ];
 

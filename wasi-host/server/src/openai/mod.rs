@@ -13,7 +13,7 @@ pub(super) use embeddings::{embed_all, embeddings};
 pub(super) use list::{model, models};
 
 use super::models::now;
-use crate::{TokenLogprob, Usage};
+use picolm_engine::{TokenLogprob, Usage};
 use serde_json::{Value, json};
 use std::hash::{BuildHasher, Hasher, RandomState};
 

@@ -3,11 +3,11 @@
 use super::answers::Answers;
 use super::error::{ApiError, Result};
 use super::{App, gate};
-use crate::{Chat, Part, Request};
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri, header};
 use axum::response::IntoResponse;
+use picolm_engine::{Chat, Part, Request};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};

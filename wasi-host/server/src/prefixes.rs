@@ -13,8 +13,7 @@
 //! for the disk. The engine checks the state itself.
 
 use super::metrics::Metrics;
-use crate::engine::Engine;
-use crate::{SessionId, Usage};
+use picolm_engine::{Engine, SessionId, Usage};
 use sha2::{Digest, Sha256};
 use std::collections::VecDeque;
 use std::fs::{self, File};
@@ -123,7 +122,7 @@ impl Prefixes {
         match engine.restore(state) {
             Ok(_) => {}
             // Every session is at work, or there is no memory: the file is not to blame.
-            Err(error) if error.kind != crate::ErrorKind::State => return Ok(()),
+            Err(error) if error.kind != picolm_engine::Kind::State => return Ok(()),
             Err(error) => return Err(error.into()),
         }
         self.metrics.restored();

@@ -1,6 +1,6 @@
 //! Counters, in the text form of Prometheus.
 
-use crate::Usage;
+use picolm_engine::Usage;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Mutex;

@@ -3,7 +3,7 @@
 use super::error::{ApiError, Result};
 use super::models::{Loaded, Models};
 use super::worker::{Job, Said, stopping};
-use crate::{Piece, Reason, Request, Usage};
+use picolm_engine::{Piece, Reason, Request, Usage};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};

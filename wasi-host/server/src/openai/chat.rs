@@ -3,25 +3,21 @@
 use super::options::{Common, MAX_TOKENS, refuse_tools};
 use super::stream::{self, Chunks};
 use super::{Head, token_text, usage};
-use crate::serve::answers::{Answers, Complete, Told, finish_reason};
-use crate::serve::error::{ApiError, Result, json_response};
-use crate::serve::fields::Fields;
-use crate::serve::{App, gate};
-use crate::{Chat, Part, Piece, Request, TokenLogprob};
+use crate::answers::{Answers, Complete, Told, finish_reason};
+use crate::error::{ApiError, Result, json_response};
+use crate::fields::Fields;
+use crate::{App, gate};
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, Response, StatusCode};
+use picolm_engine::{Chat, Part, Piece, Request, TokenLogprob};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
 /// Who may speak in a conversation.
 const ROLES: &[&str] = &["system", "developer", "user", "assistant", "tool"];
 
-pub(in crate::serve) async fn chat(
-    State(app): State<Arc<App>>,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response<Body>> {
+pub(crate) async fn chat(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<Response<Body>> {
     let body = gate::body(&app, &headers, body).await?;
     let mut fields = Fields::parse(&body)?;
     let common = Common::take(&mut fields)?;
@@ -60,11 +56,7 @@ fn request(fields: &mut Fields, common: &Common) -> Result<Request> {
     let variables = fields.object("chat_template_kwargs")?.map(|map| Value::Object(map.into_map()).to_string());
     let messages = messages(fields)?;
     Ok(Request {
-        prompt: vec![Part::Chat(Chat {
-            variables,
-            now: Some(crate::serve::models::now() as i64),
-            ..Chat::new(messages)
-        })],
+        prompt: vec![Part::Chat(Chat { variables, now: Some(crate::models::now() as i64), ..Chat::new(messages) })],
         sampling: common.sampling.clone(),
         stops: common.stops.clone(),
         max_tokens: most.unwrap_or(0) as usize,

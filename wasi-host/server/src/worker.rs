@@ -9,8 +9,7 @@ use super::error::ApiError;
 use super::metrics::Metrics;
 use super::models::Place;
 use super::prefixes::Prefixes;
-use crate::engine::Engine;
-use crate::{ErrorKind, Event, Part, Piece, Reason, Request, SessionId, Usage};
+use picolm_engine::{Engine, Event, Kind as ErrorKind, Part, Piece, Reason, Request, SessionId, Usage};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
@@ -42,7 +41,7 @@ pub(crate) struct Job {
 /// What a thread is asked for.
 pub(crate) enum Call {
     Answer(Box<Job>),
-    Embed(Request, oneshot::Sender<crate::Result<(usize, Vec<f32>)>>, Arc<Place>),
+    Embed(Request, oneshot::Sender<picolm_engine::Result<(usize, Vec<f32>)>>, Arc<Place>),
     /// Nothing new is taken; the thread ends when nothing is left, or at once.
     Stop {
         at_once: bool,
@@ -128,7 +127,7 @@ impl Worker {
         }
     }
 
-    fn embed(&mut self, request: &Request) -> crate::Result<(usize, Vec<f32>)> {
+    fn embed(&mut self, request: &Request) -> picolm_engine::Result<(usize, Vec<f32>)> {
         let tokens = self.engine.tokenize(request)?;
         let embedding = self.engine.embed(&tokens)?;
         Ok((tokens.len(), embedding))
@@ -164,7 +163,7 @@ impl Worker {
     }
 
     /// The session of a job and its prompt. One that has to wait comes here again, with the tokens of its prompt.
-    fn begin(&mut self, job: &mut Job) -> crate::Result<(SessionId, Vec<u32>)> {
+    fn begin(&mut self, job: &mut Job) -> picolm_engine::Result<(SessionId, Vec<u32>)> {
         let tokens = match &job.request.prompt[..] {
             [Part::Tokens(tokens)] if job.prepared => tokens.clone(),
             _ => {

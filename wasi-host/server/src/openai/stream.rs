@@ -1,7 +1,7 @@
 //! Server-sent events.
 
-use crate::serve::answers::{Answers, Told};
-use crate::serve::error::ApiError;
+use crate::answers::{Answers, Told};
+use crate::error::ApiError;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, Response, header};
 use futures_util::stream;

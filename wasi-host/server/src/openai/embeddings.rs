@@ -1,25 +1,21 @@
 //! `POST /v1/embeddings`: the mean of the last hidden states (behind the model's last norm) of a text's tokens, made one long. Models that
 //! were trained to write are no experts at this; texts about the same are nearer to each other than others, and that is all.
 
-use crate::serve::App;
-use crate::serve::error::{ApiError, Result, json_response};
-use crate::serve::fields::Fields;
-use crate::serve::gate;
-use crate::{Part, Request};
+use crate::App;
+use crate::error::{ApiError, Result, json_response};
+use crate::fields::Fields;
+use crate::gate;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, Response, StatusCode};
+use picolm_engine::{Part, Request};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// Most texts in one request.
 const MAX_INPUTS: usize = 256;
 
-pub(in crate::serve) async fn embeddings(
-    State(app): State<Arc<App>>,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response<Body>> {
+pub(crate) async fn embeddings(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<Response<Body>> {
     let body = gate::body(&app, &headers, body).await?;
     let mut fields = Fields::parse(&body)?;
     let model = fields.text("model")?;
@@ -49,7 +45,7 @@ pub(in crate::serve) async fn embeddings(
 }
 
 /// The model's name, the number of tokens, and an embedding of length 1 for each text.
-pub(in crate::serve) async fn embed_all(
+pub(crate) async fn embed_all(
     app: &App,
     model: Option<&str>,
     inputs: Vec<Part>,

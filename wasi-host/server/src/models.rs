@@ -10,9 +10,9 @@ use super::log;
 use super::metrics::Metrics;
 use super::prefixes::Prefixes;
 use super::worker::{Call, Job, Said, Worker, stopping};
-use crate::engine;
-use crate::{ErrorKind, ModelInfo, Request};
+use crate::Open;
 use axum::http::StatusCode;
+use picolm_engine::{Kind as ErrorKind, ModelInfo, Request};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Sender, channel};
@@ -38,6 +38,7 @@ pub(crate) type Place = OwnedSemaphorePermit;
 /// All models there are, and those of them that are loaded.
 pub(crate) struct Models {
     config: Arc<Config>,
+    open: Arc<Open>,
     metrics: Arc<Metrics>,
     loaded: Mutex<BTreeMap<PathBuf, Arc<Loaded>>>,
     /// One at a time is loaded: two at once would need the memory of both to be counted before it is known.
@@ -64,9 +65,9 @@ pub(crate) struct Loaded {
 }
 
 impl Models {
-    pub(crate) fn new(config: Arc<Config>, metrics: Arc<Metrics>) -> Self {
-        let loaded = Mutex::new(BTreeMap::new());
-        Models { config, metrics, loaded, loading: tokio::sync::Mutex::new(()), closing: watch::Sender::new(false) }
+    pub(crate) fn new(config: Arc<Config>, open: Arc<Open>, metrics: Arc<Metrics>) -> Self {
+        let (loaded, loading) = (Mutex::new(BTreeMap::new()), tokio::sync::Mutex::new(()));
+        Models { config, open, metrics, loaded, loading, closing: watch::Sender::new(false) }
     }
 
     /// The files, by name. The folder is read each time: files come and go.
@@ -196,14 +197,14 @@ impl Models {
     }
 
     async fn load(&self, file: ModelFile) -> Result<Loaded> {
-        let (config, metrics) = (self.config.clone(), self.metrics.clone());
+        let (config, open, metrics) = (self.config.clone(), self.open.clone(), self.metrics.clone());
         let (calls, receiver) = channel();
         let (ready, loaded) = oneshot::channel();
         let (end, ended) = watch::channel(false);
         let start = Instant::now();
         let path = file.path.clone();
         let work = move || {
-            match engine::open(config.engine, &path, &config.options()) {
+            match open(&path, &config) {
                 Ok(engine) => {
                     let prefixes = prefixes(&config, &path, engine.info().context, metrics.clone());
                     let _ = ready.send(Ok(engine.info().clone()));

@@ -1,9 +1,9 @@
 //! What a client is told when there is no answer: OpenAI's shape, or Ollama's.
 
-use crate::{Error, ErrorKind};
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use axum::response::IntoResponse;
+use picolm_engine::{Error, Kind as ErrorKind};
 use serde_json::{Value, json};
 
 /// A refusal: its status, and a sentence that says what and why.

@@ -1,4 +1,4 @@
-//! `picolm-host serve`: models in a folder, behind OpenAI's API and Ollama's.
+//! A server of models in a folder, with OpenAI's API and Ollama's. It knows no engine: who runs it says how a model is opened.
 //!
 //! ```text
 //!   listen ──► gate ──► openai::*, ollama, page ──► answers ──Job──► worker (a thread for each loaded model) ──► Engine
@@ -8,7 +8,7 @@
 //! ```
 //!
 //! One thread does all of HTTP; it computes nothing. What a client sends is checked here, but for conversations, which are parsed where
-//! the model's template runs: in the sandbox.
+//! the model's template runs: in the sandbox, if the engine has one.
 
 mod answers;
 mod config;
@@ -37,8 +37,10 @@ use axum::routing::{get, post};
 use error::{ApiError, json_response};
 use metrics::Metrics;
 use models::Models;
+use picolm_engine::Engine;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -50,24 +52,32 @@ pub(crate) struct App {
     metrics: Arc<Metrics>,
 }
 
+/// Loads the model in a file, to be run as the configuration says.
+pub type Open = dyn Fn(&Path, &Config) -> picolm_engine::Result<Box<dyn Engine>> + Send + Sync;
+
 /// Serves until the process is told to end (SIGINT, SIGTERM).
 ///
 /// # Errors
 /// The address is taken; a pinned model cannot be loaded.
-pub fn run(config: Config) -> Result<()> {
-    serve(config, |_| (), told_to_end())
+pub fn run(config: Config, open: Arc<Open>) -> Result<()> {
+    serve(config, open, |_| (), told_to_end())
 }
 
 /// Serves until `end`; calls `ready` with the address once it listens.
 ///
 /// # Errors
 /// As [`run`].
-pub fn serve(config: Config, ready: impl FnOnce(SocketAddr), end: impl Future<Output = ()>) -> Result<()> {
+pub fn serve(
+    config: Config,
+    open: Arc<Open>,
+    ready: impl FnOnce(SocketAddr),
+    end: impl Future<Output = ()>,
+) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
     runtime.block_on(async {
         let config = Arc::new(config);
         let metrics = Arc::<Metrics>::default();
-        let models = Models::new(config.clone(), metrics.clone());
+        let models = Models::new(config.clone(), open, metrics.clone());
         let app = Arc::new(App { config: config.clone(), models, metrics: metrics.clone() });
         let listener = TcpListener::bind(config.listen).await;
         let listener = listener.with_context(|| format!("listen: cannot listen on {}", config.listen))?;
@@ -80,7 +90,7 @@ pub fn serve(config: Config, ready: impl FnOnce(SocketAddr), end: impl Future<Ou
         if !address.ip().is_loopback() && config.api_keys.is_empty() {
             log::warn("anyone who reaches this address can use the server: set --api-key-file", &[]);
         }
-        log::info("listening", &[("address", &address), ("engine", &config.engine.name())]);
+        log::info("listening", &[("address", &address), ("engine", &config.engine)]);
         ready(address);
         let housekeeping = tokio::spawn(keep_house(app.clone()));
         let limits = listen::Limits { connections: config.connections, timeout: config.timeout };

@@ -1,7 +1,6 @@
 //! How the server is set up: flags, environment and a TOML file, under the same names. `--idle 5m` is `PICOLM_IDLE=5m` is `idle = "5m"`.
 //! A flag counts more than the environment, and that more than the file.
 
-use crate::engine::{self, Options};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use serde::Deserialize;
@@ -100,8 +99,10 @@ pub struct Config {
     pub(crate) models: Vec<PathBuf>,
     pub(crate) default_model: Option<String>,
     pub(crate) listen: SocketAddr,
-    pub(crate) engine: engine::Kind,
-    pub(crate) component: Option<PathBuf>,
+    /// What models run on, by its name.
+    pub engine: &'static str,
+    /// The component of the sandbox, if it is not to be found.
+    pub component: Option<PathBuf>,
     pub(crate) api_keys: Vec<String>,
     pub(crate) allow_host: Vec<String>,
     pub(crate) allow_origin: Vec<String>,
@@ -110,13 +111,19 @@ pub struct Config {
     pub(crate) idle: Option<Duration>,
     pub(crate) pin: Vec<String>,
     pub(crate) max_loaded: usize,
-    pub(crate) sessions: usize,
+    /// Most answers of a model at a time.
+    pub sessions: usize,
     pub(crate) queue: usize,
-    pub(crate) context: usize,
-    pub(crate) threads: usize,
-    pub(crate) kv_q8: bool,
-    pub(crate) session_bytes: u64,
-    pub(crate) memory: usize,
+    /// Most tokens of a session; 0 is the model's own.
+    pub context: usize,
+    /// Threads that compute; 0 is one for each core.
+    pub threads: usize,
+    /// Whether keys and values have 8 bits.
+    pub kv_q8: bool,
+    /// Most bytes for the sessions of a model.
+    pub session_bytes: u64,
+    /// Most bytes that a sandbox takes, the model file not counted.
+    pub memory: usize,
     pub(crate) state: Option<PathBuf>,
     pub(crate) state_bytes: u64,
     pub(crate) max_body: usize,
@@ -154,11 +161,11 @@ impl Settings {
 }
 
 impl Config {
-    /// Checks settings and fills in the rest.
+    /// Checks settings and fills in the rest. `engines` are the names of those there are, the best first.
     ///
     /// # Errors
     /// The name of the setting that cannot be, and why.
-    pub fn new(settings: Settings) -> Result<Self> {
+    pub fn new(settings: Settings, engines: &[&'static str]) -> Result<Self> {
         let s = settings;
         let models = s.models.unwrap_or_default();
         ensure!(!models.is_empty(), "models: name a folder of GGUF files (--models FOLDER)");
@@ -185,7 +192,7 @@ impl Config {
             models,
             default_model: s.default_model,
             listen: listen.parse().with_context(|| format!("listen: {listen:?} is not ADDRESS:PORT"))?,
-            engine: engine_kind(s.engine.as_deref())?,
+            engine: engine(s.engine.as_deref(), engines)?,
             component: s.component,
             api_keys,
             allow_host: lower_case(s.allow_host),
@@ -212,20 +219,6 @@ impl Config {
             grace: duration("grace", s.grace.as_deref(), 20)?,
         })
     }
-
-    /// How a model is run.
-    pub(crate) fn options(&self) -> Options {
-        Options {
-            context: self.context,
-            threads: self.threads,
-            kv: if self.kv_q8 { crate::KvType::Q8_0 } else { crate::KvType::F16 },
-            sessions: self.sessions,
-            session_bytes: Some(self.session_bytes),
-            memory: self.memory,
-            component: self.component.clone(),
-            ..Options::default()
-        }
-    }
 }
 
 /// What would be served, and how. No key is shown.
@@ -237,19 +230,13 @@ impl std::fmt::Display for Config {
             0 => "no API key: anyone who reaches this address can use it",
             _ => "with API keys",
         };
-        write!(f, "the configuration is good: {} on {}, {}, {keys}", models.join(", "), self.listen, self.engine.name())
+        write!(f, "the configuration is good: {} on {}, {}, {keys}", models.join(", "), self.listen, self.engine)
     }
 }
 
-fn engine_kind(name: Option<&str>) -> Result<engine::Kind> {
-    let all = engine::Kind::ALL;
-    let Some(name) = name else {
-        let contained = all.iter().find(|kind| kind.name() == "sandbox-native");
-        return Ok(*contained.unwrap_or(&engine::Kind::Native));
-    };
-    let names = || all.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(", ");
-    let found = all.iter().find(|kind| kind.name() == name);
-    found.copied().with_context(|| format!("engine: {name:?} is none of {}", names()))
+fn engine(name: Option<&str>, all: &[&'static str]) -> Result<&'static str> {
+    let found = all.iter().find(|engine| name.is_none_or(|name| name == **engine));
+    found.copied().with_context(|| format!("engine: {:?} is none of {}", name.unwrap_or_default(), all.join(", ")))
 }
 
 fn lower_case(list: Option<Vec<String>>) -> Vec<String> {
@@ -299,7 +286,7 @@ mod tests {
     fn what_is_said_first_counts() {
         let file = settings("models = [\".\"]\nlisten = \"0.0.0.0:1\"\nsessions = 3\nidle = \"2h\"");
         let flags = settings("listen = \"127.0.0.1:2\"");
-        let config = Config::new(flags.or(file)).expect("a configuration");
+        let config = Config::new(flags.or(file), &["native"]).expect("a configuration");
         assert_eq!(config.listen.to_string(), "127.0.0.1:2");
         assert_eq!((config.sessions, config.idle), (3, Some(Duration::from_secs(7200))));
     }
@@ -317,10 +304,8 @@ mod tests {
             ("api-key = [\"\"]", "api-key: "),
             ("page = \"no-such-folder\"", "page: "),
         ] {
-            let error = Config::new(settings(text).or(Settings {
-                models: (!name.starts_with("models")).then(|| vec![".".into()]),
-                ..Settings::default()
-            }));
+            let models = (!name.starts_with("models")).then(|| vec![".".into()]);
+            let error = Config::new(settings(text).or(Settings { models, ..Settings::default() }), &["native"]);
             let error = format!("{:#}", error.expect_err(text));
             assert!(error.starts_with(name), "{text}: {error}");
         }

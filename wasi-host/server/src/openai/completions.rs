@@ -3,14 +3,14 @@
 use super::options::{Common, MAX_TOKENS};
 use super::stream::{self, Chunks};
 use super::{Head, token_text, usage};
-use crate::serve::answers::{Answers, Complete, Told, finish_reason};
-use crate::serve::error::{ApiError, Result, json_response};
-use crate::serve::fields::Fields;
-use crate::serve::{App, gate};
-use crate::{Part, Piece, Request};
+use crate::answers::{Answers, Complete, Told, finish_reason};
+use crate::error::{ApiError, Result, json_response};
+use crate::fields::Fields;
+use crate::{App, gate};
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, Response, StatusCode};
+use picolm_engine::{Part, Piece, Request};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
@@ -20,11 +20,7 @@ const MAX_PROMPTS: usize = 16;
 /// OpenAI's default.
 const DEFAULT_TOKENS: i64 = 16;
 
-pub(in crate::serve) async fn completions(
-    State(app): State<Arc<App>>,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response<Body>> {
+pub(crate) async fn completions(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<Response<Body>> {
     let body = gate::body(&app, &headers, body).await?;
     let mut fields = Fields::parse(&body)?;
     let common = Common::take(&mut fields)?;

@@ -1,10 +1,10 @@
 //! The fields that chat and completions share.
 
 use super::random;
-use crate::Request;
-use crate::serve::error::{ApiError, Result};
-use crate::serve::fields::Fields;
+use crate::error::{ApiError, Result};
+use crate::fields::Fields;
 use picolm_core::sampler::Params;
+use picolm_engine::Request;
 use serde_json::{Value, json};
 
 /// Most answers to one prompt.
