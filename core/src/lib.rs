@@ -13,7 +13,6 @@
 
 extern crate alloc;
 
-pub mod generation;
 pub mod gguf;
 pub mod model;
 pub mod sampler;

@@ -1,6 +1,7 @@
 //! What computes, as the batch sees it.
 
 use crate::Result;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use picolm_core::session::Want;
 
@@ -11,9 +12,15 @@ pub struct Feed {
     pub session: usize,
     /// Its next tokens.
     pub tokens: Vec<u32>,
-    /// Which logits to compute.
+    /// What to compute of them.
     pub want: Want,
 }
+
+/// Takes the next bytes of a state.
+pub type Write<'a> = &'a mut dyn FnMut(&[u8]) -> Result<()>;
+
+/// Fills a buffer from its start with the next bytes of a state; returns how many it gave, 0 at the end.
+pub type Read<'a> = &'a mut dyn FnMut(&mut [u8]) -> Result<usize>;
 
 /// Sessions of one model: tokens in, logits out. Handles are small numbers; a closed one is used again.
 pub trait Arithmetic: Send {
@@ -32,31 +39,54 @@ pub trait Arithmetic: Send {
     /// There is no such session.
     fn truncate(&mut self, session: usize, len: usize) -> Result<()>;
 
-    /// Computes feeds (of different sessions) in one batch, and calls `logits(feed, logits)` for what is wanted, in order.
+    /// Computes feeds (of different sessions) in one batch, and calls `rows(feed, row)` with what is wanted of them, in order.
     ///
     /// # Errors
-    /// Broken weights, no memory, no room. The sessions are then as they were, even if some logits have been shown.
-    fn forward(&mut self, feeds: &[Feed], logits: &mut dyn FnMut(usize, &[f32])) -> Result<()>;
+    /// Broken weights, no memory, no room. The sessions are then as they were, even if some rows have been shown.
+    fn forward(&mut self, feeds: &[Feed], rows: &mut dyn FnMut(usize, &[f32])) -> Result<()>;
 
-    /// The last hidden state of every one of a text's tokens, normed, and then their mean (embedding), by a session that is empty again
-    /// at the end.
+    /// Writes a session as bytes.
     ///
     /// # Errors
-    /// As [`forward`](Self::forward).
-    fn embed(&mut self, session: usize, tokens: &[u32]) -> Result<Vec<f32>>;
-
-    /// A session as bytes.
-    ///
-    /// # Errors
-    /// No memory, no such session.
-    fn save(&mut self, session: usize) -> Result<Vec<u8>>;
+    /// No memory, no such session; those of `write`.
+    fn save(&mut self, session: usize, write: Write<'_>) -> Result<()>;
 
     /// Makes a session what `save` wrote; returns its tokens.
     ///
     /// # Errors
-    /// Bytes that are no such state; the session is then as it was.
-    fn load(&mut self, session: usize, state: &[u8]) -> Result<Vec<u32>>;
+    /// Bytes that are no such state; those of `read`. The session is then as it was.
+    fn load(&mut self, session: usize, read: Read<'_>) -> Result<Vec<u32>>;
 
     /// Most bytes that the keys and values of `tokens` tokens can take.
     fn session_bytes(&self, tokens: usize) -> u64;
+}
+
+impl<A: Arithmetic + ?Sized> Arithmetic for Box<A> {
+    fn open(&mut self) -> Result<usize> {
+        (**self).open()
+    }
+
+    fn close(&mut self, session: usize) {
+        (**self).close(session);
+    }
+
+    fn truncate(&mut self, session: usize, len: usize) -> Result<()> {
+        (**self).truncate(session, len)
+    }
+
+    fn forward(&mut self, feeds: &[Feed], rows: &mut dyn FnMut(usize, &[f32])) -> Result<()> {
+        (**self).forward(feeds, rows)
+    }
+
+    fn save(&mut self, session: usize, write: Write<'_>) -> Result<()> {
+        (**self).save(session, write)
+    }
+
+    fn load(&mut self, session: usize, read: Read<'_>) -> Result<Vec<u32>> {
+        (**self).load(session, read)
+    }
+
+    fn session_bytes(&self, tokens: usize) -> u64 {
+        (**self).session_bytes(tokens)
+    }
 }

@@ -1,16 +1,17 @@
 //! Many sessions, one batch: what is decoded and what is read of new prompts goes through the model together.
 //!
 //! ```text
-//!   open ─► slot: idle ──► answering ──step, step, …──► over ──close──► idle, its tokens kept for whoever begins with them
+//!   open ─► slot: idle ──► at work ──step, step, …──► over ──close──► idle, its tokens kept for whoever begins with them
 //! ```
 //!
-//! A step feeds the last token of every answer, and of the oldest prompt that is not read yet as much as fits beside them. So a new
-//! session joins between two steps and delays the others by a part of its prompt at most. What prompts have in common is read once: who
-//! comes later waits for it, and gets a copy.
+//! A step feeds the last token of every answer, with a draft of those after it where there is one, and of the oldest prompt that is not
+//! read yet as much as fits beside them. So a new session joins between two steps and delays the others by a part of its prompt at most.
+//! What prompts have in common is read once: who comes later waits for it, and gets a copy.
 
-use crate::answer::Answer;
-use crate::arithmetic::{Arithmetic, Feed};
-use crate::{Error, Event, Kind, Piece, Request, Result, SessionId, prompt};
+use crate::arithmetic::{Arithmetic, Feed, Read, Write};
+use crate::slot::{Embedding, Slot, Work};
+use crate::writing::{Extras, Writing};
+use crate::{Error, Event, Kind, Prompt, Request, Result, SessionId, Task, prompt};
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
@@ -39,8 +40,8 @@ pub struct Settings {
 const WORTH_A_COPY: usize = 32;
 
 /// Sessions of one model.
-pub struct Batch {
-    arithmetic: Box<dyn Arithmetic>,
+pub struct Batch<A = Box<dyn Arithmetic>> {
+    arithmetic: A,
     tokenizer: Tokenizer,
     template: Option<ChatTemplate>,
     settings: Settings,
@@ -50,47 +51,33 @@ pub struct Batch {
     fed: Option<usize>,
 }
 
-/// A session of the arithmetic.
-struct Slot {
-    handle: usize,
-    /// what it holds
-    tokens: Vec<u32>,
-    /// `None`: idle
-    answer: Option<Answer>,
-    /// the last id that was at work in it: the lowest has been idle for the longest time
-    used: SessionId,
-    /// most tokens that it will hold as things are
-    most: usize,
+/// What a slot feeds in a step.
+struct Part {
+    slot: usize,
+    feed: Feed,
+    /// tokens at its end that are a draft
+    draft: usize,
 }
 
-impl Slot {
-    fn is_at_work(&self) -> bool {
-        self.answer.as_ref().is_some_and(|answer| !answer.over)
-    }
-
-    /// The answer whose prompt is not read yet.
-    fn reading(&self) -> Option<&Answer> {
-        self.answer.as_ref().filter(|answer| !answer.over && answer.generation.tokens().is_empty())
-    }
-
-    /// What it holds, or will as soon as it is fed.
-    fn will_hold(&self) -> &[u32] {
-        match &self.answer {
-            Some(answer) if !answer.over => answer.generation.all(),
-            _ => &self.tokens,
-        }
-    }
-}
-
-impl Batch {
+impl<A: Arithmetic> Batch<A> {
     /// No sessions yet.
-    pub fn new(
-        arithmetic: Box<dyn Arithmetic>,
-        tokenizer: Tokenizer,
-        template: Option<ChatTemplate>,
-        settings: Settings,
-    ) -> Self {
+    pub fn new(arithmetic: A, tokenizer: Tokenizer, template: Option<ChatTemplate>, settings: Settings) -> Self {
         Batch { arithmetic, tokenizer, template, settings, slots: Vec::new(), last_id: 0, fed: None }
+    }
+
+    /// What computes.
+    pub fn arithmetic(&mut self) -> &mut A {
+        &mut self.arithmetic
+    }
+
+    /// The model's tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// What it may take.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     /// The tokens of a text; see [`Encode`].
@@ -107,39 +94,79 @@ impl Batch {
     ///
     /// # Errors
     /// A conversation that is no such thing, or that the template refuses; tokens outside the vocabulary.
-    pub fn prompt(&self, request: &Request) -> Result<Vec<u32>> {
-        prompt::tokens(&request.prompt, &self.tokenizer, self.template.as_ref())
+    pub fn prompt(&self, prompt: &Prompt) -> Result<Vec<u32>> {
+        prompt::tokens(prompt, &self.tokenizer, self.template.as_ref())
     }
 
-    /// Prepares an answer; [`step`](Self::step) computes it.
+    /// The text of a prompt: of a conversation, what the model's chat template makes of it.
+    ///
+    /// # Errors
+    /// As [`prompt`](Self::prompt).
+    pub fn render(&self, prompt: &Prompt) -> Result<String> {
+        match prompt {
+            Prompt::Text(text) => Ok(text.clone()),
+            Prompt::Tokens(tokens) => Ok(self.detokenize(tokens, true)),
+            Prompt::Chat(chat) => prompt::render(chat, self.template.as_ref()),
+        }
+    }
+
+    /// Prepares an answer, or an embedding; [`step`](Self::step) computes it.
     ///
     /// # Errors
     /// A request that cannot be ([`Kind::Request`], [`Kind::ContextFull`]), or no free session ([`Kind::Busy`]).
     pub fn open(&mut self, request: &Request) -> Result<SessionId> {
-        let tokens = self.prompt(request)?;
-        let id = self.last_id + 1;
-        let room = (self.settings.context, self.settings.vocabulary);
-        let mut answer = Answer::new(id, tokens, request, room)?;
-        let slot = self.slot_for(&answer)?;
+        self.open_with(request, Extras::default())
+    }
+
+    /// The same with a drafter and constraints of the host's own.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_with(&mut self, request: &Request, extras: Extras) -> Result<SessionId> {
+        let tokens = self.prompt(&request.prompt)?;
+        let Settings { context, vocabulary, .. } = self.settings;
+        let mut work = match request.task {
+            Task::Answer => Work::Writing(Box::new(Writing::new(tokens, request, extras, (context, vocabulary))?)),
+            Task::Embed => Work::Embedding(Embedding::new(request, tokens, context)?),
+        };
+        let reuse = request.cache_prompt && request.task == Task::Answer;
+        let slot = if reuse { self.slot_for(&work)? } else { self.free_slot(work.most())? };
         let slot = &mut self.slots[slot];
-        let kept = answer.begin(&slot.tokens);
+        let kept = if reuse { work.common(&slot.tokens) } else { 0 };
         self.arithmetic.truncate(slot.handle, kept)?;
         slot.tokens.truncate(kept);
-        (slot.used, slot.most) = (id, answer.most);
-        slot.answer = Some(answer);
-        self.last_id = id;
-        Ok(id)
+        work.reuse(kept);
+        self.last_id += 1;
+        (slot.id, slot.most, slot.over) = (self.last_id, work.most(), false);
+        slot.work = Some(work);
+        Ok(self.last_id)
     }
 
     /// Ends a session, whether its answer is complete or not. What it holds is kept as long as there is room, for prompts that begin so.
+    /// Returns the text of an incomplete answer that was held back, since it could have become a stop string.
     ///
     /// # Errors
     /// There is no such session.
-    pub fn close(&mut self, id: SessionId) -> Result<()> {
-        let slot = self.find(id)?;
-        let slot = &mut self.slots[slot];
-        (slot.answer, slot.most) = (None, slot.tokens.len());
-        Ok(())
+    pub fn close(&mut self, id: SessionId) -> Result<String> {
+        let at = self.find(id)?;
+        let slot = &mut self.slots[at];
+        match slot.work.take() {
+            Some(Work::Writing(mut writing)) => {
+                slot.most = slot.tokens.len();
+                Ok(if slot.over { String::new() } else { writing.held_back() })
+            }
+            // No answer begins in it.
+            _ => {
+                let slot = self.slots.remove(at);
+                self.arithmetic.close(slot.handle);
+                Ok(String::new())
+            }
+        }
+    }
+
+    /// Ends all sessions and forgets what they held.
+    pub fn reset(&mut self) {
+        self.slots.drain(..).for_each(|slot| self.arithmetic.close(slot.handle));
     }
 
     /// Whether a step would have anything to do.
@@ -150,77 +177,72 @@ impl Batch {
     /// Computes the next token of every answer and a part of the prompts, and says what came of it. A step that fails for a session
     /// fails for that one alone.
     pub fn step(&mut self) -> Vec<Event> {
+        self.step_with(self.settings.prompt_step)
+    }
+
+    /// The same, for a host that looks at its clock: reads up to `prompt_step` tokens of prompts while nobody waits for a token.
+    pub fn step_with(&mut self, prompt_step: usize) -> Vec<Event> {
         let mut events = Vec::new();
         self.share();
-        let feeds = self.feeds();
-        if self.forward(&feeds, &mut events).is_err() {
-            // One of them is to blame: each by itself, but for those that have their token already (what it follows is fed along with it).
+        let mut parts = self.parts(prompt_step);
+        if self.forward(&parts, &mut events).is_err() {
+            // One of them is to blame: each by itself and without a draft, but for those that have their token already (what it follows is
+            // fed along with it).
             let shown: Vec<SessionId> = events.iter().map(Event::id).collect();
-            for (slot, feed) in feeds {
-                if shown.contains(&self.slots[slot].used) {
-                    continue;
-                }
-                if let Err(error) = self.forward(&[(slot, feed)], &mut events) {
-                    self.fail(slot, error, &mut events);
+            parts.retain(|part| !shown.contains(&self.slots[part.slot].id));
+            for mut part in parts {
+                part.leave_draft();
+                let slot = part.slot;
+                if let Err(error) = self.forward(&[part], &mut events) {
+                    self.slots[slot].fail(error, &mut events);
                 }
             }
         }
-        let over = self.slots.iter_mut().filter(|slot| slot.is_at_work());
-        events.extend(over.filter_map(|slot| slot.answer.as_mut()?.finish()));
+        self.slots.iter_mut().for_each(|slot| slot.finish(&mut events));
         events
     }
 
-    /// The session's tokens, keys and values as bytes, for [`restore`](Self::restore).
+    /// Writes a session's tokens, keys and values as bytes, for [`restore`](Self::restore): one that is open, or that was closed and
+    /// has not been used for another prompt since.
     ///
     /// # Errors
-    /// No such session, no memory.
-    pub fn save(&mut self, id: SessionId) -> Result<Vec<u8>> {
-        let slot = self.find(id)?;
-        self.arithmetic.save(self.slots[slot].handle)
+    /// No such session, no memory; those of `write`.
+    pub fn save(&mut self, id: SessionId, write: Write<'_>) -> Result<()> {
+        let slot = self.slot(id)?;
+        self.arithmetic.save(slot.handle, write)
     }
 
-    /// Takes what [`save`](Self::save) wrote, for prompts that begin with the same tokens.
+    /// Takes what [`save`](Self::save) wrote, for prompts that begin with the same tokens. Returns the number of its session.
     ///
     /// # Errors
-    /// Bytes that are no such state ([`Kind::State`]); no free session.
-    pub fn restore(&mut self, state: &[u8]) -> Result<usize> {
-        let slot = self.free_slot(0)?;
-        let handle = self.slots[slot].handle;
-        let tokens = self.arithmetic.load(handle, state)?;
-        let len = tokens.len();
-        self.slots[slot] = Slot { handle, tokens, answer: None, used: self.last_id, most: len };
-        Ok(len)
+    /// Bytes that are no such state ([`Kind::State`]); no free session; those of `read`.
+    pub fn restore(&mut self, read: Read<'_>) -> Result<SessionId> {
+        let at = self.free_slot(0)?;
+        let slot = &mut self.slots[at];
+        slot.tokens = self.arithmetic.load(slot.handle, read)?;
+        self.last_id += 1;
+        (slot.id, slot.most) = (self.last_id, slot.tokens.len());
+        Ok(self.last_id)
     }
 
-    /// What a text is about: the mean of the last hidden states of its tokens (embedding).
+    /// The tokens of a session whose keys and values it holds.
     ///
     /// # Errors
-    /// No tokens, unknown ones, or more than the context holds.
-    pub fn embed(&mut self, tokens: &[u32]) -> Result<Vec<f32>> {
-        if tokens.is_empty() {
-            return Err(Error::request("there is nothing to embed"));
-        }
-        let context = self.settings.context;
-        if tokens.len() > context {
-            let message = format!("the text has {} tokens, and the context holds {context}", tokens.len());
-            return Err(Error::new(Kind::ContextFull, message));
-        }
-        let session = self.arithmetic.open()?;
-        let embedding = self.arithmetic.embed(session, tokens);
-        self.arithmetic.close(session);
-        embedding
+    /// As [`save`](Self::save).
+    pub fn held(&self, id: SessionId) -> Result<&[u32]> {
+        Ok(&self.slot(id)?.tokens)
     }
 
-    /// Feeds tokens to a session of its own, for measurements, and calls `logits` with those wanted.
+    /// Feeds tokens to a session of its own, for measurements, and calls `rows` with what is wanted of them.
     ///
     /// # Errors
     /// Unknown tokens, no room for them.
-    pub fn feed(&mut self, tokens: &[u32], want: Want, logits: &mut dyn FnMut(&[f32])) -> Result<()> {
+    pub fn feed(&mut self, tokens: &[u32], want: Want, rows: &mut dyn FnMut(&[f32])) -> Result<()> {
         let session = match self.fed {
             Some(session) => session,
             None => *self.fed.insert(self.arithmetic.open()?),
         };
-        self.arithmetic.forward(&[Feed { session, tokens: tokens.to_vec(), want }], &mut |_, row| logits(row))
+        self.arithmetic.forward(&[Feed { session, tokens: tokens.to_vec(), want }], &mut |_, row| rows(row))
     }
 
     /// Forgets what was fed.
@@ -231,9 +253,15 @@ impl Batch {
         self.fed.map_or(Ok(()), |session| self.arithmetic.truncate(session, 0))
     }
 
+    /// The slot of an open session.
     fn find(&self, id: SessionId) -> Result<usize> {
-        let open = |slot: &Slot| slot.answer.as_ref().is_some_and(|answer| answer.id == id);
-        self.slots.iter().position(open).ok_or_else(|| Error::request(format!("there is no session {id}")))
+        let open = |slot: &Slot| slot.id == id && slot.work.is_some();
+        self.slots.iter().position(open).ok_or_else(|| no_session(id))
+    }
+
+    /// The slot that a session was in last.
+    fn slot(&self, id: SessionId) -> Result<&Slot> {
+        self.slots.iter().find(|slot| slot.id == id).ok_or_else(|| no_session(id))
     }
 
     /// Copies what prompts have in common with sessions that hold it by now.
@@ -242,30 +270,36 @@ impl Batch {
             let Some((from, n)) = self.lender(to).filter(|(from, n)| self.slots[*from].tokens.len() >= *n) else {
                 continue;
             };
-            let (source, handle) = (self.slots[from].handle, self.slots[to].handle);
-            let copied = self.arithmetic.save(source).and_then(|state| self.arithmetic.load(handle, &state));
             // Where there is no memory for a copy, the prompt is read once more.
-            if let Ok(mut tokens) = copied
-                && self.arithmetic.truncate(handle, n).is_ok()
-            {
-                tokens.truncate(n);
+            if let Ok(tokens) = self.copy(self.slots[from].handle, self.slots[to].handle, n) {
                 let slot = &mut self.slots[to];
-                if let Some(answer) = &mut slot.answer {
-                    answer.begin(&tokens);
+                if let Some(work) = &mut slot.work {
+                    work.reuse(tokens.len());
                 }
                 slot.tokens = tokens;
             }
         }
     }
 
+    /// Makes one session the beginning of another; returns its tokens.
+    fn copy(&mut self, from: usize, to: usize, n: usize) -> Result<Vec<u32>> {
+        let mut state = Vec::new();
+        self.arithmetic.save(from, &mut |bytes| append(&mut state, bytes))?;
+        let mut rest = &state[..];
+        let mut tokens = self.arithmetic.load(to, &mut |into| Ok(take(&mut rest, into)))?;
+        self.arithmetic.truncate(to, n)?;
+        tokens.truncate(n);
+        Ok(tokens)
+    }
+
     /// The session with the most of the prompt that session `to` reads, if that is worth a copy, and how many tokens it is. It holds them,
     /// or it came earlier and reads them.
     fn lender(&self, to: usize) -> Option<(usize, usize)> {
         let slot = &self.slots[to];
-        let answer = slot.reading()?;
+        let work = slot.reading().filter(|work| matches!(work, Work::Writing(_)))?;
         let shares = self.slots.iter().enumerate().filter(|(from, _)| *from != to).filter_map(|(from, other)| {
-            let n = answer.generation.common(other.will_hold());
-            let comes = other.tokens.len() >= n || (other.reading().is_some() && other.used < slot.used);
+            let n = work.common(other.will_hold());
+            let comes = other.tokens.len() >= n || (other.reading().is_some() && other.id < slot.id);
             // The whole of it is copied, so most of it has to be of use.
             (comes && 2 * n >= other.tokens.len()).then_some((n, from))
         });
@@ -273,97 +307,118 @@ impl Batch {
         (n >= slot.tokens.len() + WORTH_A_COPY).then_some((from, n))
     }
 
-    /// What to feed in this step, by slot.
-    fn feeds(&self) -> Vec<(usize, Feed)> {
-        let at_work = || self.slots.iter().enumerate().filter(|(_, slot)| slot.is_at_work());
-        let pending = |slot: &Slot| slot.answer.as_ref().map_or(0, |a| a.generation.all().len() - slot.tokens.len());
-        let in_answer = |slot: &Slot| slot.answer.as_ref().is_some_and(|a| !a.generation.tokens().is_empty());
-        let mut chosen: Vec<(usize, usize)> =
-            at_work().filter(|(_, s)| in_answer(s)).map(|(i, s)| (i, pending(s))).collect();
-        let beside = if chosen.is_empty() { self.settings.prompt_step } else { self.settings.prompt_step_beside };
-        let mut room = beside.max(1);
-        let waits = |i: usize| self.lender(i).is_some_and(|(from, n)| self.slots[from].tokens.len() < n);
-        let mut prompts: Vec<_> = at_work().filter(|(i, slot)| !in_answer(slot) && !waits(*i)).collect();
-        prompts.sort_by_key(|(_, slot)| slot.used);
-        for (i, slot) in prompts {
-            let n = pending(slot).min(room);
-            room -= n;
-            chosen.extend((n > 0).then_some((i, n)));
-        }
-        let feed = |(i, n): (usize, usize)| {
-            let slot = &self.slots[i];
-            let generation = &slot.answer.as_ref()?.generation;
-            let tokens = generation.pending(slot.tokens.len(), n).to_vec();
-            let whole = slot.tokens.len() + tokens.len() == generation.all().len();
-            let want = if whole { Want::Last } else { Want::Nothing };
-            Some((i, Feed { session: slot.handle, tokens, want }))
+    /// What to feed in this step.
+    fn parts(&mut self, prompt_step: usize) -> Vec<Part> {
+        let at_work = |slots: &[Slot], reading: bool| -> Vec<usize> {
+            let chosen = |slot: &Slot| slot.is_at_work() && slot.reading().is_some() == reading;
+            (0..slots.len()).filter(|&i| chosen(&slots[i])).collect()
         };
-        chosen.into_iter().filter_map(feed).collect()
+        let mut parts: Vec<Part> =
+            at_work(&self.slots, false).into_iter().filter_map(|slot| self.part(slot, usize::MAX)).collect();
+        let mut room = if parts.is_empty() { prompt_step } else { self.settings.prompt_step_beside }.max(1);
+        let waits = |i: usize| self.lender(i).is_some_and(|(from, n)| self.slots[from].tokens.len() < n);
+        let mut prompts: Vec<usize> = at_work(&self.slots, true).into_iter().filter(|&i| !waits(i)).collect();
+        prompts.sort_by_key(|&i| self.slots[i].id);
+        for slot in prompts {
+            let part = self.part(slot, room);
+            room -= part.as_ref().map_or(0, |part| part.feed.tokens.len());
+            parts.extend(part);
+        }
+        parts
     }
 
-    /// Computes feeds; answers that get logits choose a token.
-    fn forward(&mut self, feeds: &[(usize, Feed)], events: &mut Vec<Event>) -> Result<()> {
-        if feeds.is_empty() {
+    /// What follows the tokens that a session holds: up to `most` of the prompt, or the last of the answer, and perhaps a draft.
+    fn part(&mut self, slot: usize, most: usize) -> Option<Part> {
+        let Slot { handle, tokens: held, work, .. } = &mut self.slots[slot];
+        let work = work.as_mut()?;
+        let pending = &work.all()[held.len()..];
+        let whole = pending.len() <= most;
+        let mut tokens = pending[..pending.len().min(most)].to_vec();
+        let (want, mut draft) = match work {
+            Work::Embedding(_) => (Want::Hidden, 0),
+            Work::Writing(_) if !whole => (Want::Nothing, 0),
+            Work::Writing(_) => (Want::Last, 0),
+        };
+        if let Work::Writing(writing) = work
+            && tokens.len() == 1
+            && writing.has_begun()
+        {
+            tokens.extend_from_slice(writing.draft());
+            draft = tokens.len() - 1;
+        }
+        let want = if draft > 0 { Want::All } else { want };
+        (!tokens.is_empty()).then_some(Part { slot, feed: Feed { session: *handle, tokens, want }, draft })
+    }
+
+    /// Computes parts; answers that get logits choose tokens.
+    fn forward(&mut self, parts: &[Part], events: &mut Vec<Event>) -> Result<()> {
+        if parts.is_empty() {
             return Ok(());
         }
         let Batch { arithmetic, tokenizer, slots, .. } = self;
-        let mut failed = Vec::new();
-        let all: Vec<Feed> = feeds.iter().map(|(_, feed)| feed.clone()).collect();
-        let result = arithmetic.forward(&all, &mut |feed, logits| {
-            let slot = feeds[feed].0;
-            let Some(answer) = &mut slots[slot].answer else { return };
-            match answer.choose(tokenizer, logits) {
-                Ok(piece) if piece == Piece::default() => {}
-                Ok(piece) => events.push(Event::Piece { id: answer.id, piece }),
-                Err(error) => failed.push((slot, error)),
+        let feeds: Vec<Feed> = parts.iter().map(|part| part.feed.clone()).collect();
+        let (mut failed, mut row) = (Vec::new(), (usize::MAX, 0));
+        let result = arithmetic.forward(&feeds, &mut |i, values| {
+            row = if row.0 == i { (i, row.1 + 1) } else { (i, 0) };
+            let Part { slot, feed, .. } = &parts[i];
+            // The tokens that the row was computed from.
+            let seen = if feed.want == Want::Last { feed.tokens.len() } else { row.1 + 1 };
+            if let Err(error) = slots[*slot].take_row(tokenizer, &feed.tokens[..seen], values, events) {
+                failed.push((*slot, error));
             }
         });
         if result.is_ok() {
-            for (slot, feed) in feeds {
-                let slot = &mut self.slots[*slot];
-                slot.tokens.extend_from_slice(&feed.tokens);
-                let Some(answer) = &slot.answer else { continue };
-                let (done, of) = (slot.tokens.len(), answer.generation.prompt().len());
-                if done <= of {
-                    let at = events.iter().position(|event| event.id() == answer.id).unwrap_or(events.len());
-                    events.insert(at, Event::Prompt { id: answer.id, done, of });
-                }
-            }
+            parts.iter().for_each(|part| self.advance(part, events));
         }
-        failed.into_iter().for_each(|(slot, error)| self.fail(slot, error, events));
+        failed.into_iter().for_each(|(slot, error)| self.slots[slot].fail(error, events));
         result
     }
 
-    fn fail(&mut self, slot: usize, error: Error, events: &mut Vec<Event>) {
-        if let Some(answer) = &mut self.slots[slot].answer {
-            answer.over = true;
-            events.push(Event::Failed { id: answer.id, error });
+    /// Keeps what was fed, but for the wrong tokens of a draft.
+    fn advance(&mut self, part: &Part, events: &mut Vec<Event>) {
+        let slot = &mut self.slots[part.slot];
+        let (before, fed) = (slot.tokens.len(), &part.feed.tokens);
+        slot.tokens.extend_from_slice(fed);
+        let Some(work) = &mut slot.work else { return };
+        if part.draft > 0
+            && let Work::Writing(writing) = work
+        {
+            // An end token is no token of the answer, and so no right one either.
+            let right =
+                fed.iter().zip(&writing.all()[before..]).skip(1).take_while(|(fed, chosen)| fed == chosen).count();
+            writing.drafted(part.draft, right);
+            slot.tokens.truncate(before + 1 + right);
+            if right < part.draft
+                && let Err(error) = self.arithmetic.truncate(slot.handle, slot.tokens.len())
+            {
+                return slot.fail(error, events);
+            }
         }
+        slot.tell_progress(events);
     }
 
     /// The idle session that has most in common with the prompt; where that is little, an empty one.
-    fn slot_for(&mut self, answer: &Answer) -> Result<usize> {
-        let idle = self.slots.iter().enumerate().filter(|(_, slot)| slot.answer.is_none());
-        let best = idle.map(|(i, slot)| (answer.generation.common(&slot.tokens), i)).max();
+    fn slot_for(&mut self, work: &Work) -> Result<usize> {
+        let idle = self.slots.iter().enumerate().filter(|(_, slot)| slot.work.is_none());
+        let best = idle.map(|(i, slot)| (work.common(&slot.tokens), i)).max();
         match best {
             // One that would lose most of its tokens is better left alone while there is room: its owner may come back.
-            Some((n, i)) if n > 0 && (2 * n >= self.slots[i].tokens.len() || !self.may_grow(answer.most)) => Ok(i),
-            _ => self.free_slot(answer.most),
+            Some((n, i)) if n > 0 && (2 * n >= self.slots[i].tokens.len() || !self.may_grow(work.most())) => Ok(i),
+            _ => self.free_slot(work.most()),
         }
     }
 
     /// An empty session: a new one, or the one that has been idle for the longest time.
     fn free_slot(&mut self, tokens: usize) -> Result<usize> {
         while !self.may_grow(tokens) {
-            let idle = self.slots.iter().enumerate().filter(|(_, slot)| slot.answer.is_none());
-            let Some((oldest, _)) = idle.min_by_key(|(_, slot)| slot.used) else {
+            let idle = self.slots.iter().enumerate().filter(|(_, slot)| slot.work.is_none());
+            let Some((oldest, _)) = idle.min_by_key(|(_, slot)| slot.id) else {
                 return Err(Error::new(Kind::Busy, format!("all {} sessions are in use", self.slots.len())));
             };
             let slot = self.slots.remove(oldest);
             self.arithmetic.close(slot.handle);
         }
-        let handle = self.arithmetic.open()?;
-        self.slots.push(Slot { handle, tokens: Vec::new(), answer: None, used: 0, most: 0 });
+        self.slots.push(Slot::new(self.arithmetic.open()?));
         Ok(self.slots.len() - 1)
     }
 
@@ -375,4 +430,36 @@ impl Batch {
         let fits = self.settings.session_bytes.is_none_or(|most| self.slots.is_empty() || held + more <= most);
         self.slots.len() < self.settings.sessions.max(1) && fits
     }
+}
+
+impl Part {
+    /// Goes without the draft.
+    fn leave_draft(&mut self) {
+        if self.draft > 0 {
+            self.feed.tokens.truncate(self.feed.tokens.len() - self.draft);
+            (self.feed.want, self.draft) = (Want::Last, 0);
+        }
+    }
+}
+
+fn no_session(id: SessionId) -> Error {
+    Error::request(format!("there is no session {id}"))
+}
+
+/// Adds to a state in memory.
+///
+/// # Errors
+/// There is no memory for it.
+pub fn append(state: &mut Vec<u8>, bytes: &[u8]) -> Result<()> {
+    state.try_reserve(bytes.len()).map_err(|_| Error::new(Kind::Memory, "there is no memory for the state"))?;
+    state.extend_from_slice(bytes);
+    Ok(())
+}
+
+/// Takes the next bytes of a state in memory; returns how many.
+pub fn take(state: &mut &[u8], into: &mut [u8]) -> usize {
+    let (part, rest) = state.split_at(into.len().min(state.len()));
+    into[..part.len()].copy_from_slice(part);
+    *state = rest;
+    part.len()
 }

@@ -1,6 +1,6 @@
 //! What runs a model, as its users see it: with a sandbox or without.
 
-use crate::{Event, ModelInfo, Request, Result, SessionId, Want};
+use crate::{Event, ModelInfo, Prompt, Request, Result, SessionId, Want};
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -12,7 +12,7 @@ pub trait Engine: Send {
     /// What is known of the model.
     fn info(&self) -> &ModelInfo;
 
-    /// Takes a request; the steps after it answer it.
+    /// Takes a request; the steps after it answer it, or make an embedding of it.
     ///
     /// # Errors
     /// A request that cannot be ([`Request`](crate::Kind::Request), [`ContextFull`](crate::Kind::ContextFull)), no free
@@ -50,11 +50,11 @@ pub trait Engine: Send {
     /// Bytes that are damaged or another model's ([`State`](crate::Kind::State)).
     fn restore(&mut self, state: &[u8]) -> Result<usize>;
 
-    /// The tokens of a request's prompt: its text, or what the chat template makes of its conversation.
+    /// The tokens of a prompt: its text, or what the chat template makes of its conversation.
     ///
     /// # Errors
     /// As [`begin`](Self::begin).
-    fn tokenize(&mut self, request: &Request) -> Result<Vec<u32>>;
+    fn tokenize(&mut self, prompt: &Prompt) -> Result<Vec<u32>>;
 
     /// The text of tokens; control tokens are left out.
     ///
@@ -62,18 +62,12 @@ pub trait Engine: Send {
     /// The engine has come to its end.
     fn detokenize(&mut self, tokens: &[u32]) -> Result<String>;
 
-    /// What a text is about, as a vector: the mean of the last hidden states, normed, of its tokens (embedding).
-    ///
-    /// # Errors
-    /// No tokens, unknown ones, more than the context holds.
-    fn embed(&mut self, tokens: &[u32]) -> Result<Vec<f32>>;
-
     /// Feeds tokens to the one session for measurements (no text, no sampling), which is empty at first and again after
-    /// [`rewind`](Self::rewind), and calls `logits` with those wanted.
+    /// [`rewind`](Self::rewind), and calls `rows` with what is wanted of them.
     ///
     /// # Errors
     /// Unknown tokens, no room for them.
-    fn feed(&mut self, tokens: &[u32], want: Want, logits: &mut dyn FnMut(&[f32])) -> Result<()>;
+    fn feed(&mut self, tokens: &[u32], want: Want, rows: &mut dyn FnMut(&[f32])) -> Result<()>;
 
     /// Forgets what was fed.
     ///

@@ -1,11 +1,12 @@
 //! What went wrong, and whose fault it is.
 
+use alloc::format;
 use alloc::string::{String, ToString};
 use core::fmt::Display;
 use picolm_core::gguf;
 use picolm_core::model::LoadError;
 use picolm_core::text::{ChatError, TokenizerError};
-use picolm_core::{generation, session};
+use picolm_core::{sampler, session};
 
 /// A failure, of a kind that a host can act on, with a message for people.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -13,6 +14,8 @@ use picolm_core::{generation, session};
 pub struct Error {
     /// Whose fault it is.
     pub kind: Kind,
+    /// The field of the request at fault, if it is one: `messages[0].role`. The message begins with it.
+    pub field: Option<String>,
     /// What happened.
     pub message: String,
 }
@@ -22,8 +25,12 @@ pub struct Error {
 pub enum Kind {
     /// The file: damaged, or not a model that picolm can run.
     Model,
+    /// The file: its chat template fails.
+    Template,
     /// The request: something it asks for cannot be.
     Request,
+    /// The request: it asks for something that picolm has not, or does not know.
+    Unsupported,
     /// The request: its prompt is longer than the context.
     ContextFull,
     /// No session is free; one will be when another ends.
@@ -42,12 +49,28 @@ pub type Result<T> = core::result::Result<T, Error>;
 impl Error {
     /// An error of a kind.
     pub fn new(kind: Kind, message: impl Display) -> Self {
-        Error { kind, message: message.to_string() }
+        Error { kind, field: None, message: message.to_string() }
     }
 
     /// An error that the request is to blame for.
     pub fn request(message: impl Display) -> Self {
         Error::new(Kind::Request, message)
+    }
+
+    /// A field of a request that is not as it has to be; `why` follows its name.
+    pub fn field(name: impl Into<String>, why: impl Display) -> Self {
+        let name = name.into();
+        Error { message: format!("{name} {why}"), ..Error::new(Kind::Request, "") }.of(name)
+    }
+
+    /// A field that asks for something picolm has not.
+    pub fn unsupported(name: impl Into<String>, why: impl Display) -> Self {
+        Error { kind: Kind::Unsupported, ..Error::field(name, why) }
+    }
+
+    /// The same, with the field that it is about.
+    fn of(self, field: impl Into<String>) -> Self {
+        Error { field: Some(field.into()), ..self }
     }
 }
 
@@ -71,8 +94,10 @@ impl From<TokenizerError> for Error {
 
 impl From<ChatError> for Error {
     fn from(error: ChatError) -> Self {
-        let kind = if matches!(error, ChatError::Refused(_)) { Kind::Request } else { Kind::Model };
-        Error::new(kind, error)
+        match error {
+            ChatError::Refused(_) => Error::request(error).of("messages"),
+            _ => Error::new(Kind::Template, error),
+        }
     }
 }
 
@@ -88,12 +113,17 @@ impl From<session::Error> for Error {
     }
 }
 
-impl From<generation::Error> for Error {
-    fn from(error: generation::Error) -> Self {
-        match error {
-            generation::Error::Session(error) => error.into(),
-            generation::Error::PromptTooLong { .. } => Error::new(Kind::ContextFull, error),
-            other => Error::request(other),
-        }
+impl From<sampler::Error> for Error {
+    fn from(error: sampler::Error) -> Self {
+        use sampler::Error as E;
+        let field = match &error {
+            E::Range { field, .. } => field.to_string(),
+            E::Window(_) => "penalty_last_n".into(),
+            E::BiasToken { token, .. } | E::Bias { token, .. } | E::BiasTwice(token) => format!("logit_bias.{token}"),
+            E::EmptyStop(_) | E::Stops => "stop".into(),
+            // Not of the request: what the model computed.
+            _ => return Error::new(Kind::Model, error),
+        };
+        Error::request(error).of(field)
     }
 }

@@ -1,14 +1,13 @@
 //! Arithmetic by picolm-core, right here.
 
-use crate::arithmetic::{Arithmetic, Feed};
+use crate::arithmetic::{Arithmetic, Feed, Read, Write};
 use crate::{Error, Kind, Result};
 use alloc::format;
 use alloc::sync::Arc;
-use alloc::vec;
 use alloc::vec::Vec;
 use picolm_core::kernels::Backend;
 use picolm_core::model::Model;
-use picolm_core::session::{self, Engine, KvType, Session, StateError, Want};
+use picolm_core::session::{self, Engine, KvType, Session, StateError};
 use picolm_core::team::Team;
 
 /// An engine of the core and its sessions.
@@ -37,6 +36,11 @@ impl Local {
     /// The engine.
     pub fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// Bytes of all keys and values.
+    pub fn kv_bytes(&self) -> usize {
+        self.sessions.iter().flatten().map(Session::memory_bytes).sum()
     }
 
     fn session(&mut self, handle: usize) -> Result<&mut Session> {
@@ -71,7 +75,7 @@ impl Arithmetic for Local {
         Ok(())
     }
 
-    fn forward(&mut self, feeds: &[Feed], logits: &mut dyn FnMut(usize, &[f32])) -> Result<()> {
+    fn forward(&mut self, feeds: &[Feed], rows: &mut dyn FnMut(usize, &[f32])) -> Result<()> {
         let mut sessions: Vec<Option<&mut Session>> = self.sessions.iter_mut().map(Option::as_mut).collect();
         let mut all = Vec::with_capacity(feeds.len());
         for Feed { session, tokens, want } in feeds {
@@ -79,45 +83,18 @@ impl Arithmetic for Local {
             let session = sessions.get_mut(*session).and_then(Option::take).ok_or_else(|| no_session(*session))?;
             all.push(session::Feed { session, tokens, want: *want });
         }
-        Ok(self.engine.forward(&mut all, &mut |feed, _, row| logits(feed, row))?)
+        Ok(self.engine.forward(&mut all, &mut |feed, _, row| rows(feed, row))?)
     }
 
-    fn embed(&mut self, session: usize, tokens: &[u32]) -> Result<Vec<f32>> {
-        // (embedding), in f64 and in order of position: the same bits however tokens are cut into batches.
-        let mut sum = vec![0.0_f64; self.engine.model().config.embedding];
-        let session = self.sessions.get_mut(session).and_then(Option::as_mut).ok_or_else(|| no_session(session))?;
-        session.truncate(0);
-        let feed = session::Feed { session: &mut *session, tokens, want: Want::Hidden };
-        let result = self.engine.forward(&mut [feed], &mut |_, _, state| {
-            sum.iter_mut().zip(state).for_each(|(sum, x)| *sum += f64::from(*x));
-        });
-        session.truncate(0);
-        result?;
-        Ok(sum.iter().map(|sum| (sum / tokens.len() as f64) as f32).collect())
-    }
-
-    fn save(&mut self, session: usize) -> Result<Vec<u8>> {
+    fn save(&mut self, session: usize, write: Write<'_>) -> Result<()> {
         let model = self.engine.model().clone();
-        let mut bytes = Vec::new();
-        let saved = self.session(session)?.save(&model, &mut |part| {
-            bytes.try_reserve(part.len()).map_err(|_| Error::new(Kind::Memory, "there is no memory for the state"))?;
-            bytes.extend_from_slice(part);
-            Ok(())
-        });
-        saved.map_err(of_state)?;
-        Ok(bytes)
+        self.session(session)?.save(&model, write).map_err(of_state)
     }
 
-    fn load(&mut self, session: usize, mut state: &[u8]) -> Result<Vec<u32>> {
+    fn load(&mut self, session: usize, read: Read<'_>) -> Result<Vec<u32>> {
         let model = self.engine.model().clone();
         let session = self.session(session)?;
-        let loaded = session.load(&model, &mut |into| {
-            let (part, rest) = state.split_at(into.len().min(state.len()));
-            into[..part.len()].copy_from_slice(part);
-            state = rest;
-            Ok(part.len())
-        });
-        loaded.map_err(of_state)?;
+        session.load(&model, read).map_err(of_state)?;
         Ok(session.tokens().to_vec())
     }
 

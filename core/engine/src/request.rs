@@ -1,18 +1,21 @@
-//! What is asked of an engine, and what it tells. Plain data: the same types on both sides of the sandbox's wall.
+//! What is asked of an engine: plain data, with its defaults, and its form in JSON, which is OpenAI's with a few names more. Ranges of
+//! numbers are those of [`Params`], and are checked when an answer begins.
 
-use crate::Error;
-use alloc::string::String;
+use crate::fields::Fields;
+use crate::{Error, MAX_DRAFT, Result};
+use alloc::format;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use picolm_core::sampler::Params;
+use picolm_core::text::Json;
 
-/// Names a session while it is open. Never used twice by one engine.
-pub type SessionId = u64;
-
-/// A prompt, and how to answer it.
-#[derive(Debug, Clone, Default)]
+/// A prompt, and what to make of it.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Request {
-    /// The prompt: these parts, one behind the other. What an earlier session has in common with it is not computed again.
-    pub prompt: Vec<Part>,
+    /// What an earlier session has in common with it is not computed again.
+    pub prompt: Prompt,
+    /// Whether it is answered.
+    pub task: Task,
     /// How tokens are drawn.
     pub sampling: Params,
     /// Texts that end the answer, in front of them.
@@ -21,16 +24,28 @@ pub struct Request {
     pub max_tokens: usize,
     /// `Some(n)`: each token comes with its log-probability, and with those of the `n` most likely (at most [`MAX_LOGPROBS`]).
     pub logprobs: Option<usize>,
+    /// Longest draft of prompt lookup, at most [`MAX_DRAFT`]; 0 is none. It changes no answer.
+    pub lookup: usize,
+    /// Whether what an earlier session has in common with the prompt is used. It changes no answer.
+    pub cache_prompt: bool,
 }
 
 /// Most tokens that stand beside one with their log-probabilities.
 pub const MAX_LOGPROBS: usize = 20;
 
-/// A part of a prompt.
+/// What to make of a prompt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Task {
+    /// An answer.
+    Answer,
+    /// A vector that says what the text is about (embedding): the mean of the last hidden states, normed, of its tokens, of length 1.
+    Embed,
+}
+
+/// A prompt.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Part {
-    /// Text that is continued as it is; control tokens written out in it count as such. If it stands first it begins as the model's
-    /// file asks for (BOS).
+pub enum Prompt {
+    /// Text that is continued as it is; control tokens written out in it count as such. It begins as the model's file asks for (BOS).
     Text(String),
     /// Token ids.
     Tokens(Vec<u32>),
@@ -53,129 +68,261 @@ pub struct Chat {
     pub now: Option<i64>,
 }
 
+/// What a request need not say, since its host knows it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Ambient {
+    /// The seed of a request without one.
+    pub seed: u64,
+    /// Seconds since 1970.
+    pub now: Option<i64>,
+}
+
+impl Default for Request {
+    /// An answer to nothing, with the sampler's defaults, as long as there is room.
+    fn default() -> Self {
+        Request {
+            prompt: Prompt::Text(String::new()),
+            task: Task::Answer,
+            sampling: Params::default(),
+            stops: Vec::new(),
+            max_tokens: 0,
+            logprobs: None,
+            lookup: 0,
+            cache_prompt: true,
+        }
+    }
+}
+
+/// Fields of OpenAI's that change nothing here: about accounts, billing, other people's caches.
+const IGNORED: &[&str] = &[
+    "metadata",
+    "model",
+    "parallel_tool_calls",
+    "prompt_cache_key",
+    "prompt_cache_retention",
+    "reasoning_effort",
+    "safety_identifier",
+    "service_tier",
+    "store",
+    "user",
+    "verbosity",
+];
+
+impl Request {
+    /// PicoLM's defaults on the command line.
+    pub fn picolm() -> Self {
+        Request { sampling: Params::PICOLM, max_tokens: 256, ..Request::default() }
+    }
+
+    /// Reads a request: an answer to `messages` or to a `prompt` (a text, or tokens), or the embedding of an `input`.
+    ///
+    /// # Errors
+    /// A text that is none; a field that has another type than it should, or is not known.
+    pub fn from_json(text: &str, ambient: &Ambient) -> Result<Self> {
+        let mut fields = Fields::parse(text)?;
+        let (task, mut prompts) = Prompt::take(&mut fields, ambient)?;
+        let request = Request { task, ..Self::options(&mut fields, ambient)? };
+        fields.finish()?;
+        match prompts.len() {
+            1 => Ok(Request { prompt: prompts.remove(0), ..request }),
+            n => Err(Error::request(format!("a request with {n} prompts has to be made {n} requests"))),
+        }
+    }
+
+    /// Takes everything but the prompt.
+    ///
+    /// # Errors
+    /// As [`from_json`](Self::from_json).
+    pub fn options(fields: &mut Fields, ambient: &Ambient) -> Result<Self> {
+        let (default, least) = (Request::default(), i64::from(u32::MAX));
+        let sampling = Params {
+            temperature: fields.number(&["temperature"])?.unwrap_or(default.sampling.temperature),
+            top_k: fields.integer(&["top_k"], 0..=least)?.map_or(default.sampling.top_k, |n| n as u32),
+            top_p: fields.number(&["top_p"])?.unwrap_or(default.sampling.top_p),
+            min_p: fields.number(&["min_p"])?.unwrap_or(default.sampling.min_p),
+            repetition_penalty: fields
+                .number(&["repetition_penalty", "repeat_penalty"])?
+                .unwrap_or(default.sampling.repetition_penalty),
+            frequency_penalty: fields.number(&["frequency_penalty"])?.unwrap_or(default.sampling.frequency_penalty),
+            presence_penalty: fields.number(&["presence_penalty"])?.unwrap_or(default.sampling.presence_penalty),
+            penalty_last_n: fields
+                .integer(&["penalty_last_n", "repeat_last_n"], 0..=least)?
+                .map_or(default.sampling.penalty_last_n, |n| n as usize),
+            logit_bias: biases(fields)?,
+            // Any 64 bits are a seed, also negative ones.
+            seed: fields.integer(&["seed"], i64::MIN..=i64::MAX)?.map_or(ambient.seed, |seed| seed as u64),
+        };
+        let max_tokens = fields.integer(&["max_completion_tokens", "max_tokens"], 1..=least)?;
+        let request = Request {
+            sampling,
+            stops: fields.texts("stop")?,
+            max_tokens: max_tokens.map_or(default.max_tokens, |n| n as usize),
+            logprobs: logprobs(fields)?,
+            lookup: fields.integer(&["lookup"], 0..=MAX_DRAFT as i64)?.map_or(default.lookup, |n| n as usize),
+            cache_prompt: fields.boolean("cache_prompt")?.unwrap_or(default.cache_prompt),
+            ..default
+        };
+        fields.ignore(IGNORED);
+        Ok(request)
+    }
+
+    /// The request as [`from_json`](Self::from_json) reads it.
+    pub fn to_json(&self) -> String {
+        let mut pairs = Vec::new();
+        let mut put = |name: &str, value: Json| pairs.push((name.to_string(), value));
+        let float = |x: f32| Json::Float(x.into());
+        let int = |n: usize| Json::Int(n as i64);
+        match (&self.prompt, self.task) {
+            (Prompt::Chat(chat), _) => chat.put(&mut put),
+            (prompt, Task::Answer) => put("prompt", prompt.to_value()),
+            (_, Task::Embed) => {}
+        }
+        if self.task == Task::Embed {
+            // Beside messages it is refused.
+            put("input", self.prompt.to_value());
+        }
+        let s = &self.sampling;
+        put("temperature", float(s.temperature));
+        put("top_k", int(s.top_k as usize));
+        put("top_p", float(s.top_p));
+        put("min_p", float(s.min_p));
+        put("repetition_penalty", float(s.repetition_penalty));
+        put("frequency_penalty", float(s.frequency_penalty));
+        put("presence_penalty", float(s.presence_penalty));
+        put("penalty_last_n", int(s.penalty_last_n));
+        let or_ban = |bias: f32| if bias == f32::NEG_INFINITY { BAN } else { bias };
+        let bias = |(token, bias): &(u32, f32)| (token.to_string(), float(or_ban(*bias)));
+        put("logit_bias", Json::Object(s.logit_bias.iter().map(bias).collect()));
+        put("seed", Json::Int(s.seed as i64));
+        put("stop", Json::List(self.stops.iter().map(|stop| Json::Text(stop.clone())).collect()));
+        if self.max_tokens > 0 {
+            put("max_tokens", int(self.max_tokens.min(u32::MAX as usize)));
+        }
+        put("logprobs", self.logprobs.map_or(Json::Null, int));
+        put("lookup", int(self.lookup.min(MAX_DRAFT)));
+        put("cache_prompt", Json::Bool(self.cache_prompt));
+        Json::Object(pairs).to_string()
+    }
+}
+
+impl Prompt {
+    /// Takes the prompt of a request, or several: `messages`, or `prompt` or `input`, which are a text, a list of tokens, or a list of
+    /// these.
+    ///
+    /// # Errors
+    /// There is none, more than one kind of them, or one that is something else.
+    pub fn take(fields: &mut Fields, ambient: &Ambient) -> Result<(Task, Vec<Prompt>)> {
+        let found = ["messages", "prompt", "input"].map(|name| Some((name, fields.take(name)?)));
+        let mut found = found.into_iter().flatten();
+        let (name, value) = found.next().ok_or_else(|| Error::request("a request needs messages, or a prompt"))?;
+        if let Some((other, _)) = found.next() {
+            return Err(Error::field(other, format!("cannot be beside {name}")));
+        }
+        if name == "messages" {
+            return Ok((Task::Answer, Vec::from([Prompt::Chat(Chat::take(value, fields, ambient)?)])));
+        }
+        let task = if name == "input" { Task::Embed } else { Task::Answer };
+        let wrong = || Error::field(name, "has to be a text, a list of tokens, or a list of these");
+        let part = |value: Json| match value {
+            Json::Text(text) => Some(Prompt::Text(text)),
+            Json::List(list) => Some(Prompt::Tokens(list.iter().map(token).collect::<Option<_>>()?)),
+            _ => None,
+        };
+        let prompts = match value {
+            Json::List(list) if list.is_empty() => return Err(Error::field(name, "is empty")),
+            Json::List(list) if !matches!(list[0], Json::Int(_) | Json::Digits(_) | Json::Float(_)) => {
+                list.into_iter().map(part).collect::<Option<_>>()
+            }
+            one => part(one).map(|prompt| Vec::from([prompt])),
+        };
+        Ok((task, prompts.ok_or_else(wrong)?))
+    }
+
+    fn to_value(&self) -> Json {
+        match self {
+            Prompt::Text(text) => Json::Text(text.clone()),
+            // Within a list, so that an empty one is a prompt without tokens and not a list without prompts.
+            Prompt::Tokens(tokens) => {
+                Json::List(Vec::from([Json::List(tokens.iter().map(|&token| Json::Int(token.into())).collect())]))
+            }
+            Prompt::Chat(chat) => Json::Text(chat.messages.clone()),
+        }
+    }
+}
+
 impl Chat {
     /// A conversation that awaits an answer.
     pub fn new(messages: impl Into<String>) -> Self {
         Chat { messages: messages.into(), tools: None, variables: None, add_generation_prompt: true, now: None }
     }
-}
 
-/// What happened in a step.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Event {
-    /// A part of a prompt was computed.
-    Prompt {
-        /// the session
-        id: SessionId,
-        /// tokens that are done, those that were there already included
-        done: usize,
-        /// tokens of the prompt
-        of: usize,
-    },
-    /// A token was chosen, or text was released that had been held back.
-    Piece {
-        /// the session
-        id: SessionId,
-        /// what is new
-        piece: Piece,
-    },
-    /// The answer is complete. The session stays open, to be saved, until it is closed.
-    Finished {
-        /// the session
-        id: SessionId,
-        /// why there is no more
-        reason: Reason,
-        /// what it took
-        usage: Usage,
-    },
-    /// The answer cannot go on; the others can.
-    Failed {
-        /// the session
-        id: SessionId,
-        /// why
-        error: Error,
-    },
-}
+    fn take(messages: Json, fields: &mut Fields, ambient: &Ambient) -> Result<Self> {
+        let messages = match messages {
+            Json::List(list) if list.is_empty() => return Err(Error::field("messages", "is empty")),
+            list @ Json::List(_) => list.to_string(),
+            _ => return Err(Error::field("messages", "has to be a list")),
+        };
+        let variables = fields.object("chat_template_kwargs")?;
+        Ok(Chat {
+            messages,
+            tools: fields.list("tools")?.map(|tools| Json::List(tools).to_string()),
+            variables: variables.map(|variables| Json::Object(variables.into_pairs()).to_string()),
+            add_generation_prompt: fields.boolean("add_generation_prompt")?.unwrap_or(true),
+            now: fields.integer(&["now"], i64::MIN..=i64::MAX)?.or(ambient.now),
+        })
+    }
 
-impl Event {
-    /// The session it is about.
-    pub fn id(&self) -> SessionId {
-        match self {
-            Event::Prompt { id, .. }
-            | Event::Piece { id, .. }
-            | Event::Finished { id, .. }
-            | Event::Failed { id, .. } => *id,
-        }
+    /// What is no JSON becomes a text, and is refused where the list is read.
+    fn put(&self, put: &mut impl FnMut(&str, Json)) {
+        let json = |text: &String| Json::parse(text).unwrap_or_else(|_| Json::Text(text.clone()));
+        put("messages", json(&self.messages));
+        put("tools", self.tools.as_ref().map_or(Json::Null, json));
+        put("chat_template_kwargs", self.variables.as_ref().map_or(Json::Null, json));
+        put("add_generation_prompt", Json::Bool(self.add_generation_prompt));
+        put("now", self.now.map_or(Json::Null, Json::Int));
     }
 }
 
-/// A token of an answer.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Piece {
-    /// The token; `None` where the answer ends with text that had been held back.
-    pub token: Option<u32>,
-    /// New text: often none, since characters and stop strings are held back until they are whole.
-    pub text: String,
-    /// The token's log-probability, if it was asked for,
-    pub logprob: Option<TokenLogprob>,
-    /// and those of the most likely tokens, best first.
-    pub top: Vec<TokenLogprob>,
+fn token(value: &Json) -> Option<u32> {
+    match *value {
+        Json::Int(token) => token.try_into().ok(),
+        _ => None,
+    }
 }
 
-/// A token and how likely the model finds it, before any sampling parameter.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TokenLogprob {
-    /// The token.
-    pub token: u32,
-    /// Its bytes, which need not be whole characters.
-    pub bytes: Vec<u8>,
-    /// Natural logarithm of its probability.
-    pub logprob: f32,
+/// OpenAI's way to ban a token.
+const BAN: f32 = -100.0;
+
+/// `{"1234": -100}`
+fn biases(fields: &mut Fields) -> Result<Vec<(u32, f32)>> {
+    let Some(biases) = fields.object("logit_bias")? else { return Ok(Vec::new()) };
+    let bias = |(token, bias): (String, Json)| {
+        let name = || format!("logit_bias.{}", token.chars().take(20).collect::<String>());
+        let id = token.parse::<u32>().map_err(|_| Error::field(name(), "is no number of a token"))?;
+        let bias = match bias {
+            Json::Int(bias) => bias as f32,
+            Json::Float(bias) => bias as f32,
+            _ => return Err(Error::field(name(), "has to be a number")),
+        };
+        Ok((id, if bias == BAN { f32::NEG_INFINITY } else { bias }))
+    };
+    biases.into_pairs().into_iter().map(bias).collect()
 }
 
-/// Why an answer ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reason {
-    /// The model said so, by a token that ends its turn.
-    Token,
-    /// A stop string.
-    Stop,
-    /// [`Request::max_tokens`].
-    Length,
-    /// The context is full.
-    Context,
-}
-
-/// Tokens that a request took.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Usage {
-    /// Tokens of the prompt,
-    pub prompt: usize,
-    /// and those of them that were not computed, because a session held them.
-    pub reused: usize,
-    /// Tokens of the answer.
-    pub answer: usize,
-}
-
-/// What is known of a loaded model.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ModelInfo {
-    /// `general.name`, if the file has one.
-    pub name: Option<String>,
-    /// `general.architecture`.
-    pub architecture: String,
-    /// Most tokens of a session here,
-    pub context: usize,
-    /// and those that the model was trained for.
-    pub trained_context: usize,
-    /// Tokens of the vocabulary.
-    pub vocabulary: usize,
-    /// Layers.
-    pub layers: usize,
-    /// Whether the file has a chat template, which conversations need.
-    pub chat_template: bool,
-    /// The kernels that compute.
-    pub backend: String,
-    /// Bytes of the weights that are read for each token.
-    pub weight_bytes: u64,
+/// A number of likely tokens beside each, as completions have it; or yes or no, and `top_logprobs`, as chats do.
+fn logprobs(fields: &mut Fields) -> Result<Option<usize>> {
+    let most = MAX_LOGPROBS as i64;
+    let top = fields.integer(&["top_logprobs"], 0..=most)?;
+    let wanted = match fields.take("logprobs") {
+        Some(Json::Bool(wanted)) => wanted.then(|| top.unwrap_or(0)),
+        Some(Json::Int(n)) if top.is_none() && (0..=most).contains(&n) => Some(n),
+        None => None,
+        Some(_) => {
+            return Err(Error::field("logprobs", format!("has to be true or false, or a number from 0 to {most}")));
+        }
+    };
+    match (top, wanted) {
+        (Some(_), None) => Err(Error::field("top_logprobs", "is of no use without logprobs: true")),
+        _ => Ok(wanted.map(|n| n as usize)),
+    }
 }

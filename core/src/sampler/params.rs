@@ -52,6 +52,20 @@ impl Default for Params {
 }
 
 impl Params {
+    /// PicoLM's defaults on the command line.
+    pub const PICOLM: Params = Params {
+        temperature: 0.8,
+        top_k: 0,
+        top_p: 0.9,
+        min_p: 0.0,
+        repetition_penalty: 1.0,
+        frequency_penalty: 0.0,
+        presence_penalty: 0.0,
+        penalty_last_n: 64,
+        logit_bias: Vec::new(),
+        seed: 42,
+    };
+
     /// The most probable token, every time.
     pub fn greedy() -> Self {
         Self { temperature: 0.0, ..Self::default() }
@@ -113,7 +127,7 @@ pub enum Error {
     #[error("penalty_last_n is {0}, which is not from 0 to {MAX_WINDOW}")]
     Window(usize),
     /// A bias on a token that does not exist.
-    #[error("logit_bias names the token {token}, and the vocabulary ends at {last}", last = .n_vocab.saturating_sub(1))]
+    #[error("logit_bias.{token} is of no token: the vocabulary ends at {last}", last = .n_vocab.saturating_sub(1))]
     BiasToken {
         /// The token.
         token: u32,
@@ -121,7 +135,7 @@ pub enum Error {
         n_vocab: usize,
     },
     /// A bias that is NaN, +infinity or too large.
-    #[error("logit_bias of the token {token} is {bias}, which is not from -100 to 100 or -inf")]
+    #[error("logit_bias.{token} is {bias}, which is not from -100 to 100 or -inf")]
     Bias {
         /// The token.
         token: u32,
@@ -129,7 +143,7 @@ pub enum Error {
         bias: f32,
     },
     /// Two biases on one token.
-    #[error("logit_bias names the token {0} twice")]
+    #[error("logit_bias.{0} is there twice")]
     BiasTwice(u32),
     /// A vocabulary that is empty or too large.
     #[error("a vocabulary of {0} tokens is not from 1 to {MAX_VOCABULARY}")]
@@ -154,10 +168,10 @@ pub enum Error {
     #[error("every token of the vocabulary is banned")]
     AllBanned,
     /// A stop string without text, which would stop everywhere.
-    #[error("stop string number {0} is empty")]
+    #[error("stop has an empty string, number {0}, which would stop everywhere")]
     EmptyStop(usize),
     /// More stop strings than [`MAX_STOPS`].
-    #[error("more than {MAX_STOPS} stop strings")]
+    #[error("stop has more than {MAX_STOPS} strings")]
     Stops,
 }
 
@@ -216,6 +230,6 @@ mod tests {
         assert_eq!(Params::default().check(0), Err(Error::Vocabulary(0)));
         assert_eq!(Params::default().check(usize::MAX), Err(Error::Vocabulary(usize::MAX)));
         let text = error(|p| p.logit_bias.push((10, 1.0))).unwrap().to_string();
-        assert_eq!(text, "logit_bias names the token 10, and the vocabulary ends at 9");
+        assert_eq!(text, "logit_bias.10 is of no token: the vocabulary ends at 9");
     }
 }

@@ -11,12 +11,10 @@
 //! is made; a step allocates nothing but a KV block each 256 positions.
 
 mod digest;
-mod draft;
 mod error;
 mod experts;
 mod forward;
 mod kv;
-mod lookup;
 mod memory;
 mod pass;
 mod rope;
@@ -26,7 +24,6 @@ pub use digest::{DIGEST_TOKENS, digest_tokens};
 pub use error::Error;
 pub use forward::{Engine, Feed, Want};
 pub use kv::KvType;
-pub use lookup::{Lookup, MAX_DRAFT};
 pub use state::StateError;
 
 use crate::kernels::CHUNK;

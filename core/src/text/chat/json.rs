@@ -3,6 +3,7 @@
 use super::decimal;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt::{self, Display, Write};
 
 /// A JSON value. Objects keep the order of their keys, since prompts show it; of two entries of one name the later counts.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,6 +55,60 @@ impl From<bool> for Json {
     fn from(value: bool) -> Json {
         Json::Bool(value)
     }
+}
+
+/// As JSON, without spaces.
+impl Display for Json {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Json::Null => f.write_str("null"),
+            Json::Bool(value) => write!(f, "{value}"),
+            Json::Int(number) => write!(f, "{number}"),
+            Json::Digits(digits) => f.write_str(digits),
+            // `1.0`, so that it is read as a float again.
+            Json::Float(number) => write!(f, "{number:?}"),
+            Json::Text(text) => write_text(f, text),
+            Json::List(items) => {
+                f.write_char('[')?;
+                separated(f, items, |f, item| write!(f, "{item}"))?;
+                f.write_char(']')
+            }
+            Json::Object(pairs) => {
+                f.write_char('{')?;
+                separated(f, pairs, |f, (key, value)| {
+                    write_text(f, key)?;
+                    write!(f, ":{value}")
+                })?;
+                f.write_char('}')
+            }
+        }
+    }
+}
+
+fn separated<T>(
+    f: &mut fmt::Formatter<'_>,
+    items: &[T],
+    write: impl Fn(&mut fmt::Formatter<'_>, &T) -> fmt::Result,
+) -> fmt::Result {
+    for (i, item) in items.iter().enumerate() {
+        if i > 0 {
+            f.write_char(',')?;
+        }
+        write(f, item)?;
+    }
+    Ok(())
+}
+
+fn write_text(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+    f.write_char('"')?;
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => write!(f, "\\{c}")?,
+            '\0'..=' ' if c != ' ' => write!(f, "\\u{:04x}", c as u32)?,
+            c => f.write_char(c)?,
+        }
+    }
+    f.write_char('"')
 }
 
 struct Reader<'t> {
@@ -155,7 +210,7 @@ impl Reader<'_> {
         let value = if rest.is_empty() {
             Some(text.parse().map_or_else(|_| Json::Digits(text.into()), Json::Int))
         } else {
-            decimal::parse(text).map(Json::Float)
+            decimal::parse(text).filter(|number| number.is_finite()).map(Json::Float)
         };
         match value {
             Some(value) if good => Ok(value),
@@ -221,6 +276,7 @@ impl Reader<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::string::ToString;
 
     #[test]
     fn values_are_read() {
@@ -241,13 +297,18 @@ mod tests {
         for (text, expected) in cases {
             assert_eq!(Json::parse(text), Ok(expected), "{text}");
         }
+        for text in
+            ["null", "[true,-1,0.5,1.0,1e300,\"a\\u0001\\\"\\\\é\"]", "{\"b\":[],\"a\":{\"\":18446744073709551615}}"]
+        {
+            assert_eq!(Json::parse(text).expect("JSON").to_string(), text);
+        }
         let deep = "[".repeat(100) + &"]".repeat(100);
         assert!(Json::parse(&deep).is_ok());
     }
 
     #[test]
     fn other_texts_are_errors_that_name_the_place() {
-        let bad = "|nul|[|[1|[1,|[1,]|[1 2]|{|{1:2}|{\"a\"}|{\"a\":}|{\"a\":1,}|\"|\"\\x\"|\"\\u12\"|\"\\ud800\"|\"\n\"|01|-|+1|1.|.5|1e|1.5.2|--1|nan|1 2|\"\\ud800\\u0041\"|é";
+        let bad = "|nul|[|[1|[1,|[1,]|[1 2]|{|{1:2}|{\"a\"}|{\"a\":}|{\"a\":1,}|\"|\"\\x\"|\"\\u12\"|\"\\ud800\"|\"\n\"|01|-|+1|1.|.5|1e|1.5.2|--1|nan|1e999|1 2|\"\\ud800\\u0041\"|é";
         for text in bad.split('|') {
             assert!(Json::parse(text).is_err(), "{text}");
         }

@@ -1,6 +1,7 @@
 //! Messages, and how a list of them in OpenAI's shape is read.
 
 use super::Json;
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -16,19 +17,14 @@ pub struct Message {
     pub fields: Vec<(String, Json)>,
 }
 
-/// Why something is no message; the number is its place in the list.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-#[allow(missing_docs)] // the messages say what the fields are
-pub enum MessageError {
-    #[error("messages[{0}] is not an object")]
-    NotAnObject(usize),
-    #[error("messages[{0}] has no role")]
-    NoRole(usize),
-    #[error("messages[{0}].{1} is not a text")]
-    NotAText(usize, String),
-    /// Models that see or hear are not supported.
-    #[error("messages[{0}].content has a part that is not text, and only text is supported")]
-    NotATextPart(usize),
+/// Why something is no message: the field at fault, as `messages[0].content`, and what is wrong with it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field} {why}")]
+pub struct MessageError {
+    /// Which it is.
+    pub field: String,
+    /// What is wrong; goes on behind its name.
+    pub why: &'static str,
 }
 
 impl Message {
@@ -38,7 +34,7 @@ impl Message {
     }
 
     /// Messages as OpenAI writes them (<https://platform.openai.com/docs/api-reference/chat/create>): objects with a role, and a content
-    /// that is a text, a list of parts that are texts, or null. All other fields are kept for the template.
+    /// that is a text, a list of parts that are texts, or (beside tool calls) null. All other fields are kept for the template.
     ///
     /// # Errors
     /// The first that is none.
@@ -47,38 +43,48 @@ impl Message {
     }
 
     fn from_json(index: usize, value: Json) -> Result<Self, MessageError> {
-        let Json::Object(fields) = value else {
-            return Err(MessageError::NotAnObject(index));
-        };
+        let fault = |field: &str, why| Err(MessageError { field: format!("messages[{index}]{field}"), why });
+        let Json::Object(fields) = value else { return fault("", "has to be an object") };
+        let calls_tools = fields.iter().any(|(name, value)| name == "tool_calls" && *value != Json::Null);
+        let says = |(name, value): &(String, Json)| name == "content" && *value != Json::Null;
+        let silent = !calls_tools && !fields.iter().any(says);
         let mut message = Message::new("", "");
         for (name, value) in fields {
             match (name.as_str(), value) {
                 ("role", Json::Text(role)) => message.role = role,
                 ("content", Json::Text(content)) => message.content = content,
                 ("content", Json::List(parts)) => {
-                    let texts: Option<String> = parts.into_iter().map(text_of_part).collect();
-                    message.content = texts.ok_or(MessageError::NotATextPart(index))?;
+                    for (i, part) in parts.into_iter().enumerate() {
+                        match text_of_part(part) {
+                            Ok(text) => message.content.push_str(&text),
+                            Err((field, why)) => return fault(&format!(".content[{i}]{field}"), why),
+                        }
+                    }
                 }
                 ("content", value @ Json::Null) => message.fields.push((name, value)),
-                ("role" | "content", _) => return Err(MessageError::NotAText(index, name)),
+                ("role", _) => return fault(".role", "has to be a text"),
+                ("content", _) => return fault(".content", "has to be a text or a list of parts"),
                 (_, value) => message.fields.push((name, value)),
             }
         }
-        match message.role.is_empty() {
-            true => Err(MessageError::NoRole(index)),
-            false => Ok(message),
+        match () {
+            () if message.role.is_empty() => fault(".role", "is missing"),
+            () if silent => fault(".content", "is missing"),
+            () => Ok(message),
         }
     }
 }
 
-/// The text of `{type: "text", text}`.
-fn text_of_part(part: Json) -> Option<String> {
-    let Json::Object(fields) = part else { return None };
-    let is_text = |(key, value): &(String, Json)| key == "type" && *value == Json::from("text");
-    let text = |(key, value)| if key == "text" { Some(value) } else { None };
-    match fields.iter().any(is_text).then(|| fields.into_iter().find_map(text))? {
-        Some(Json::Text(text)) => Some(text),
-        _ => None,
+/// The text of `{type: "text", text}`, or the field at fault.
+fn text_of_part(part: Json) -> Result<String, (&'static str, &'static str)> {
+    let not_text = ("", "is not text, and only text is supported");
+    let Json::Object(fields) = part else { return Err(not_text) };
+    if !fields.iter().any(|(key, value)| key == "type" && *value == Json::from("text")) {
+        return Err(not_text);
+    }
+    match fields.into_iter().find(|(key, _)| key == "text") {
+        Some((_, Json::Text(text))) => Ok(text),
+        _ => Err((".text", "has to be a text")),
     }
 }
 
@@ -107,17 +113,19 @@ mod tests {
     #[test]
     fn what_is_no_message_is_named() {
         for (text, error) in [
-            (r#"[5]"#, "messages[0] is not an object"),
-            (r#"[{"role":"user","content":"a"},{"content":"a"}]"#, "messages[1] has no role"),
-            (r#"[{"role":5,"content":"a"}]"#, "messages[0].role is not a text"),
-            (r#"[{"role":"user","content":5}]"#, "messages[0].content is not a text"),
+            (r#"[5]"#, "messages[0] has to be an object"),
+            (r#"[{"role":"user","content":"a"},{"content":"a"}]"#, "messages[1].role is missing"),
+            (r#"[{"role":5,"content":"a"}]"#, "messages[0].role has to be a text"),
+            (r#"[{"role":"user"}]"#, "messages[0].content is missing"),
+            (r#"[{"role":"user","content":null}]"#, "messages[0].content is missing"),
+            (r#"[{"role":"user","content":5}]"#, "messages[0].content has to be a text or a list of parts"),
             (
-                r#"[{"role":"user","content":[{"type":"image_url","text":"a"}]}]"#,
-                "messages[0].content has a part that is not text, and only text is supported",
+                r#"[{"role":"user","content":[{"type":"text","text":"a"},{"type":"image_url","text":"a"}]}]"#,
+                "messages[0].content[1] is not text, and only text is supported",
             ),
             (
                 r#"[{"role":"user","content":[{"type":"text","text":5}]}]"#,
-                "messages[0].content has a part that is not text, and only text is supported",
+                "messages[0].content[0].text has to be a text",
             ),
         ] {
             assert_eq!(list(text), Err(error.to_string()));

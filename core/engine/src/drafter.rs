@@ -1,4 +1,7 @@
-//! Prompt lookup: a draft without a second model, copied from what followed the last tokens where they stood before.
+//! Drafts: tokens that may come next, tried in one batch. Since each gets the logits it gets alone, bit for bit, a draft can change how long
+//! an answer takes, and nothing else.
+//!
+//! Prompt lookup needs no second model: its drafts are copied from what followed the last tokens where they stood before.
 //!
 //! ```text
 //!   … the quick brown fox jumps … the quick brown        past; its last 3 tokens were there before
@@ -21,7 +24,16 @@ pub const MAX_DRAFT: usize = 63;
 /// Most tokens between two drafts that are tried on text which does not repeat itself.
 const LONGEST_REST: usize = 32;
 
-/// Proposes drafts for [`Engine::forward_draft`](super::Engine::forward_draft), and learns how long they should be.
+/// Proposes what may come next.
+pub trait Drafter: Send {
+    /// Up to `room` tokens that may follow `past`, the prompt and the answer so far.
+    fn propose(&mut self, past: &[u32], room: usize) -> &[u32];
+
+    /// How many tokens of the last proposal were right.
+    fn learn(&mut self, right: usize);
+}
+
+/// Copies drafts from the past, and learns how long they should be.
 ///
 /// A wrong token of a draft costs a part of a step: little where the weights come from memory, more where arithmetic is the limit. So a
 /// draft that was right is followed by one twice as long, any other by a short one, and those that were mostly wrong by rests: of 1
@@ -35,7 +47,7 @@ pub struct Lookup {
     rest: usize,
     /// after the next draft that is mostly wrong
     next_rest: usize,
-    /// (1 + longest): the last token of the past, and the draft
+    /// (longest): the draft
     tokens: Vec<u32>,
 }
 
@@ -43,13 +55,13 @@ impl Lookup {
     /// Drafts of up to `longest` tokens, and up to [`MAX_DRAFT`]; 0 proposes none.
     pub fn new(longest: usize) -> Self {
         let longest = longest.min(MAX_DRAFT);
-        Lookup { longest, length: SHORT, rest: 0, next_rest: 1, tokens: Vec::with_capacity(1 + longest) }
+        Lookup { longest, length: SHORT, rest: 0, next_rest: 1, tokens: Vec::with_capacity(longest) }
     }
+}
 
-    /// The last token of `past` (all tokens so far), followed by a draft of at most `room` tokens, or by nothing.
-    pub fn propose(&mut self, past: &[u32], room: usize) -> &[u32] {
+impl Drafter for Lookup {
+    fn propose(&mut self, past: &[u32], room: usize) -> &[u32] {
         self.tokens.clear();
-        self.tokens.extend(past.last());
         let length = self.length.min(self.longest).min(room);
         if self.rest > 0 {
             self.rest -= 1;
@@ -62,9 +74,8 @@ impl Lookup {
         &self.tokens
     }
 
-    /// How many tokens of the last proposal were right.
-    pub fn learn(&mut self, right: usize) {
-        let proposed = self.tokens.len().saturating_sub(1);
+    fn learn(&mut self, right: usize) {
+        let proposed = self.tokens.len();
         if proposed == 0 {
             return;
         }
@@ -89,10 +100,7 @@ mod tests {
     use super::*;
 
     fn draft(past: &[u32], room: usize) -> Vec<u32> {
-        let mut lookup = Lookup { length: 7, ..Lookup::new(7) };
-        let tokens = lookup.propose(past, room);
-        assert_eq!(tokens.first(), past.last());
-        tokens.get(1..).unwrap_or(&[]).to_vec()
+        Lookup { length: 7, ..Lookup::new(7) }.propose(past, room).to_vec()
     }
 
     #[test]
@@ -124,14 +132,14 @@ mod tests {
         }
         assert_eq!(draft(&[7, 7, 7], 1), [7]);
         assert!(draft(&[7, 7, 7, 7], 0).is_empty());
-        assert_eq!(Lookup::new(0).propose(&[7; 9], 7), [7]);
+        assert!(Lookup::new(0).propose(&[7; 9], 7).is_empty());
     }
 
     #[test]
     fn drafts_grow_while_they_are_right() {
         let mut lookup = Lookup::new(7);
         let mut proposed = |right: fn(usize) -> usize| {
-            let n = lookup.propose(&[1; 100], 100).len() - 1;
+            let n = lookup.propose(&[1; 100], 100).len();
             lookup.learn(right(n));
             n
         };
@@ -145,20 +153,20 @@ mod tests {
         let mut lookup = Lookup::new(7);
         let mut pauses = Vec::new();
         for _ in 0..8 {
-            let steps = (0..100).find(|_| lookup.propose(&[1; 100], 100).len() > 1).expect("there is a next time");
+            let steps = (0..100).find(|_| !lookup.propose(&[1; 100], 100).is_empty()).expect("there is a next time");
             pauses.push(steps);
             lookup.learn(1);
         }
         assert_eq!(pauses, [0, 1, 2, 4, 8, 16, 32, 32]);
         for _ in 0..32 {
-            assert_eq!(lookup.propose(&[1; 100], 100).len(), 1);
+            assert_eq!(lookup.propose(&[1; 100], 100).len(), 0);
             lookup.learn(0);
         }
-        assert_eq!(lookup.propose(&[1; 100], 100).len(), 4);
+        assert_eq!(lookup.propose(&[1; 100], 100).len(), 3);
         lookup.learn(2);
-        assert_eq!(lookup.propose(&[1; 100], 100).len(), 4);
+        assert_eq!(lookup.propose(&[1; 100], 100).len(), 3);
         lookup.learn(0);
-        assert_eq!(lookup.propose(&[1; 100], 100).len(), 1);
-        assert_eq!(lookup.propose(&[1; 100], 100).len(), 4);
+        assert_eq!(lookup.propose(&[1; 100], 100).len(), 0);
+        assert_eq!(lookup.propose(&[1; 100], 100).len(), 3);
     }
 }

@@ -1,0 +1,261 @@
+//! What an engine tells: events, and what they come to; each also as JSON.
+
+use crate::Error;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use picolm_core::text::Json;
+
+/// Names a session while it is open. Never used twice by one engine.
+pub type SessionId = u64;
+
+/// What happened in a step.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// A part of a prompt was computed.
+    Prompt {
+        /// the session
+        id: SessionId,
+        /// tokens that are done, those that were there already included
+        done: usize,
+        /// tokens of the prompt
+        of: usize,
+    },
+    /// A token was chosen, or text was released that had been held back.
+    Piece {
+        /// the session
+        id: SessionId,
+        /// what is new
+        piece: Piece,
+    },
+    /// The answer is complete. The session stays open, to be saved, until it is closed.
+    Finished {
+        /// the session
+        id: SessionId,
+        /// why there is no more
+        reason: Reason,
+        /// what it took
+        usage: Usage,
+    },
+    /// The embedding of a text is complete.
+    Embedded {
+        /// the session
+        id: SessionId,
+        /// (embedding), of length 1
+        embedding: Vec<f32>,
+        /// what it took
+        usage: Usage,
+    },
+    /// The answer cannot go on; the others can.
+    Failed {
+        /// the session
+        id: SessionId,
+        /// why
+        error: Error,
+    },
+}
+
+impl Event {
+    /// The session it is about.
+    pub fn id(&self) -> SessionId {
+        match self {
+            Event::Prompt { id, .. }
+            | Event::Piece { id, .. }
+            | Event::Finished { id, .. }
+            | Event::Embedded { id, .. }
+            | Event::Failed { id, .. } => *id,
+        }
+    }
+
+    /// Whether nothing more comes of the session.
+    pub fn is_last(&self) -> bool {
+        !matches!(self, Event::Prompt { .. } | Event::Piece { .. })
+    }
+}
+
+/// A token of an answer.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Piece {
+    /// The token; `None` where the answer ends with text that had been held back.
+    pub token: Option<u32>,
+    /// New text: often none, since characters and stop strings are held back until they are whole.
+    pub text: String,
+    /// The token's log-probability, if it was asked for,
+    pub logprob: Option<TokenLogprob>,
+    /// and those of the most likely tokens, best first.
+    pub top: Vec<TokenLogprob>,
+}
+
+/// A token and how likely the model finds it, before any sampling parameter.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TokenLogprob {
+    /// The token.
+    pub token: u32,
+    /// Its bytes, which need not be whole characters.
+    pub bytes: Vec<u8>,
+    /// Natural logarithm of its probability.
+    pub logprob: f32,
+}
+
+/// Why an answer ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// The model said so, by a token that ends its turn.
+    Token,
+    /// A stop string.
+    Stop,
+    /// [`Request::max_tokens`](crate::Request::max_tokens).
+    Length,
+    /// The context is full.
+    Context,
+}
+
+impl Reason {
+    /// OpenAI's word for it: `stop` or `length`.
+    pub fn openai(self) -> &'static str {
+        match self {
+            Reason::Token | Reason::Stop => "stop",
+            Reason::Length | Reason::Context => "length",
+        }
+    }
+}
+
+/// Tokens that a request took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Usage {
+    /// Tokens of the prompt,
+    pub prompt: usize,
+    /// and those of them that were not computed, because a session held them.
+    pub reused: usize,
+    /// Tokens of the answer.
+    pub answer: usize,
+    /// Tokens that drafts proposed,
+    pub drafted: usize,
+    /// and those of them that were right.
+    pub accepted: usize,
+}
+
+/// All that was said of one session.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Answer {
+    /// The text.
+    pub text: String,
+    /// The tokens, without one that ended the answer.
+    pub tokens: Vec<u32>,
+    /// Log-probabilities of the tokens, and of the most likely ones beside each, if they were asked for.
+    pub logprobs: Vec<(TokenLogprob, Vec<TokenLogprob>)>,
+    /// Why there is no more; `None` before the end, and of an embedding.
+    pub reason: Option<Reason>,
+    /// (embedding) of a text, if that was asked for.
+    pub embedding: Vec<f32>,
+    /// What it took.
+    pub usage: Usage,
+}
+
+impl Answer {
+    /// Adds what an event of the session says; whether it was the last.
+    ///
+    /// # Errors
+    /// That of [`Event::Failed`].
+    pub fn take(&mut self, event: Event) -> crate::Result<bool> {
+        let last = event.is_last();
+        match event {
+            Event::Prompt { .. } => {}
+            Event::Piece { piece, .. } => {
+                self.text += &piece.text;
+                self.tokens.extend(piece.token);
+                self.logprobs.extend(piece.logprob.map(|chosen| (chosen, piece.top)));
+            }
+            Event::Finished { reason, usage, .. } => (self.reason, self.usage) = (Some(reason), usage),
+            Event::Embedded { embedding, usage, .. } => (self.embedding, self.usage) = (embedding, usage),
+            Event::Failed { error, .. } => return Err(error),
+        }
+        Ok(last)
+    }
+
+    /// As a JSON object: `text`, `tokens`, `logprobs`, `finish_reason` and `usage`, or `embedding` and `usage`.
+    pub fn to_json(&self) -> String {
+        let usage = ("usage", usage(self.usage));
+        if !self.embedding.is_empty() {
+            return object([("embedding", floats(&self.embedding)), usage]).to_string();
+        }
+        let logprob = |(chosen, top): &(TokenLogprob, Vec<TokenLogprob>)| logprob(chosen, top);
+        object([
+            ("text", Json::Text(self.text.clone())),
+            ("tokens", Json::List(self.tokens.iter().map(|&token| Json::Int(token.into())).collect())),
+            ("logprobs", Json::List(self.logprobs.iter().map(logprob).collect())),
+            ("finish_reason", self.reason.map_or(Json::Null, |reason| reason.openai().into())),
+            usage,
+        ])
+        .to_string()
+    }
+}
+
+impl Event {
+    /// As a JSON object: `{"prompt": {"done", "of"}}`, `{"text", "token"?, "logprobs"?}`, `{"finish_reason", "usage"}` or
+    /// `{"embedding", "usage"}`.
+    ///
+    /// # Errors
+    /// That of [`Event::Failed`].
+    pub fn to_json(&self) -> crate::Result<String> {
+        let json = match self {
+            Event::Prompt { done, of, .. } => object([("prompt", object([("done", int(*done)), ("of", int(*of))]))]),
+            Event::Piece { piece, .. } => object([
+                ("text", Json::Text(piece.text.clone())),
+                ("token", piece.token.map_or(Json::Null, |token| Json::Int(token.into()))),
+                ("logprobs", piece.logprob.as_ref().map_or(Json::Null, |chosen| logprob(chosen, &piece.top))),
+            ]),
+            Event::Finished { reason, usage: used, .. } => {
+                object([("finish_reason", reason.openai().into()), ("usage", usage(*used))])
+            }
+            Event::Embedded { embedding, usage: used, .. } => {
+                object([("embedding", floats(embedding)), ("usage", usage(*used))])
+            }
+            Event::Failed { error, .. } => return Err(error.clone()),
+        };
+        Ok(json.to_string())
+    }
+}
+
+/// OpenAI's entry of a chat's `logprobs.content`.
+fn logprob(chosen: &TokenLogprob, top: &[TokenLogprob]) -> Json {
+    let one = |entry: &TokenLogprob| {
+        let bytes = entry.bytes.iter().map(|&byte| Json::Int(byte.into())).collect();
+        [
+            ("token", Json::Text(String::from_utf8_lossy(&entry.bytes).into_owned())),
+            ("id", Json::Int(entry.token.into())),
+            ("logprob", Json::Float(entry.logprob.into())),
+            ("bytes", Json::List(bytes)),
+        ]
+    };
+    let top = Json::List(top.iter().map(|entry| object(one(entry))).collect());
+    let [token, id, logprob, bytes] = one(chosen);
+    object([token, id, logprob, bytes, ("top_logprobs", top)])
+}
+
+fn usage(usage: Usage) -> Json {
+    object([
+        ("prompt_tokens", int(usage.prompt)),
+        ("completion_tokens", int(usage.answer)),
+        ("total_tokens", int(usage.prompt + usage.answer)),
+        ("prompt_tokens_details", object([("cached_tokens", int(usage.reused))])),
+        (
+            "completion_tokens_details",
+            object([
+                ("accepted_prediction_tokens", int(usage.accepted)),
+                ("rejected_prediction_tokens", int(usage.drafted - usage.accepted)),
+            ]),
+        ),
+    ])
+}
+
+fn object<const N: usize>(pairs: [(&str, Json); N]) -> Json {
+    Json::Object(pairs.into_iter().map(|(name, value)| (name.to_string(), value)).collect())
+}
+
+fn int(n: usize) -> Json {
+    Json::Int(n as i64)
+}
+
+fn floats(list: &[f32]) -> Json {
+    Json::List(list.iter().map(|&x| Json::Float(x.into())).collect())
+}

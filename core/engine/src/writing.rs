@@ -1,0 +1,231 @@
+//! An answer on its way: what of its tokens is chosen, and the text they become.
+
+use crate::logprobs::Distribution;
+use crate::request::MAX_LOGPROBS;
+use crate::{Constraint, Drafter, Error, Kind, Lookup, Piece, Reason, Request, Result, Usage};
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use picolm_core::sampler::{Sampler, StopMatcher};
+use picolm_core::text::{Tokenizer, Utf8Stream};
+
+/// What a host may bring to an answer, beside what its request says.
+#[derive(Default)]
+pub struct Extras {
+    /// Makes drafts, in the place of prompt lookup.
+    pub drafter: Option<Box<dyn Drafter>>,
+    /// Rules that the answer keeps.
+    pub constraints: Vec<Box<dyn Constraint>>,
+}
+
+/// An answer, of which tokens are chosen one after the other.
+pub(crate) struct Writing {
+    /// the prompt, then the tokens chosen
+    all: Vec<u32>,
+    prompt: usize,
+    /// most tokens of both
+    context: usize,
+    max_tokens: usize,
+    sampler: Sampler,
+    constraints: Vec<Box<dyn Constraint>>,
+    /// (vocabulary), where there are constraints
+    masked: Vec<f32>,
+    drafter: Box<dyn Drafter>,
+    text: Text,
+    logprobs: Option<usize>,
+    usage: Usage,
+    end: Option<Reason>,
+}
+
+impl Writing {
+    /// An answer to `prompt`, in a session of up to `context` tokens.
+    pub(crate) fn new(
+        prompt: Vec<u32>,
+        request: &Request,
+        extras: Extras,
+        (context, vocabulary): (usize, usize),
+    ) -> Result<Self> {
+        if request.logprobs.is_some_and(|n| n > MAX_LOGPROBS) {
+            return Err(Error::field("logprobs", format!("has to be a number from 0 to {MAX_LOGPROBS}")));
+        }
+        check_prompt(&prompt, context)?;
+        let mut sampler = Sampler::new(request.sampling.clone(), vocabulary)?;
+        let stops = StopMatcher::new(request.stops.iter().cloned())?;
+        prompt.iter().for_each(|&token| sampler.accept(token));
+        Ok(Writing {
+            usage: Usage { prompt: prompt.len(), ..Usage::default() },
+            prompt: prompt.len(),
+            all: prompt,
+            context,
+            max_tokens: if request.max_tokens == 0 { usize::MAX } else { request.max_tokens },
+            sampler,
+            constraints: extras.constraints,
+            masked: Vec::new(),
+            drafter: extras.drafter.unwrap_or_else(|| Box::new(Lookup::new(request.lookup))),
+            text: Text { characters: Utf8Stream::new(), stops },
+            logprobs: request.logprobs,
+            end: None,
+        })
+    }
+
+    /// The prompt, and the answer so far.
+    pub(crate) fn all(&self) -> &[u32] {
+        &self.all
+    }
+
+    /// The prompt.
+    pub(crate) fn prompt(&self) -> &[u32] {
+        &self.all[..self.prompt]
+    }
+
+    /// The answer so far, without an end token.
+    fn answer(&self) -> &[u32] {
+        &self.all[self.prompt..]
+    }
+
+    /// Whether there is a token of the answer.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.all.len() > self.prompt
+    }
+
+    /// Most tokens that the session will hold.
+    pub(crate) fn most(&self) -> usize {
+        self.prompt.saturating_add(self.max_tokens).min(self.context)
+    }
+
+    /// Begins in a session that holds that many tokens of the prompt.
+    pub(crate) fn reuse(&mut self, tokens: usize) {
+        self.usage.reused = tokens;
+    }
+
+    /// Why there is no more, and what it took.
+    pub(crate) fn end(&self) -> Option<(Reason, Usage)> {
+        Some((self.end?, Usage { answer: self.answer().len(), ..self.usage }))
+    }
+
+    /// Tokens that may come next, for which there is room.
+    pub(crate) fn draft(&mut self) -> &[u32] {
+        let room = (self.context - self.all.len()).min(self.max_tokens - self.answer().len() - 1);
+        self.drafter.propose(&self.all, room)
+    }
+
+    /// Of the last draft, which had some tokens, so many were right.
+    pub(crate) fn drafted(&mut self, tokens: usize, right: usize) {
+        self.usage.drafted += tokens;
+        self.usage.accepted += right;
+        self.drafter.learn(right);
+    }
+
+    /// Chooses a token by the logits after all tokens so far, unless the end has come.
+    ///
+    /// # Errors
+    /// Logits of another vocabulary, or all of them banned.
+    pub(crate) fn choose(&mut self, tokenizer: &Tokenizer, logits: &[f32]) -> Result<Piece> {
+        let mut piece = Piece::default();
+        if self.end.is_some() {
+            return Ok(piece);
+        }
+        let token = self.sample(tokenizer, logits)?;
+        if tokenizer.is_end_of_generation(token) {
+            self.end = Some(Reason::Token);
+        } else {
+            self.push(token, tokenizer, &mut piece.text);
+            piece.token = Some(token);
+            if let Some(n) = self.logprobs {
+                let distribution = Distribution::new(logits);
+                piece.logprob = Some(distribution.of(token, tokenizer));
+                piece.top = distribution.top(n, tokenizer);
+            }
+        }
+        if self.end.is_some() {
+            self.text.finish(&mut piece.text);
+        }
+        Ok(piece)
+    }
+
+    /// A token that has to come next, without asking the model.
+    pub(crate) fn force(&mut self, tokenizer: &Tokenizer) -> Option<Piece> {
+        // Its probability would have to be asked for.
+        if self.end.is_some() || self.logprobs.is_some() {
+            return None;
+        }
+        let answer = &self.all[self.prompt..];
+        let token = self.constraints.iter_mut().find_map(|constraint| constraint.forced(answer))?;
+        let mut piece = Piece { token: Some(token), ..Piece::default() };
+        self.push(token, tokenizer, &mut piece.text);
+        if self.end.is_some() {
+            self.text.finish(&mut piece.text);
+        }
+        Some(piece)
+    }
+
+    /// The text that is held back, since it may become a stop string.
+    pub(crate) fn held_back(&mut self) -> String {
+        let mut text = String::new();
+        self.text.finish(&mut text);
+        text
+    }
+
+    fn sample(&mut self, tokenizer: &Tokenizer, logits: &[f32]) -> Result<u32> {
+        let (position, answer) = (self.all.len() as u64, &self.all[self.prompt..]);
+        if self.constraints.is_empty() {
+            return Ok(self.sampler.sample(logits, position)?);
+        }
+        self.masked.clear();
+        self.masked.extend_from_slice(logits);
+        self.constraints.iter_mut().for_each(|constraint| constraint.mask(answer, tokenizer, &mut self.masked));
+        Ok(self.sampler.sample(&self.masked, position)?)
+    }
+
+    /// Adds a token, and the text that is whole with it.
+    fn push(&mut self, token: u32, tokenizer: &Tokenizer, out: &mut String) {
+        let position = self.all.len();
+        self.sampler.accept(token);
+        self.all.push(token);
+        // Structure that is no end of the answer, such as a stray start of turn, is no text either.
+        let bytes = if tokenizer.is_special(token) { &[] } else { tokenizer.token_bytes(token) };
+        self.end = if self.text.push(bytes, out) {
+            Some(Reason::Stop)
+        } else if self.answer().len() >= self.max_tokens {
+            Some(Reason::Length)
+        } else {
+            (position == self.context).then_some(Reason::Context)
+        };
+    }
+}
+
+/// Whether a prompt is one, and fits.
+pub(crate) fn check_prompt(prompt: &[u32], context: usize) -> Result<()> {
+    match prompt.len() {
+        0 => Err(Error::request("the prompt is empty")),
+        tokens if tokens > context => Err(Error::new(
+            Kind::ContextFull,
+            format!(
+                "the prompt has {tokens} tokens, and the context holds {context}: shorten it, or ask for a longer context"
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// The text of an answer: bytes of tokens become characters, and stop strings end it.
+struct Text {
+    characters: Utf8Stream,
+    stops: StopMatcher,
+}
+
+impl Text {
+    /// Whether a stop string ends the answer.
+    fn push(&mut self, bytes: &[u8], out: &mut String) -> bool {
+        let released = self.stops.push(self.characters.push(bytes));
+        out.push_str(released.text);
+        released.stop.is_some()
+    }
+
+    fn finish(&mut self, out: &mut String) {
+        let released = self.stops.push(self.characters.finish());
+        out.push_str(released.text);
+        out.push_str(&self.stops.finish());
+    }
+}
