@@ -5,8 +5,7 @@
 
 use crate::say;
 use anyhow::{Context, Result, ensure};
-use picolm_core::model::Model;
-use picolm_core::session::Session;
+use picolm_engine::{Batch, Error, Kind, Local, SessionId};
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
@@ -28,38 +27,39 @@ impl Cache {
         Ok(Cache { path: path.to_owned(), held: Vec::new() })
     }
 
-    /// Puts the session in the file into this one, or leaves it empty and says why.
-    pub(crate) fn load(&mut self, model: &Model, session: &mut Session) {
-        match self.try_load(model, session) {
-            Ok(()) => self.held = session.tokens().to_vec(),
-            Err(why) => say(&format!("picolm: the cache {} is not used: {why:#}", self.path.display())),
-        }
+    /// Puts the session in the file into the batch, or says why not. Returns its number there.
+    pub(crate) fn load(&mut self, batch: &mut Batch<Local>) -> Option<SessionId> {
+        let loaded = self.try_load(batch);
+        let warn = |why| say(&format!("picolm: the cache {} is not used: {why:#}", self.path.display()));
+        let id = loaded.map_err(warn).ok().flatten()?;
+        self.held = batch.held(id).ok()?.to_vec();
+        Some(id)
     }
 
-    fn try_load(&self, model: &Model, session: &mut Session) -> Result<()> {
+    fn try_load(&self, batch: &mut Batch<Local>) -> Result<Option<SessionId>> {
         let mut file = match File::open(&self.path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             file => BufReader::new(file?),
         };
-        Ok(session.load(model, &mut |into| file.read(into))?)
+        Ok(Some(batch.restore(&mut |into| file.read(into).map_err(of_file))?))
     }
 
     /// Puts this session into the file, if that does not hold it already. That it cannot be written is said, and no reason to fail.
-    pub(crate) fn save(&self, model: &Model, session: &Session) {
-        if self.held.starts_with(session.tokens()) {
+    pub(crate) fn save(&self, batch: &mut Batch<Local>, session: SessionId) {
+        if batch.held(session).is_ok_and(|tokens| self.held.starts_with(tokens)) {
             return;
         }
-        if let Err(why) = self.try_save(model, session) {
+        if let Err(why) = self.try_save(batch, session) {
             say(&format!("picolm: the cache {} is not written: {why:#}", self.path.display()));
         }
     }
 
-    fn try_save(&self, model: &Model, session: &Session) -> Result<()> {
+    fn try_save(&self, batch: &mut Batch<Local>, session: SessionId) -> Result<()> {
         // Beside it, as a file system can only then put one in the place of the other; and each process has its own.
         let mut name = self.path.file_name().context("it has no name")?.to_owned();
         name.push(format!(".{}.tmp", std::process::id()));
         let new = self.path.with_file_name(name);
-        let written = write(&new, model, session).and_then(|()| Ok(fs::rename(&new, &self.path)?));
+        let written = write(&new, batch, session).and_then(|()| Ok(fs::rename(&new, &self.path)?));
         if written.is_err() {
             let _ = fs::remove_file(&new);
         }
@@ -68,9 +68,13 @@ impl Cache {
 }
 
 /// Writes the file, and waits until the disk has it.
-fn write(path: &Path, model: &Model, session: &Session) -> Result<()> {
+fn write(path: &Path, batch: &mut Batch<Local>, session: SessionId) -> Result<()> {
     let mut file = BufWriter::new(File::create(path)?);
-    session.save(model, &mut |bytes| file.write_all(bytes))?;
+    batch.save(session, &mut |bytes| file.write_all(bytes).map_err(of_file))?;
     file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
     Ok(())
+}
+
+fn of_file(error: io::Error) -> Error {
+    Error::new(Kind::State, error)
 }

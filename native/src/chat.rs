@@ -11,8 +11,9 @@ use crate::cli::Generate;
 use crate::generate::{Generator, Reply, utf8};
 use crate::say;
 use anyhow::{Context, Result};
-use picolm_core::generation::End;
-use picolm_core::text::{ChatTemplate, DateTime, Encode, Message, RenderOptions};
+use picolm_core::text::Encode;
+use picolm_engine::{Chat as Conversation, Reason};
+use serde_json::{Value, json};
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
@@ -22,10 +23,7 @@ const CONTINUED: Encode = Encode { bos: false, ..Encode::PROMPT };
 
 /// `picolm MODEL --chat`: one question with `-p`, else one a line of standard input.
 pub(crate) fn run(generator: &mut Generator, args: &Generate) -> Result<()> {
-    let template = ChatTemplate::from_gguf(&generator.file.gguf()?, &generator.tokenizer)?;
-    let template =
-        template.context("this model has no chat template: leave out --chat, and write the prompt in its own form")?;
-    let mut chat = Chat::new(generator, template, args.system.as_deref());
+    let mut chat = Chat::new(generator, args.system.as_deref());
     match &args.prompt {
         Some(question) => {
             let prompt = chat.prepare(question)?;
@@ -37,14 +35,13 @@ pub(crate) fn run(generator: &mut Generator, args: &Generate) -> Result<()> {
 
 struct Chat<'a> {
     generator: &'a mut Generator,
-    template: ChatTemplate,
-    options: RenderOptions,
-    system: Option<Message>,
-    messages: Vec<Message>,
-    /// The text of the tokens in the session and of `unfed`; empty if nobody knows.
+    /// Seconds since 1970. One time for the whole conversation: a date in the prompt must not change under the cache.
+    now: Option<i64>,
+    system: Option<Value>,
+    messages: Vec<Value>,
+    /// The text so far, and its tokens; empty if nobody knows.
     written: String,
-    /// The end of the last answer, which nothing has been computed from yet.
-    unfed: Option<u32>,
+    tokens: Vec<u32>,
 }
 
 /// A conversation that ends in a question.
@@ -68,14 +65,11 @@ fn on_ctrl_c() {
 }
 
 impl<'a> Chat<'a> {
-    fn new(generator: &'a mut Generator, template: ChatTemplate, system: Option<&str>) -> Self {
-        // One time for the whole conversation: a date in the prompt must not change under the cache.
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok();
-        let now = now.map(|time| DateTime::from_unix(time.as_secs() as i64));
-        let options = RenderOptions { add_generation_prompt: true, now, ..RenderOptions::default() };
-        let system = system.map(|text| Message::new("system", text));
+    fn new(generator: &'a mut Generator, system: Option<&str>) -> Self {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok().map(|time| time.as_secs() as i64);
+        let system = system.map(|text| message("system", text));
         let messages = system.iter().cloned().collect();
-        Chat { generator, template, options, system, messages, written: String::new(), unfed: None }
+        Chat { generator, now, system, messages, written: String::new(), tokens: Vec::new() }
     }
 
     /// A question a line, to the end of input.
@@ -107,8 +101,13 @@ impl<'a> Chat<'a> {
     /// Forgets all but the system message. What is in the cache is used as far as it fits.
     fn reset(&mut self) {
         self.messages = self.system.iter().cloned().collect();
+        self.forget();
+    }
+
+    /// The next prompt is encoded anew.
+    fn forget(&mut self) {
         self.written.clear();
-        self.unfed = None;
+        self.tokens.clear();
     }
 
     /// Adds a question and makes room for it in the session.
@@ -116,7 +115,7 @@ impl<'a> Chat<'a> {
     /// # Errors
     /// The template refuses it, or it does not fit; the conversation is then as it was.
     fn prepare(&mut self, question: &str) -> Result<Prompt> {
-        self.messages.push(Message::new("user", question));
+        self.messages.push(message("user", question));
         let prompt = self.try_prepare();
         if prompt.is_err() {
             self.messages.pop();
@@ -125,14 +124,15 @@ impl<'a> Chat<'a> {
     }
 
     fn try_prepare(&mut self) -> Result<Prompt> {
-        let text = self.template.render(&self.messages, &self.options)?;
-        let (tokenizer, fed) = (&self.generator.tokenizer, self.generator.fed());
+        let messages = Value::from(self.messages.clone()).to_string();
+        let text = self.generator.render(Conversation { now: self.now, ..Conversation::new(messages) })?;
+        let tokenizer = self.generator.tokenizer();
         let new = text.strip_prefix(&self.written).filter(|_| !self.written.is_empty());
-        let tokens: Vec<u32> = match new {
-            Some(new) => fed.iter().copied().chain(self.unfed).chain(tokenizer.encode(new, CONTINUED)).collect(),
-            None => tokenizer.encode(&text, Encode::PROMPT),
+        let (kept, tokens) = match new {
+            Some(new) => (self.tokens.len(), [&self.tokens[..], &tokenizer.encode(new, CONTINUED)].concat()),
+            None => (0, tokenizer.encode(&text, Encode::PROMPT)),
         };
-        self.generator.check_room(if new.is_some() { fed.len() } else { 0 }, &tokens)?;
+        self.generator.check_room(kept, &tokens)?;
         Ok(Prompt { text, tokens })
     }
 
@@ -141,23 +141,28 @@ impl<'a> Chat<'a> {
         let mut reply = Reply::new();
         interrupt.store(false, Ordering::Relaxed);
         ANSWERING.store(true, Ordering::Relaxed);
-        let answer = self.generator.answer(prompt.tokens, interrupt, &mut |text| reply.write(text));
+        let answer = self.generator.answer(prompt.tokens.clone(), interrupt, &mut |text| reply.write(text));
         ANSWERING.store(false, Ordering::Relaxed);
         let answer = answer?;
         reply.finish()?;
         self.generator.say_how_it_ended(answer.end);
 
-        if answer.end.is_none() && answer.tokens == 0 {
+        self.forget();
+        if answer.end.is_none() && answer.tokens.is_empty() {
             // In the middle of the question, which is then as if it had not been asked.
             self.messages.pop();
-            self.written.clear();
-            self.unfed = None;
             return Ok(());
         }
-        self.unfed = answer.unfed;
-        // A stop string is in the cache, and not in the text.
-        self.written = if answer.end == Some(End::Stop) { String::new() } else { prompt.text + &answer.text };
-        self.messages.push(Message::new("assistant", answer.text));
+        // The tokens of a stop string are not in the text.
+        if answer.end != Some(Reason::Stop) {
+            self.written = prompt.text + &answer.text;
+            self.tokens = [prompt.tokens, answer.tokens].concat();
+        }
+        self.messages.push(message("assistant", &answer.text));
         Ok(())
     }
+}
+
+fn message(role: &str, text: &str) -> Value {
+    json!({ "role": role, "content": text })
 }

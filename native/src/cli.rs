@@ -2,7 +2,7 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use picolm_core::sampler::Params;
-use picolm_core::session::KvType;
+use picolm_engine::{KvType, Request};
 use picolm_machine::{cpu, memory};
 use std::path::PathBuf;
 
@@ -52,9 +52,6 @@ pub(crate) struct Generate {
     /// Prompt lookup: try up to N tokens at once [7] that followed the last ones before. The same answer, sooner where it repeats itself
     #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "7", value_parser = DRAFT())]
     pub(crate) lookup: Option<u8>,
-    /// Answer with JSON (not there yet)
-    #[arg(long)]
-    pub(crate) json: bool,
     /// Keep what was computed in a file, for a next prompt that begins in the same way. The same answer, sooner
     #[arg(long, value_name = "FILE")]
     pub(crate) cache: Option<PathBuf>,
@@ -64,28 +61,28 @@ pub(crate) struct Generate {
 #[derive(Debug, Args)]
 pub(crate) struct Sampling {
     /// 0 always takes the best token; higher is more varied
-    #[arg(short, long, value_name = "T", default_value_t = 0.8)]
+    #[arg(short, long, value_name = "T", default_value_t = Params::PICOLM.temperature)]
     temperature: f32,
     /// Keep the most probable tokens up to this sum of probabilities
-    #[arg(short = 'k', long, value_name = "P", default_value_t = 0.9)]
+    #[arg(short = 'k', long, value_name = "P", default_value_t = Params::PICOLM.top_p)]
     top_p: f32,
     /// Keep the N most probable tokens; 0 keeps all
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = Params::PICOLM.top_k)]
     top_k: u32,
     /// Keep the tokens this probable relative to the best
-    #[arg(long, value_name = "P", default_value_t = 0.0)]
+    #[arg(long, value_name = "P", default_value_t = Params::PICOLM.min_p)]
     min_p: f32,
     /// Same seed, same answer
-    #[arg(short, long, value_name = "N", default_value_t = 42)]
+    #[arg(short, long, value_name = "N", default_value_t = Params::PICOLM.seed)]
     seed: u64,
     /// Divides the logits of recent tokens; 1 is off
-    #[arg(long, value_name = "X", default_value_t = 1.0)]
+    #[arg(long, value_name = "X", default_value_t = Params::PICOLM.repetition_penalty)]
     repeat_penalty: f32,
     /// Taken off for each recent use of a token; 0 is off
-    #[arg(long, value_name = "X", default_value_t = 0.0)]
+    #[arg(long, value_name = "X", default_value_t = Params::PICOLM.frequency_penalty)]
     frequency_penalty: f32,
     /// Taken off once for a token used recently; 0 is off
-    #[arg(long, value_name = "X", default_value_t = 0.0)]
+    #[arg(long, value_name = "X", default_value_t = Params::PICOLM.presence_penalty)]
     presence_penalty: f32,
 }
 
@@ -108,7 +105,7 @@ pub(crate) struct Machine {
 
 /// From 2, as one is hardly worth a batch.
 const DRAFT: fn() -> clap::builder::RangedI64ValueParser<u8> =
-    || clap::value_parser!(u8).range(2..=picolm_core::session::MAX_DRAFT as i64);
+    || clap::value_parser!(u8).range(2..=picolm_engine::MAX_DRAFT as i64);
 
 /// 1 to 512 threads.
 const THREADS: fn() -> clap::builder::RangedI64ValueParser<u16> = || clap::value_parser!(u16).range(1..=512);
@@ -140,6 +137,26 @@ pub(crate) enum Command {
         /// Recognise special tokens in the text, as in a prompt
         #[arg(long)]
         special: bool,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Answers requests in OpenAI's JSON, one a line of standard input, with a line of JSON each
+    Request {
+        model: PathBuf,
+        /// Most tokens of prompt and answer together [default: the model's, at most 4096]
+        #[arg(short, long, value_name = "N")]
+        context: Option<usize>,
+        #[command(flatten)]
+        machine: Machine,
+    },
+    /// What standard input is about, as a vector of length 1 (embedding)
+    Embed {
+        model: PathBuf,
+        /// These tokens instead
+        #[arg(long, value_name = "ID,...", value_delimiter = ',')]
+        ids: Option<Vec<u32>>,
+        #[command(flatten)]
+        machine: Machine,
         #[command(flatten)]
         output: Output,
     },
@@ -240,19 +257,23 @@ impl From<Kv> for KvType {
     }
 }
 
-impl Sampling {
-    pub(crate) fn params(&self) -> Params {
-        Params {
-            temperature: self.temperature,
-            top_k: self.top_k,
-            top_p: self.top_p,
-            min_p: self.min_p,
-            repetition_penalty: self.repeat_penalty,
-            frequency_penalty: self.frequency_penalty,
-            presence_penalty: self.presence_penalty,
-            seed: self.seed,
-            ..Params::default()
-        }
+impl Generate {
+    /// What every answer is asked for with.
+    pub(crate) fn request(&self) -> Request {
+        let s = &self.sampling;
+        let sampling = Params {
+            temperature: s.temperature,
+            top_k: s.top_k,
+            top_p: s.top_p,
+            min_p: s.min_p,
+            repetition_penalty: s.repeat_penalty,
+            frequency_penalty: s.frequency_penalty,
+            presence_penalty: s.presence_penalty,
+            seed: s.seed,
+            ..Params::PICOLM
+        };
+        let lookup = self.lookup.map_or(0, usize::from);
+        Request { sampling, stops: self.stop.clone(), max_tokens: self.max_tokens, lookup, ..Request::picolm() }
     }
 }
 

@@ -1,10 +1,12 @@
 //! What is made of a model file.
 
+use crate::cli::Machine;
 use anyhow::{Context, Result, bail};
 use picolm_core::kernels::Backend;
 use picolm_core::model::Model;
-use picolm_core::session::Engine;
-use picolm_core::text::Tokenizer;
+use picolm_core::session::{Engine, Session};
+use picolm_core::text::{ChatTemplate, Tokenizer};
+use picolm_engine::{Batch, Local, Settings};
 use picolm_machine::{ModelFile, Pool, cpu};
 use std::sync::Arc;
 
@@ -56,3 +58,32 @@ fn backend(name: Option<&str>) -> Result<Backend> {
         }
     }
 }
+
+/// The context if nobody asks for another: enough for most, and no surprise in memory.
+const DEFAULT_CONTEXT: usize = 4096;
+
+/// The model of a file with one session, ready to answer.
+///
+/// # Errors
+/// Those of [`model`] and [`tokenizer`], a broken chat template, a context that the model has not; no memory.
+pub(crate) fn batch(file: &ModelFile, machine: &Machine, context: Option<usize>) -> Result<Batch<Local>> {
+    let (model, tokenizer) = (model(file)?, tokenizer(file)?);
+    let template = ChatTemplate::from_gguf(&file.gguf()?, &tokenizer)?;
+    let (trained, vocabulary) = (model.config.context, model.config.vocab);
+    let context = context.unwrap_or(trained.min(DEFAULT_CONTEXT));
+    let kv = machine.kv.into();
+    Session::new(&model, context, kv).context("-c")?;
+    let engine = engine(&model, machine.backend.as_deref(), machine.threads(), machine.batch)?;
+    let settings = Settings {
+        context,
+        vocabulary,
+        sessions: 1,
+        session_bytes: None,
+        prompt_step: PROMPT_STEP,
+        prompt_step_beside: PROMPT_STEP,
+    };
+    Ok(Batch::new(Local::new(engine, context, kv), tokenizer, template, settings))
+}
+
+/// Tokens of a prompt fed between two looks at Ctrl-C.
+const PROMPT_STEP: usize = 256;

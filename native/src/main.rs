@@ -3,7 +3,7 @@
 //! ```text
 //!   cli ──► generate, chat          a prompt or a conversation, streamed
 //!       │     └─► cache           what was computed for a prompt, in a file
-//!       └─► commands/*              inspect, tokenize, logits, perplexity, bench, digest, backends
+//!       └─► commands/*              request, embed, inspect, tokenize, logits, perplexity, bench, digest, backends
 //!              │
 //!              ▼
 //!   engine ──► picolm-machine       what the core asks of a host: bytes, a CPU token, threads

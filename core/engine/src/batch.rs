@@ -75,6 +75,11 @@ impl<A: Arithmetic> Batch<A> {
         &self.tokenizer
     }
 
+    /// Whether the model has a chat template, which conversations need.
+    pub fn has_template(&self) -> bool {
+        self.template.is_some()
+    }
+
     /// What it may take.
     pub fn settings(&self) -> &Settings {
         &self.settings

@@ -3,12 +3,8 @@
 use crate::arithmetic::{Arithmetic, Feed, Read, Write};
 use crate::{Error, Kind, Result};
 use alloc::format;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
-use picolm_core::kernels::Backend;
-use picolm_core::model::Model;
 use picolm_core::session::{self, Engine, KvType, Session, StateError};
-use picolm_core::team::Team;
 
 /// An engine of the core and its sessions.
 pub struct Local {
@@ -19,18 +15,9 @@ pub struct Local {
 }
 
 impl Local {
-    /// Runs `model` with sessions of up to `context` tokens, taking `batch` tokens through the layers at once.
-    ///
-    /// # Errors
-    /// No memory for the buffers; a context that the model has not.
-    pub fn new(
-        model: Arc<Model>,
-        backend: Backend,
-        team: Arc<dyn Team>,
-        (context, batch, kv): (usize, usize, KvType),
-    ) -> Result<Self> {
-        Session::new(&model, context, kv)?;
-        Ok(Local { engine: Engine::new(model, backend, team, batch)?, context, kv, sessions: Vec::new() })
+    /// Runs an engine with sessions of up to `context` tokens.
+    pub fn new(engine: Engine, context: usize, kv: KvType) -> Self {
+        Local { engine, context, kv, sessions: Vec::new() }
     }
 
     /// The engine.

@@ -2,9 +2,11 @@
 
 mod bench;
 mod digest;
+mod embed;
 mod inspect;
 mod logits;
 mod perplexity;
+mod request;
 mod tokenize;
 
 use crate::cli::{Cli, Command, Output};
@@ -21,6 +23,8 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         None => generate::run(&cli.generate),
         Some(Command::Inspect { model, output }) => inspect::run(&model, output),
         Some(Command::Tokenize { model, no_bos, special, output }) => tokenize::run(&model, no_bos, special, output),
+        Some(Command::Request { model, context, machine }) => request::run(&model, context, &machine),
+        Some(Command::Embed { model, ids, machine, output }) => embed::run(&model, ids, &machine, output),
         Some(Command::Logits { model, ids, at, machine, output }) => logits::run(&model, &ids, &at, &machine, output),
         Some(Command::Perplexity { model, text, machine, output }) => perplexity::run(&model, &text, &machine, output),
         Some(Command::Bench(args)) => bench::run(&args),
