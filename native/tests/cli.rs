@@ -345,7 +345,6 @@ fn files_that_are_no_models() {
     ] {
         fails(&[file, "-p", "Hello"], says);
         fails(&["logits", file, "--ids", "1"], says);
-        fails(&["digest", file, "--json"], says);
         fails(&["bench", file], says);
         fails(&["perplexity", file, &text], says);
     }
@@ -384,7 +383,6 @@ fn options_out_of_range() {
     generate(&["--presence-penalty", "inf"], "presence_penalty is inf");
     generate(&["--stop", ""], "--stop");
     generate(&["--backend", "abacus"], &format!("\"abacus\" on this machine; usable: {usable}"));
-    generate(&["--json"], "--json is not there yet");
     generate(&["--cache", env!("CARGO_TARGET_TMPDIR")], "is not a file");
     fails(&["digest", &model, "--backend", "abacus"], &format!("usable: {usable}"));
     fails(&["logits", &model, "--ids", "1,320"], "token 320 is not in the vocabulary of 320");
