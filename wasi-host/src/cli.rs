@@ -3,7 +3,7 @@
 //! As with `picolm`, results go to stdout and everything for people to stderr; a failure is one line and exit status 1.
 
 use crate::engine::{self, Engine, Kind, Options};
-use crate::{Chat, Event, KvType, Part, Reason, Request, Want};
+use crate::{Chat, Event, KvType, Prompt, Reason, Request, Want};
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use picolm_core::sampler::Params;
@@ -110,10 +110,10 @@ struct Run {
     #[arg(short = 'n', long, default_value_t = 256)]
     max_tokens: usize,
     /// 0 always takes the most probable token
-    #[arg(short, long, default_value_t = 0.8)]
+    #[arg(short, long, default_value_t = Params::PICOLM.temperature)]
     temperature: f32,
     /// Picks a sequence of random numbers
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = Params::PICOLM.seed)]
     seed: u64,
     /// A text that ends the answer; can be given several times
     #[arg(long)]
@@ -249,18 +249,18 @@ fn run(args: &Run) -> Result<()> {
     let mut engine = engine::open(args.model.engine.0, &args.model.model, &args.model.machine.options())?;
     let loaded = start.elapsed();
     let prompt = match args.chat {
-        true => Part::Chat(Chat::new(json!([{ "role": "user", "content": args.prompt }]).to_string())),
-        false => Part::Text(args.prompt.clone()),
+        true => Prompt::Chat(Chat::new(json!([{ "role": "user", "content": args.prompt }]).to_string())),
+        false => Prompt::Text(args.prompt.clone()),
     };
-    let sampling = Params { temperature: args.temperature, seed: args.seed, ..Params::default() };
+    let sampling = Params { temperature: args.temperature, seed: args.seed, ..Params::PICOLM };
     let (stops, max_tokens) = (args.stop.clone(), args.max_tokens);
-    engine.begin(&Request { prompt: vec![prompt], sampling, stops, max_tokens, logprobs: None })?;
+    engine.begin(&Request { prompt, sampling, stops, max_tokens, ..Request::picolm() })?;
     let start = Instant::now();
     let mut out = io::stdout().lock();
     while !engine.is_idle() {
         for event in engine.step()? {
             match event {
-                Event::Prompt { .. } => {}
+                Event::Prompt { .. } | Event::Embedded { .. } => {}
                 Event::Piece { piece, .. } => {
                     out.write_all(piece.text.as_bytes())?;
                     out.flush()?;

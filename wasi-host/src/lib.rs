@@ -12,10 +12,10 @@
 //!
 //! ```no_run
 //! use picolm_host::engine::{self, Kind, Options};
-//! use picolm_host::{Event, Part, Request};
+//! use picolm_host::{Event, Prompt, Request};
 //!
 //! let mut model = engine::open(Kind::Native, "model.gguf".as_ref(), &Options::default())?;
-//! let prompt = vec![Part::Text("The capital of France is".into())];
+//! let prompt = Prompt::Text("The capital of France is".into());
 //! let id = model.begin(&Request { prompt, max_tokens: 20, ..Request::default() })?;
 //! while !model.is_idle() {
 //!     for event in model.step()? {
@@ -34,12 +34,13 @@ compile_error!("picolm-host maps files and answers signals as Linux has them: it
 
 pub mod cli;
 pub mod engine;
+mod options;
 #[cfg(feature = "sandbox")]
 pub mod plugin;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
 
 pub use picolm_engine::{
-    Chat, Error, Event, Kind as ErrorKind, KvType, ModelInfo, Part, Piece, Reason, Request, Result, SessionId,
-    TokenLogprob, Usage, Want,
+    Ambient, Answer, Chat, Error, Event, Kind as ErrorKind, KvType, ModelInfo, Piece, Prompt, Reason, Request, Result,
+    SessionId, Task, TokenLogprob, Usage, Want,
 };

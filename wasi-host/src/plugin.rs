@@ -19,8 +19,8 @@
 //! The component is a stranger to the model, and the model to it: each has its own memory, and plain data goes between them. Limits of the
 //! component's time and memory are the program's business.
 
-use crate::engine::Engine;
 use crate::sandbox::bindings::picolm::engine::types;
+use picolm_engine::{Ambient, Engine, Request};
 use wasmtime::component::{HasSelf, Linker};
 
 mod bindings {
@@ -64,6 +64,11 @@ pub fn add_to_linker<T: 'static>(linker: &mut Linker<T>, model: fn(&mut T) -> &m
     add_engine::<T, HasSelf<Model>>(linker, model)
 }
 
+/// A component that names no seed gets the same answer again.
+fn read(request: &str) -> crate::Result<Request> {
+    Request::from_json(request, &Ambient::default())
+}
+
 fn to_wit<T>(result: crate::Result<T>) -> Answer<T> {
     Ok(result.map_err(Into::into))
 }
@@ -75,7 +80,7 @@ impl Host for Model {
     }
 
     fn begin(&mut self, request: types::Request) -> Answer<u64> {
-        to_wit(self.engine.begin(&request.into()))
+        to_wit(read(&request).and_then(|request| self.engine.begin(&request)))
     }
 
     /// An engine that has come to its end is the end of the component's call, too.
@@ -96,15 +101,11 @@ impl Host for Model {
     }
 
     fn tokenize(&mut self, request: types::Request) -> Answer<Vec<u32>> {
-        to_wit(self.engine.tokenize(&request.into()))
+        to_wit(read(&request).and_then(|request| self.engine.tokenize(&request.prompt)))
     }
 
     fn detokenize(&mut self, tokens: Vec<u32>) -> Answer<String> {
         to_wit(self.engine.detokenize(&tokens))
-    }
-
-    fn embed(&mut self, tokens: Vec<u32>) -> Answer<Vec<f32>> {
-        to_wit(self.engine.embed(&tokens))
     }
 
     fn feed(&mut self, tokens: Vec<u32>, want: types::Want) -> Answer<Vec<f32>> {

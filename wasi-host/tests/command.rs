@@ -5,7 +5,7 @@ mod common;
 
 use common::{golden, witness};
 use picolm_host::engine::{Kind, Options, open};
-use picolm_host::{Part, Request};
+use picolm_host::{Prompt, Request};
 use std::path::PathBuf;
 use wasmtime::component::{Component, Linker, ResourceTable};
 use wasmtime::{Config, Engine, Store};
@@ -54,7 +54,7 @@ fn its_digest_is_the_witness() {
 #[test]
 fn its_answer_is_that_of_the_engines() {
     let request = Request {
-        prompt: vec![Part::Text("once upon".into())],
+        prompt: Prompt::Text("once upon".into()),
         sampling: picolm_core::sampler::Params::greedy(),
         max_tokens: 12,
         ..Request::default()

@@ -5,7 +5,7 @@ mod common;
 
 use common::{answer, golden, witness};
 use picolm_host::engine::{Engine, Kind, Options, open};
-use picolm_host::{ErrorKind, Part, Request, Result};
+use picolm_host::{ErrorKind, Prompt, Request, Result};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -34,13 +34,13 @@ fn attacker(kind: Kind, model: &Path) -> Box<dyn Engine> {
 
 /// The attempts that were let through.
 fn attack(engine: &mut dyn Engine, name: &str) -> Result<Vec<u32>> {
-    engine.tokenize(&Request { prompt: vec![Part::Text(name.into())], ..Request::default() })
+    engine.tokenize(&Prompt::Text(name.into()))
 }
 
 /// A model in a sandbox of this process answers as if nothing had happened.
 fn the_host_goes_on() {
     let mut engine = open(Kind::SandboxNative, &golden(MODEL), &Options::default()).expect("an engine");
-    let request = Request { prompt: vec![Part::Tokens(vec![1, 2, 3])], max_tokens: 3, ..Request::default() };
+    let request = Request { prompt: Prompt::Tokens(vec![1, 2, 3]), max_tokens: 3, ..Request::default() };
     assert_eq!(answer(&mut *engine, &request).tokens.len(), 3);
 }
 
@@ -170,7 +170,7 @@ fn room_without_a_file_is_no_memory() {
 fn a_file_that_is_cut_short_or_replaced_is_noticed() {
     let _alone = alone();
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
-    let request = Request { prompt: vec![Part::Tokens(vec![1, 2, 3])], max_tokens: 50, ..Request::default() };
+    let request = Request { prompt: Prompt::Tokens(vec![1, 2, 3]), max_tokens: 50, ..Request::default() };
     for kind in Kind::ALL {
         type Change = fn(&Path);
         let changes: [(&str, Change); 4] = [

@@ -6,7 +6,7 @@ use common::{Answer, answer, digest, golden, run, witness};
 use picolm_core::gguf::Gguf;
 use picolm_core::sampler::Params;
 use picolm_host::engine::{Engine, Kind, Options, open};
-use picolm_host::{ErrorKind, Event, Part, Reason, Request};
+use picolm_host::{ErrorKind, Event, Prompt, Reason, Request, Task};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
@@ -21,7 +21,7 @@ fn engines(options: &Options) -> impl Iterator<Item = (Kind, Box<dyn Engine>)> {
 fn request(prompt: u32, length: usize, seed: u64) -> Request {
     let tokens = (0..prompt).map(|i| (7 + seed as u32 + i * 37) % 300).collect();
     let sampling = Params { temperature: 1.5, repetition_penalty: 1.2, seed, ..Params::default() };
-    Request { prompt: vec![Part::Tokens(tokens)], sampling, max_tokens: length, ..Request::default() }
+    Request { prompt: Prompt::Tokens(tokens), sampling, max_tokens: length, ..Request::default() }
 }
 
 #[test]
@@ -110,12 +110,12 @@ fn what_a_session_held_is_not_computed_again() {
 fn what_prompts_have_in_common_is_read_once() {
     let mut requests = vec![request(100, 10, 1); 4];
     requests.iter_mut().zip(1..).for_each(|(request, seed)| request.sampling.seed = seed);
-    let Part::Tokens(tokens) = &mut requests[3].prompt[0] else { panic!("tokens") };
+    let Prompt::Tokens(tokens) = &mut requests[3].prompt else { panic!("tokens") };
     tokens.splice(70.., [1, 2, 3]);
     let alone: Vec<Answer> = {
         let mut engine =
             open(Kind::Native, &golden(MODEL), &Options { sessions: 1, ..Options::default() }).expect("an engine");
-        let other = Request { prompt: vec![Part::Tokens(vec![5; 9])], ..request(9, 1, 1) };
+        let other = Request { prompt: Prompt::Tokens(vec![5; 9]), ..request(9, 1, 1) };
         let alone = requests.iter().map(|request| (answer(&mut *engine, request), answer(&mut *engine, &other)).0);
         alone.collect()
     };
@@ -171,7 +171,7 @@ fn sessions_are_counted_and_cancelled() {
 
 #[test]
 fn requests_that_cannot_be_are_refused_and_the_next_one_works() {
-    let tokens = |tokens: Vec<u32>| Request { prompt: vec![Part::Tokens(tokens)], ..Request::default() };
+    let tokens = |tokens: Vec<u32>| Request { prompt: Prompt::Tokens(tokens), ..Request::default() };
     let sampling = |change: fn(&mut Params)| {
         let mut bad = request(5, 5, 1);
         change(&mut bad.sampling);
@@ -201,7 +201,7 @@ fn requests_that_cannot_be_are_refused_and_the_next_one_works() {
 fn log_probabilities_are_those_of_the_logits() {
     for (kind, mut engine) in engines(&Options::default()) {
         let asked = Request { logprobs: Some(3), sampling: Params::greedy(), ..request(20, 4, 1) };
-        let Part::Tokens(mut fed) = asked.prompt[0].clone() else { unreachable!("tokens") };
+        let Prompt::Tokens(mut fed) = asked.prompt.clone() else { unreachable!("tokens") };
         let id = engine.begin(&asked).expect("a free session");
         let mut pieces = Vec::new();
         while !engine.is_idle() {
@@ -232,21 +232,31 @@ fn log_probabilities_are_those_of_the_logits() {
     }
 }
 
+/// Beside an answer that is being written, which gets a token in each step.
 #[test]
-fn embeddings_are_the_same_everywhere_and_do_not_depend_on_batches() {
-    let Part::Tokens(tokens) = request(90, 1, 1).prompt.remove(0) else { unreachable!("tokens") };
+fn embeddings_are_the_same_everywhere_and_delay_no_answer() {
+    let embed = |tokens: Vec<u32>| {
+        let prompt = Prompt::Tokens(tokens);
+        Request { prompt, task: Task::Embed, ..Request::default() }
+    };
+    let Prompt::Tokens(tokens) = request(90, 1, 1).prompt else { unreachable!("tokens") };
     let mut all = Vec::new();
     for batch in [1, 16, 256] {
         for (kind, mut engine) in engines(&Options { batch, ..Options::default() }) {
-            let found = engine.embed(&tokens).expect("an embedding");
-            let again = engine.embed(&tokens).expect("an embedding");
-            assert_eq!(found, again, "{}", kind.name());
+            let alone = answer(&mut *engine, &request(5, 100, 1));
+            let ids = [request(5, 100, 1), embed(tokens.clone())].map(|asked| engine.begin(&asked).expect("a session"));
+            let [beside, found] = &run(&mut *engine, &ids)[..] else { unreachable!("two") };
+            assert_eq!((&beside.text, &beside.tokens), (&alone.text, &alone.tokens), "{}", kind.name());
+            ids.iter().for_each(|id| engine.close(*id).expect("an open session"));
+            let again = answer(&mut *engine, &embed(tokens.clone()));
+            assert_eq!(found.embedding, again.embedding, "{}", kind.name());
             // The mean of the parts, weighed by their lengths, would be that of the whole if tokens did not see each other.
-            assert_ne!(found, engine.embed(&tokens[1..]).expect("an embedding"));
-            assert!(found.iter().all(|x| x.is_finite()) && found.iter().any(|x| *x != 0.0));
-            all.push(found);
-            assert_eq!(engine.embed(&[]).expect_err("nothing").kind, ErrorKind::Request);
-            assert_eq!(engine.embed(&[1; 257]).expect_err("too long").kind, ErrorKind::ContextFull);
+            assert_ne!(found.embedding, answer(&mut *engine, &embed(tokens[1..].to_vec())).embedding);
+            let length: f64 = found.embedding.iter().map(|x| f64::from(*x) * f64::from(*x)).sum();
+            assert!((length - 1.0).abs() < 1e-5, "{length}");
+            all.push(found.embedding.clone());
+            let refused = |tokens| engine.begin(&embed(tokens)).expect_err("no text").kind;
+            assert_eq!([vec![], vec![1; 257]].map(refused), [ErrorKind::Request, ErrorKind::ContextFull]);
         }
     }
     assert!(all.iter().all(|found| *found == all[0]));

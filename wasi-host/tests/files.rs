@@ -6,7 +6,7 @@ mod common;
 use common::{answer, golden};
 use picolm_core::sampler::Params;
 use picolm_host::engine::{Kind, Options, open};
-use picolm_host::{Chat, ErrorKind, Part, Request, Result};
+use picolm_host::{Chat, ErrorKind, Prompt, Request, Result};
 use std::path::{Path, PathBuf};
 
 const MODEL: &str = "llama-Q4_0.gguf";
@@ -19,7 +19,7 @@ fn options() -> Options {
 fn outcome(kind: Kind, path: &Path) -> Result<Vec<u32>> {
     let mut engine = open(kind, path, &options())?;
     let request = Request {
-        prompt: vec![Part::Tokens(vec![1, 2, 3])],
+        prompt: Prompt::Tokens(vec![1, 2, 3]),
         max_tokens: 2,
         sampling: Params::greedy(),
         ..Request::default()
@@ -124,15 +124,15 @@ fn conversations_that_cannot_be_are_refused_and_the_next_request_works() {
     for kind in Kind::ALL {
         let mut engine = open(*kind, &model, &options()).expect("an engine");
         for messages in &bad {
-            let prompt = vec![Part::Chat(Chat::new(messages.clone()))];
+            let prompt = Prompt::Chat(Chat::new(messages.clone()));
             let error = engine.begin(&Request { prompt, ..Request::default() }).expect_err("no conversation");
             assert_eq!(error.kind, ErrorKind::Request, "{}: {error}", kind.name());
         }
         let long = format!(r#"[{{"role": "user", "content": "{}"}}]"#, "long ".repeat(10_000));
-        let prompt = vec![Part::Chat(Chat::new(long))];
+        let prompt = Prompt::Chat(Chat::new(long));
         let error = engine.begin(&Request { prompt, ..Request::default() }).expect_err("a long prompt");
         assert_eq!(error.kind, ErrorKind::ContextFull, "{}: {error}", kind.name());
-        let prompt = vec![Part::Chat(Chat::new(r#"[{"role": "user", "content": "Say yes."}]"#))];
+        let prompt = Prompt::Chat(Chat::new(r#"[{"role": "user", "content": "Say yes."}]"#));
         let request = Request { prompt, max_tokens: 3, sampling: Params::greedy(), ..Request::default() };
         let found = answer(&mut *engine, &request);
         assert_eq!((found.tokens.is_empty(), found.error), (false, None), "{}", kind.name());

@@ -9,7 +9,7 @@ use common::{answer, golden};
 use picolm_core::gguf::{Gguf, Writer};
 use picolm_core::sampler::Params;
 use picolm_host::engine::{Engine, Kind, Options, open};
-use picolm_host::{Chat, Part, Request, Result};
+use picolm_host::{Chat, Prompt, Request, Result};
 use std::path::{Path, PathBuf};
 
 const MODEL: &str = "llama-F16.gguf";
@@ -19,8 +19,8 @@ fn options() -> Options {
     Options { threads: 1, ..Options::default() }
 }
 
-fn request(prompt: Part) -> Request {
-    Request { prompt: vec![prompt], max_tokens: 2, sampling: Params::greedy(), ..Request::default() }
+fn request(prompt: Prompt) -> Request {
+    Request { prompt, max_tokens: 2, sampling: Params::greedy(), ..Request::default() }
 }
 
 /// What is answered to a prompt, or the message of the error.
@@ -67,7 +67,7 @@ fn every_hostile_file() {
         return assert!(std::env::var_os("CI").is_none(), "cargo xtask test host sets PICOLM_KEEP_FILES");
     };
     let model = std::fs::read(golden(MODEL)).expect("a golden model");
-    let tokens = request(Part::Tokens(vec![1, 2, 3]));
+    let tokens = request(Prompt::Tokens(vec![1, 2, 3]));
     let mut beside: Vec<Box<dyn Engine>> =
         Kind::ALL.iter().map(|kind| open(*kind, &golden(MODEL), &options()).expect("an engine")).collect();
     let expected = answer(&mut *beside[0], &tokens).tokens;
@@ -80,11 +80,11 @@ fn every_hostile_file() {
         let kind = entry.extension().expect("a kind").to_string_lossy().into_owned();
         let (bytes, prompt) = match &kind[..] {
             "file" => (bytes, tokens.clone()),
-            "vocabulary" => (with_vocabulary(&model, &bytes), request(Part::Text("ab!".into()))),
+            "vocabulary" => (with_vocabulary(&model, &bytes), request(Prompt::Text("ab!".into()))),
             "template" => {
                 let chat =
                     Chat::new(r#"[{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]"#);
-                (with_template(&model, &String::from_utf8(bytes).expect("UTF-8")), request(Part::Chat(chat)))
+                (with_template(&model, &String::from_utf8(bytes).expect("UTF-8")), request(Prompt::Chat(chat)))
             }
             other => panic!("a file of kind {other}"),
         };

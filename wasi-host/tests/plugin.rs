@@ -8,7 +8,7 @@ use common::{answer, golden};
 use picolm_core::sampler::Params;
 use picolm_host::engine::{Kind, Options, open};
 use picolm_host::plugin::{Model, add_to_linker};
-use picolm_host::{Part, Request};
+use picolm_host::{Prompt, Request};
 use std::path::Path;
 use wasmtime::Store;
 use wasmtime::component::{Component, Linker, TypedFunc};
@@ -32,7 +32,7 @@ fn a_second_component_asks_a_model() {
     let model = golden("llama-F16.gguf");
     for kind in Kind::ALL {
         let (mut store, ask) = asker(*kind, &model);
-        let prompt = vec![Part::Text("ab".into())];
+        let prompt = Prompt::Text("ab".into());
         let request = Request { prompt, max_tokens: 20, sampling: Params::greedy(), ..Request::default() };
         let wanted = answer(store.data_mut().engine(), &request).text;
         for _ in 0..2 {

@@ -101,6 +101,8 @@ fn numbers_that_cannot_be() {
         ("n", json!(1_000_000)),
         ("seed", json!(1.5)),
         ("logprobs", json!(21)),
+        ("lookup", json!(64)),
+        ("cache_prompt", json!(1)),
     ] {
         let mut body = json!({ "prompt": "a" });
         body[field] = value;
@@ -110,12 +112,13 @@ fn numbers_that_cannot_be() {
         (json!({ "5": 101 }), "logit_bias.5"),
         (json!({ "x": 1 }), "logit_bias.x"),
         (json!({ "4294967296": 1 }), "logit_bias.4294967296"),
-        (json!({ "4294967295": 1 }), "logit_bias"),
+        (json!({ "4294967295": 1 }), "logit_bias.4294967295"),
+        (json!({ "5": "1" }), "logit_bias.5"),
         (json!([1]), "logit_bias"),
     ] {
         refused(&server.post(TEXT, &json!({ "prompt": "a", "logit_bias": bias })), 400, Some(param));
     }
-    let stops: Vec<String> = (0..17).map(|i| i.to_string()).collect();
+    let stops: Vec<String> = (0..257).map(|i| i.to_string()).collect();
     for stop in [json!(""), json!([""]), json!([1]), json!(stops)] {
         refused(&server.post(TEXT, &json!({ "prompt": "a", "stop": stop })), 400, Some("stop"));
     }

@@ -4,7 +4,6 @@
 use super::plain;
 use super::wit::{kernels, types};
 use picolm_core::model::{Arch, Config, Experts, Scaling, Yarn};
-use picolm_core::sampler::Params;
 
 /// Two enums with the same names.
 macro_rules! same {
@@ -24,7 +23,7 @@ macro_rules! same {
     };
 }
 
-same!(types::ErrorKind, plain::Kind: Model, Request, ContextFull, Busy, Memory, State, Stopped);
+same!(types::ErrorKind, plain::Kind: Model, Template, Request, Unsupported, ContextFull, Busy, Memory, State, Stopped);
 same!(types::Reason, plain::Reason: Token, Stop, Length, Context);
 same!(types::Want, plain::Want: Nothing, Last, All, Hidden);
 
@@ -48,13 +47,13 @@ impl From<plain::KvType> for types::KvType {
 
 impl From<types::Error> for plain::Error {
     fn from(error: types::Error) -> Self {
-        plain::Error { kind: error.kind.into(), message: error.message }
+        plain::Error { kind: error.kind.into(), field: error.field, message: error.message }
     }
 }
 
 impl From<plain::Error> for types::Error {
     fn from(error: plain::Error) -> Self {
-        types::Error { kind: error.kind.into(), message: error.message }
+        types::Error { kind: error.kind.into(), field: error.field, message: error.message }
     }
 }
 
@@ -90,87 +89,21 @@ impl From<plain::ModelInfo> for types::ModelInfo {
     }
 }
 
-impl From<types::Part> for plain::Part {
-    fn from(part: types::Part) -> Self {
-        match part {
-            types::Part::Text(text) => Self::Text(text),
-            types::Part::Tokens(tokens) => Self::Tokens(tokens),
-            types::Part::Chat(chat) => {
-                let types::Chat { messages, tools, variables, add_generation_prompt, now } = chat;
-                Self::Chat(plain::Chat { messages, tools, variables, add_generation_prompt, now })
-            }
-        }
+impl From<types::Usage> for plain::Usage {
+    fn from(usage: types::Usage) -> Self {
+        let types::Usage { prompt, reused, answer, drafted, accepted } = usage;
+        let [prompt, reused, answer, drafted, accepted] =
+            [prompt, reused, answer, drafted, accepted].map(|n| n as usize);
+        // What comes from the other side of the wall need not make sense.
+        plain::Usage { prompt, reused, answer, drafted, accepted: accepted.min(drafted) }
     }
 }
 
-impl From<plain::Part> for types::Part {
-    fn from(part: plain::Part) -> Self {
-        match part {
-            plain::Part::Text(text) => Self::Text(text),
-            plain::Part::Tokens(tokens) => Self::Tokens(tokens),
-            plain::Part::Chat(chat) => {
-                let plain::Chat { messages, tools, variables, add_generation_prompt, now } = chat;
-                Self::Chat(types::Chat { messages, tools, variables, add_generation_prompt, now })
-            }
-        }
-    }
-}
-
-impl From<types::Sampling> for Params {
-    fn from(sampling: types::Sampling) -> Self {
-        Params {
-            temperature: sampling.temperature,
-            top_k: sampling.top_k,
-            top_p: sampling.top_p,
-            min_p: sampling.min_p,
-            repetition_penalty: sampling.repetition_penalty,
-            frequency_penalty: sampling.frequency_penalty,
-            presence_penalty: sampling.presence_penalty,
-            penalty_last_n: sampling.penalty_last_n as usize,
-            logit_bias: sampling.logit_bias,
-            seed: sampling.seed,
-        }
-    }
-}
-
-impl From<Params> for types::Sampling {
-    fn from(params: Params) -> Self {
-        types::Sampling {
-            temperature: params.temperature,
-            top_k: params.top_k,
-            top_p: params.top_p,
-            min_p: params.min_p,
-            repetition_penalty: params.repetition_penalty,
-            frequency_penalty: params.frequency_penalty,
-            presence_penalty: params.presence_penalty,
-            penalty_last_n: saturated(params.penalty_last_n),
-            logit_bias: params.logit_bias,
-            seed: params.seed,
-        }
-    }
-}
-
-impl From<types::Request> for plain::Request {
-    fn from(request: types::Request) -> Self {
-        plain::Request {
-            prompt: request.prompt.into_iter().map(Into::into).collect(),
-            sampling: request.sampling.into(),
-            stops: request.stops,
-            max_tokens: request.max_tokens as usize,
-            logprobs: request.logprobs.map(|n| n as usize),
-        }
-    }
-}
-
-impl From<plain::Request> for types::Request {
-    fn from(request: plain::Request) -> Self {
-        types::Request {
-            prompt: request.prompt.into_iter().map(Into::into).collect(),
-            sampling: request.sampling.into(),
-            stops: request.stops,
-            max_tokens: saturated(request.max_tokens),
-            logprobs: request.logprobs.map(saturated),
-        }
+impl From<plain::Usage> for types::Usage {
+    fn from(usage: plain::Usage) -> Self {
+        let plain::Usage { prompt, reused, answer, drafted, accepted } = usage;
+        let [prompt, reused, answer, drafted, accepted] = [prompt, reused, answer, drafted, accepted].map(saturated);
+        types::Usage { prompt, reused, answer, drafted, accepted }
     }
 }
 
@@ -207,10 +140,9 @@ impl From<types::Event> for plain::Event {
             types::Happening::Prompt((done, of)) => Self::Prompt { id, done: done as usize, of: of as usize },
             types::Happening::Piece(piece) => Self::Piece { id, piece: piece.into() },
             types::Happening::Finished((reason, usage)) => {
-                let types::Usage { prompt, reused, answer } = usage;
-                let usage = plain::Usage { prompt: prompt as usize, reused: reused as usize, answer: answer as usize };
-                Self::Finished { id, reason: reason.into(), usage }
+                Self::Finished { id, reason: reason.into(), usage: usage.into() }
             }
+            types::Happening::Embedded((embedding, usage)) => Self::Embedded { id, embedding, usage: usage.into() },
             types::Happening::Failed(error) => Self::Failed { id, error: error.into() },
         }
     }
@@ -222,11 +154,8 @@ impl From<plain::Event> for types::Event {
         let what = match event {
             plain::Event::Prompt { done, of, .. } => types::Happening::Prompt((done as u32, of as u32)),
             plain::Event::Piece { piece, .. } => types::Happening::Piece(piece.into()),
-            plain::Event::Finished { reason, usage, .. } => {
-                let plain::Usage { prompt, reused, answer } = usage;
-                let usage = types::Usage { prompt: prompt as u32, reused: reused as u32, answer: answer as u32 };
-                types::Happening::Finished((reason.into(), usage))
-            }
+            plain::Event::Finished { reason, usage, .. } => types::Happening::Finished((reason.into(), usage.into())),
+            plain::Event::Embedded { embedding, usage, .. } => types::Happening::Embedded((embedding, usage.into())),
             plain::Event::Failed { error, .. } => types::Happening::Failed(error.into()),
         };
         types::Event { session, what }

@@ -94,10 +94,8 @@ impl From<TokenizerError> for Error {
 
 impl From<ChatError> for Error {
     fn from(error: ChatError) -> Self {
-        match error {
-            ChatError::Refused(_) => Error::request(error).of("messages"),
-            _ => Error::new(Kind::Template, error),
-        }
+        let kind = if matches!(error, ChatError::Refused(_)) { Kind::Request } else { Kind::Template };
+        Error::new(kind, error)
     }
 }
 

@@ -22,15 +22,20 @@ impl Fields {
     /// # Errors
     /// Anything else; a text that is no JSON.
     pub fn parse(text: &str) -> Result<Self> {
-        match Json::parse(text).map_err(Error::request)? {
+        match Json::parse(text).map_err(|error| Error::request(format!("the request is {error}")))? {
             Json::Object(all) => Ok(Fields { all, path: String::new() }),
-            _ => Err(Error::request("a request has to be a JSON object")),
+            _ => Err(Error::request("the request is not a JSON object")),
         }
     }
 
     /// The name of a field as messages show it.
     pub fn name(&self, name: &str) -> String {
         format!("{}{}", self.path, shown(name))
+    }
+
+    /// Whether there is a field of that name.
+    pub fn has(&self, name: &str) -> bool {
+        self.all.iter().any(|(key, value)| key == name && *value != Json::Null)
     }
 
     /// A field's value; null is the same as none. Of several of one name the last counts.

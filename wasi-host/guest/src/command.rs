@@ -17,11 +17,11 @@ use picolm_core::gguf::Gguf;
 use picolm_core::kernels::Simd128;
 use picolm_core::model::Model;
 use picolm_core::sampler::Params;
-use picolm_core::session::digest_tokens;
+use picolm_core::session::{Engine, digest_tokens};
 use picolm_core::team::Solo;
 use picolm_core::text::{ChatTemplate, Tokenizer};
 use picolm_core::weights::InMemory;
-use picolm_engine::{Batch, Error, Event, Kind, KvType, Local, Part, Request, Result, Settings, Want};
+use picolm_engine::{Batch, Error, Event, Kind, KvType, Local, Prompt, Request, Result, Settings, Want};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
@@ -62,7 +62,7 @@ fn digest(path: &str) -> Result<()> {
 fn run(path: &str, prompt: &str, tokens: &str) -> Result<()> {
     let max_tokens = tokens.parse().map_err(|_| Error::request(format!("{tokens:?} is not a number of tokens")))?;
     let (mut batch, _) = load(path)?;
-    let prompt = vec![Part::Text(prompt.into())];
+    let prompt = Prompt::Text(prompt.into());
     batch.open(&Request { prompt, max_tokens, sampling: Params::greedy(), ..Request::default() })?;
     let out = stdout::get_stdout();
     while !batch.is_idle() {
@@ -70,21 +70,22 @@ fn run(path: &str, prompt: &str, tokens: &str) -> Result<()> {
             match event {
                 Event::Piece { piece, .. } => write(&out, &piece.text)?,
                 Event::Failed { error, .. } => return Err(error),
-                Event::Prompt { .. } | Event::Finished { .. } => {}
+                Event::Prompt { .. } | Event::Finished { .. } | Event::Embedded { .. } => {}
             }
         }
     }
     write(&out, "\n")
 }
 
-fn load(path: &str) -> Result<(Batch, Settings)> {
+fn load(path: &str) -> Result<(Batch<Local>, Settings)> {
     let source = Arc::new(InMemory(read(path)?));
     let gguf = Gguf::parse(&source.0)?;
     let tokenizer = Tokenizer::from_gguf(&gguf)?;
     let template = ChatTemplate::from_gguf(&gguf, &tokenizer)?;
     let model = Arc::new(Model::load(&gguf, source.clone())?);
     let (context, vocabulary) = (model.config.context, model.config.vocab);
-    let local = Local::new(model, Simd128::new().backend(), Arc::new(Solo), (context, BATCH, KvType::F16))?;
+    let executor = Engine::new(model, Simd128::new().backend(), Arc::new(Solo), BATCH)?;
+    let local = Local::new(executor, context, KvType::F16);
     let settings = Settings {
         context,
         vocabulary,
@@ -93,7 +94,7 @@ fn load(path: &str) -> Result<(Batch, Settings)> {
         prompt_step: BATCH,
         prompt_step_beside: BATCH,
     };
-    Ok((Batch::new(Box::new(local), tokenizer, template, settings), settings))
+    Ok((Batch::new(local, tokenizer, template, settings), settings))
 }
 
 /// A file in one of the folders that the runtime has opened for us.

@@ -1,9 +1,9 @@
 //! Answers on their way from a model's thread to a client.
 
 use super::error::{ApiError, Result};
-use super::models::{Loaded, Models};
+use super::models::{Loaded, Models, Place};
 use super::worker::{Job, Said, stopping};
-use picolm_engine::{Piece, Reason, Request, Usage};
+use picolm_engine::{Answer, Event, Request, Usage};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -21,21 +21,6 @@ pub(crate) struct Answers {
     choices: usize,
 }
 
-/// What a client is told of one of its answers.
-pub(crate) enum Told {
-    Piece(Piece),
-    Finished(Reason),
-}
-
-/// A complete answer.
-#[derive(Default)]
-pub(crate) struct Complete {
-    pub(crate) text: String,
-    /// with log-probabilities, if these were asked for
-    pub(crate) pieces: Vec<Piece>,
-    pub(crate) reason: Option<Reason>,
-}
-
 impl Answers {
     /// Asks a model for an answer to each request, and waits until the first has a session, so that one that cannot be is refused at
     /// once. `choices` of the requests have one prompt.
@@ -46,11 +31,19 @@ impl Answers {
         choices: usize,
     ) -> Result<Self> {
         let (model, places) = models.acquire(model, requests.len()).await?;
+        Self::ask(model, requests.into_iter().zip(places.into_iter().map(Some)).collect(), choices).await
+    }
+
+    /// The same of a loaded model, with the places of these requests, or within one that the caller has.
+    pub(crate) async fn ask(
+        model: Arc<Loaded>,
+        requests: Vec<(Request, Option<Place>)>,
+        choices: usize,
+    ) -> Result<Self> {
         let (to, said) = unbounded_channel();
         let open = requests.len();
-        for (index, (request, place)) in requests.into_iter().zip(places).enumerate() {
-            let (to, place) = (to.clone(), Some(place));
-            model.answer(Job { request, prepared: false, index, to, place });
+        for (index, (request, place)) in requests.into_iter().enumerate() {
+            model.answer(Job { request, prepared: false, index, to: to.clone(), place });
         }
         drop(to);
         let usage = Usage::default();
@@ -61,43 +54,33 @@ impl Answers {
     }
 
     /// The next news: of which answer, and what. `None` at the end of all.
-    pub(crate) async fn next(&mut self) -> Result<Option<(usize, Told)>> {
+    pub(crate) async fn next(&mut self) -> Result<Option<(usize, Event)>> {
         while self.open > 0 {
             let (index, said) = match self.early.pop_front() {
                 Some(early) => early,
                 None => self.receive().await?,
             };
-            match said {
-                Said::Begun | Said::Failed(_) => {}
-                Said::Piece(piece) => return Ok(Some((index, Told::Piece(piece)))),
-                Said::Finished(reason, usage) => {
-                    self.open -= 1;
-                    self.usage.answer += usage.answer;
-                    if index % self.choices == 0 {
-                        self.usage.prompt += usage.prompt;
-                        self.usage.reused += usage.reused;
-                    }
-                    return Ok(Some((index, Told::Finished(reason))));
+            let Said::News(event) = said else { continue };
+            if let Event::Finished { usage, .. } | Event::Embedded { usage, .. } = &event {
+                self.open -= 1;
+                self.usage.answer += usage.answer;
+                self.usage.drafted += usage.drafted;
+                self.usage.accepted += usage.accepted;
+                if index % self.choices == 0 {
+                    self.usage.prompt += usage.prompt;
+                    self.usage.reused += usage.reused;
                 }
             }
+            return Ok(Some((index, event)));
         }
         Ok(None)
     }
 
     /// All answers as a whole.
-    pub(crate) async fn complete(mut self) -> Result<(Vec<Complete>, Usage)> {
-        let mut all: Vec<Complete> = Vec::new();
-        all.resize_with(self.open, Complete::default);
-        while let Some((index, told)) = self.next().await? {
-            match told {
-                Told::Piece(piece) => {
-                    all[index].text.push_str(&piece.text);
-                    if piece.logprob.is_some() {
-                        all[index].pieces.push(piece);
-                    }
-                }
-                Told::Finished(reason) => all[index].reason = Some(reason),
-            }
+    pub(crate) async fn complete(mut self) -> Result<(Vec<Answer>, Usage)> {
+        let mut all = vec![Answer::default(); self.open];
+        while let Some((index, event)) = self.next().await? {
+            all[index].take(event)?;
         }
         Ok((all, self.usage))
     }
@@ -109,13 +92,5 @@ impl Answers {
             // The thread has died with the channel's other end.
             None => Err(ApiError { message: "the model was unloaded in mid-answer: try again".into(), ..stopping() }),
         }
-    }
-}
-
-/// OpenAI's word for the end of an answer.
-pub(crate) fn finish_reason(reason: Reason) -> &'static str {
-    match reason {
-        Reason::Token | Reason::Stop => "stop",
-        Reason::Length | Reason::Context => "length",
     }
 }

@@ -89,32 +89,18 @@ impl From<Error> for ApiError {
     fn from(error: Error) -> Self {
         let (status, code) = match error.kind {
             ErrorKind::Request => (StatusCode::BAD_REQUEST, "invalid_value"),
+            ErrorKind::Unsupported => (StatusCode::BAD_REQUEST, "unsupported"),
             ErrorKind::ContextFull => (StatusCode::BAD_REQUEST, "context_length_exceeded"),
             ErrorKind::Busy => (StatusCode::TOO_MANY_REQUESTS, "queue_full"),
             ErrorKind::Memory => (StatusCode::SERVICE_UNAVAILABLE, "out_of_memory"),
             // Its file is at fault, and the request is right: the server cannot serve what it offers.
-            ErrorKind::Model => (StatusCode::INTERNAL_SERVER_ERROR, "model_error"),
+            ErrorKind::Model | ErrorKind::Template => (StatusCode::INTERNAL_SERVER_ERROR, "model_error"),
             ErrorKind::State => (StatusCode::INTERNAL_SERVER_ERROR, "internal_error"),
             ErrorKind::Stopped => (StatusCode::SERVICE_UNAVAILABLE, "engine_stopped"),
         };
-        // The engine names the field first: "temperature is …".
-        let param = error.message.split([' ', ':']).next().filter(|word| FIELDS.contains(word)).map(str::to_string);
-        ApiError { param, ..ApiError::new(status, code, error.message) }
+        ApiError { param: error.field, ..ApiError::new(status, code, error.message) }
     }
 }
-
-/// Fields whose errors the engine finds.
-const FIELDS: &[&str] = &[
-    "temperature",
-    "top_p",
-    "top_k",
-    "min_p",
-    "repetition_penalty",
-    "frequency_penalty",
-    "presence_penalty",
-    "logit_bias",
-    "messages",
-];
 
 /// A JSON answer.
 pub(crate) fn json_response(status: StatusCode, body: &Value) -> Response<Body> {

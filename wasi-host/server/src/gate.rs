@@ -11,6 +11,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri, head
 use axum::middleware::Next;
 use axum::response::IntoResponse;
 use futures_util::StreamExt;
+use picolm_engine::Fields;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::time::Instant;
@@ -82,7 +83,14 @@ pub(crate) fn is_key(keys: &[String], key: &str) -> bool {
     keys.iter().fold(false, |found, key| found | (Sha256::digest(key) == hash))
 }
 
-/// The whole body, if it is not too long and arrives in time.
+/// The fields of a JSON object, if it is not too long and arrives in time.
+pub(crate) async fn fields(app: &App, headers: &HeaderMap, sent: Body) -> Result<Fields, ApiError> {
+    let bytes = body(app, headers, sent).await?;
+    let text = std::str::from_utf8(&bytes).map_err(|error| ApiError::body(format!("is not UTF-8: {error}")))?;
+    Ok(Fields::parse(text)?)
+}
+
+/// A body as a whole.
 pub(crate) async fn body(app: &App, headers: &HeaderMap, body: Body) -> Result<Bytes, ApiError> {
     let most = app.config.max_body;
     let too_large = || {

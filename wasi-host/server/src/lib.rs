@@ -7,13 +7,12 @@
 //!               key                          models: on demand, idle ones unloaded     prefixes: states on disk
 //! ```
 //!
-//! One thread does all of HTTP; it computes nothing. What a client sends is checked here, but for conversations, which are parsed where
-//! the model's template runs: in the sandbox, if the engine has one.
+//! One thread does all of HTTP; it computes nothing. `picolm-engine` reads what a client sends; its conversations are parsed where the
+//! model's template runs: in the sandbox, if the engine has one.
 
 mod answers;
 mod config;
 mod error;
-mod fields;
 mod gate;
 mod listen;
 mod log;

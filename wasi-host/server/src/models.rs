@@ -12,7 +12,7 @@ use super::prefixes::Prefixes;
 use super::worker::{Call, Job, Said, Worker, stopping};
 use crate::Open;
 use axum::http::StatusCode;
-use picolm_engine::{Kind as ErrorKind, ModelInfo, Request};
+use picolm_engine::ModelInfo;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Sender, channel};
@@ -262,18 +262,6 @@ impl Loaded {
         if self.calls.send(Call::Answer(Box::new(job))).is_err() {
             let _ = to.send((index, Said::Failed(stopping())));
         }
-    }
-
-    /// The number of a text's tokens, and the mean of their last hidden states.
-    pub(crate) async fn embed(&self, request: Request, place: Arc<Place>) -> Result<(usize, Vec<f32>)> {
-        let (to, answer) = oneshot::channel();
-        self.touch();
-        let _ = self.calls.send(Call::Embed(request, to, place));
-        let answer = answer.await.map_err(|_| stopping())?;
-        answer.map_err(|error| match error.kind {
-            ErrorKind::Request | ErrorKind::ContextFull => ApiError { param: Some("input".into()), ..error.into() },
-            _ => error.into(),
-        })
     }
 
     fn touch(&self) {

@@ -1,19 +1,17 @@
 //! Ollama's API, as far as its clients (Home Assistant among them) need it to chat: JSON lines instead of events, options under `options`.
 
-use super::answers::{Answers, Told};
+use super::answers::Answers;
 use super::config::duration;
 use super::error::{ApiError, Result, json_response};
-use super::fields::Fields;
 use super::models::{Loaded, ModelFile, now};
-use super::openai::{embed_all, random};
+use super::openai::{ambient, embed_all};
 use super::{App, gate};
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use futures_util::stream;
-use picolm_core::sampler::Params;
-use picolm_core::text::DateTime;
-use picolm_engine::{Chat, Part, Reason, Request, Usage};
+use picolm_core::text::{DateTime, Json};
+use picolm_engine::{Chat, Event, Fields, Prompt, Reason, Request, Usage};
 use serde_json::{Value, json};
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -49,9 +47,9 @@ pub(super) async fn generate(State(app): State<Arc<App>>, headers: HeaderMap, bo
 pub(super) async fn embed(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Response<Body> {
     let embed = async {
         let start = Instant::now();
-        let mut fields = Fields::parse(&gate::body(&app, &headers, body).await?)?;
+        let mut fields = gate::fields(&app, &headers, body).await?;
         let model = fields.text("model")?;
-        let inputs: Vec<Part> = fields.texts("input")?.into_iter().map(Part::Text).collect();
+        let inputs: Vec<Prompt> = fields.texts("input")?.into_iter().map(Prompt::Text).collect();
         let keep = keep_alive(&mut fields)?;
         fields.ignore(&["truncate", "options", "dimensions"]);
         fields.finish()?;
@@ -93,7 +91,7 @@ pub(super) async fn version() -> Response<Body> {
 
 pub(super) async fn show(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Response<Body> {
     let show = async {
-        let mut fields = Fields::parse(&gate::body(&app, &headers, body).await?)?;
+        let mut fields = gate::fields(&app, &headers, body).await?;
         let name = fields.text("model")?.or(fields.text("name")?);
         fields.ignore(&["verbose", "system", "template", "options"]);
         fields.finish()?;
@@ -155,7 +153,7 @@ struct Asked {
 async fn answer(app: &App, headers: &HeaderMap, body: Body, kind: Kind) -> Response<Body> {
     let start = Instant::now();
     let begin = async {
-        let asked = read(&mut Fields::parse(&gate::body(app, headers, body).await?)?, kind)?;
+        let asked = read(gate::fields(app, headers, body).await?, kind)?;
         let keep = asked.keep.unwrap_or(app.config.idle);
         let Some(request) = asked.request else {
             let (model, _places) = app.models.acquire(Some(&asked.model), 0).await?;
@@ -177,29 +175,26 @@ async fn answer(app: &App, headers: &HeaderMap, body: Body, kind: Kind) -> Respo
     begin.await.unwrap_or_else(|error: ApiError| error.respond(&error.ollama()))
 }
 
-fn read(fields: &mut Fields, kind: Kind) -> Result<Asked> {
+fn read(mut fields: Fields, kind: Kind) -> Result<Asked> {
     let model = fields.text("model")?.ok_or_else(|| ApiError::field("model", "is missing"))?;
     let stream = fields.boolean("stream")?.unwrap_or(true);
     fields.refuse("tools", &[], "is not supported yet: this server cannot call tools")?;
-    fields.refuse("format", &[json!("")], "is not supported yet: answers are text")?;
+    fields.refuse("format", &[r#""""#], "is not supported yet: answers are text")?;
     fields.refuse("images", &[], "is not supported: only text is")?;
-    fields.refuse("suffix", &[json!("")], "is not supported: text is continued at its end")?;
-    fields.refuse("template", &[json!("")], "is not supported: the model's own is used")?;
+    fields.refuse("suffix", &[r#""""#], "is not supported: text is continued at its end")?;
+    fields.refuse("template", &[r#""""#], "is not supported: the model's own is used")?;
     fields.refuse("context", &[], "is not supported: send the conversation instead")?;
-    let think = fields.take("think").map(|think| json!({ "enable_thinking": think != json!(false) }).to_string());
+    let think = fields.take("think").map(|think| think != Json::Bool(false));
+    let variables = think.map(|think| json!({ "enable_thinking": think }).to_string());
     let prompt = match kind {
-        Kind::Chat => conversation(fields, think)?,
-        Kind::Generate => prompt(fields, think)?,
+        Kind::Chat => conversation(&mut fields, variables)?,
+        Kind::Generate => prompt(&mut fields, variables)?,
     };
-    let (sampling, stops, max_tokens) = match fields.object("options")? {
-        None => options(Fields::parse(b"{}")?)?,
-        Some(map) => options(map)?,
-    };
-    let keep = keep_alive(fields)?;
+    let options = fields.object("options")?.map_or_else(|| Ok(Request::default()), options)?;
+    let keep = keep_alive(&mut fields)?;
     fields.ignore(&["logprobs", "top_logprobs"]);
-    std::mem::replace(fields, Fields::parse(b"{}")?).finish()?;
-    let request = prompt.map(|prompt| Request { prompt: vec![prompt], sampling, stops, max_tokens, logprobs: None });
-    Ok(Asked { model, request, stream, keep })
+    fields.finish()?;
+    Ok(Asked { model, request: prompt.map(|prompt| Request { prompt, ..options }), stream, keep })
 }
 
 /// How long a model stays behind a request: seconds, or a time such as `5m`; below zero (`None` inside) for good.
@@ -209,8 +204,9 @@ fn keep_alive(fields: &mut Fields) -> Result<Option<Option<Duration>>> {
     let seconds = |number: f64| (number >= 0.0).then(|| Duration::from_secs_f64(number.min(YEAR)));
     match fields.take("keep_alive") {
         None => Ok(None),
-        Some(Value::Number(number)) => Ok(Some(seconds(number.as_f64().ok_or_else(wrong)?))),
-        Some(Value::String(text)) => match text.trim().strip_prefix('-') {
+        Some(Json::Int(number)) => Ok(Some(seconds(number as f64))),
+        Some(Json::Float(number)) => Ok(Some(seconds(number))),
+        Some(Json::Text(text)) => match text.trim().strip_prefix('-') {
             Some(_) => Ok(Some(None)),
             None if ["0", "0s", "0m", "0h"].contains(&text.trim()) => Ok(Some(Some(Duration::ZERO))),
             None => Ok(Some(Some(duration("keep_alive", Some(text.trim()), 0).map_err(|_| wrong())?))),
@@ -219,65 +215,44 @@ fn keep_alive(fields: &mut Fields) -> Result<Option<Option<Duration>>> {
     }
 }
 
-fn conversation(fields: &mut Fields, variables: Option<String>) -> Result<Option<Part>> {
-    let list = match fields.take("messages") {
-        None => return Ok(None),
-        Some(Value::Array(list)) if list.is_empty() => return Ok(None),
-        Some(Value::Array(list)) => list,
-        Some(_) => return Err(ApiError::field("messages", "has to be a list")),
-    };
-    let mut messages = Vec::new();
-    for (i, message) in list.into_iter().enumerate() {
-        let at = |field: &str| format!("messages[{i}].{field}");
-        let text = |field: &str| message.get(field).and_then(Value::as_str);
-        let role = text("role").filter(|role| ["system", "user", "assistant", "tool"].contains(role));
-        let role = role.ok_or_else(|| ApiError::field(at("role"), "is none of system, user, assistant, tool"))?;
-        let content = text("content").ok_or_else(|| ApiError::field(at("content"), "has to be a text"))?;
-        for field in ["images", "tool_calls"] {
-            let some = message.get(field).is_some_and(|value| !value.is_null() && *value != json!([]));
-            if some {
-                return Err(ApiError::field(at(field), "is not supported: only text is"));
+fn conversation(fields: &mut Fields, variables: Option<String>) -> Result<Option<Prompt>> {
+    let mut list = fields.list("messages")?.unwrap_or_default();
+    for (i, message) in list.iter_mut().enumerate() {
+        let Json::Object(pairs) = message else { continue };
+        for (field, value) in &*pairs {
+            let none = matches!(value, Json::Null) || *value == Json::List(Vec::new());
+            if ["images", "tool_calls"].contains(&field.as_str()) && !none {
+                return Err(ApiError::field(format!("messages[{i}].{field}"), "is not supported: only text is"));
             }
         }
-        messages.push(json!({ "role": role, "content": content }));
+        pairs.retain(|(field, _)| ["role", "content"].contains(&field.as_str()));
     }
-    Ok(Some(Part::Chat(Chat { variables, now: Some(now() as i64), ..Chat::new(Value::from(messages).to_string()) })))
+    let chat = || Chat { variables, now: ambient().now, ..Chat::new(Json::List(list.clone()).to_string()) };
+    Ok((!list.is_empty()).then(|| Prompt::Chat(chat())))
 }
 
-fn prompt(fields: &mut Fields, variables: Option<String>) -> Result<Option<Part>> {
+fn prompt(fields: &mut Fields, variables: Option<String>) -> Result<Option<Prompt>> {
     let (prompt, system) = (fields.text("prompt")?.unwrap_or_default(), fields.text("system")?);
     if fields.boolean("raw")?.unwrap_or(false) {
-        return Ok((!prompt.is_empty()).then_some(Part::Text(prompt)));
+        return Ok((!prompt.is_empty()).then_some(Prompt::Text(prompt)));
     }
     if prompt.is_empty() {
         return Ok(None);
     }
     let system = system.filter(|text| !text.is_empty()).map(|text| json!({ "role": "system", "content": text }));
     let messages: Vec<Value> = system.into_iter().chain([json!({ "role": "user", "content": prompt })]).collect();
-    Ok(Some(Part::Chat(Chat { variables, now: Some(now() as i64), ..Chat::new(Value::from(messages).to_string()) })))
+    let messages = Value::from(messages).to_string();
+    Ok(Some(Prompt::Chat(Chat { variables, now: ambient().now, ..Chat::new(messages) })))
 }
 
-/// Sampling, texts that end the answer, and its length (0: no bound).
-fn options(mut fields: Fields) -> Result<(Params, Vec<String>, usize)> {
-    let default = Params::default();
+/// Sampling, texts that end the answer, and its length.
+fn options(mut fields: Fields) -> Result<Request> {
     // Below 0: as long as there is room.
-    let most = fields.integer("num_predict", -2..=1 << 24)?.unwrap_or(0).max(0) as usize;
-    let stops = fields.texts("stop")?;
-    let params = Params {
-        temperature: fields.number("temperature", 0.0..=100.0)?.unwrap_or(default.temperature),
-        top_p: fields.number("top_p", 0.0..=1.0)?.unwrap_or(default.top_p),
-        top_k: fields.integer("top_k", 0..=i64::from(u32::MAX))?.map_or(default.top_k, |k| k as u32),
-        min_p: fields.number("min_p", 0.0..=1.0)?.unwrap_or(default.min_p),
-        repetition_penalty: fields.number("repeat_penalty", 0.01..=100.0)?.unwrap_or(default.repetition_penalty),
-        frequency_penalty: fields.number("frequency_penalty", -100.0..=100.0)?.unwrap_or(default.frequency_penalty),
-        presence_penalty: fields.number("presence_penalty", -100.0..=100.0)?.unwrap_or(default.presence_penalty),
-        penalty_last_n: fields.integer("repeat_last_n", 0..=1 << 20)?.map_or(default.penalty_last_n, |n| n as usize),
-        seed: fields.integer("seed", i64::MIN..=i64::MAX)?.map_or_else(random, |seed| seed as u64),
-        ..default
-    };
+    let most = fields.integer(&["num_predict"], -2..=i64::from(u32::MAX))?.unwrap_or(0).max(0) as usize;
     fields.ignore(IGNORED_OPTIONS);
+    let request = Request::options(&mut fields, &ambient())?;
     fields.finish()?;
-    Ok((params, stops, most))
+    Ok(Request { max_tokens: most, ..request })
 }
 
 /// What lines have in common.
@@ -317,9 +292,12 @@ fn stream_lines(answers: Answers, line: Line) -> Response<Body> {
         let (mut answers, line) = state?;
         let (value, more) = loop {
             match answers.next().await {
-                Ok(Some((_, Told::Piece(piece)))) if piece.text.is_empty() => {}
-                Ok(Some((_, Told::Piece(piece)))) => break (line.with(&piece.text), true),
-                Ok(Some((_, Told::Finished(reason)))) => break (line.last("", Some(reason), answers.usage), false),
+                Ok(Some((_, Event::Piece { piece, .. }))) if piece.text.is_empty() => {}
+                Ok(Some((_, Event::Piece { piece, .. }))) => break (line.with(&piece.text), true),
+                Ok(Some((_, Event::Finished { reason, .. }))) => {
+                    break (line.last("", Some(reason), answers.usage), false);
+                }
+                Ok(Some(_)) => {}
                 Ok(None) => return None,
                 Err(error) => break (error.ollama(), false),
             }

@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri, header};
 use axum::response::IntoResponse;
-use picolm_engine::{Chat, Part, Request};
+use picolm_engine::{Chat, Prompt, Request};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
@@ -121,7 +121,7 @@ async fn answer(app: &App, model: &str, prompt: &str) -> Result<String> {
     }
     let messages = json!([{ "role": "user", "content": prompt }]).to_string();
     let mut request =
-        Request { prompt: vec![Part::Chat(Chat::new(messages))], max_tokens: FORM_TOKENS, ..Request::default() };
+        Request { prompt: Prompt::Chat(Chat::new(messages)), max_tokens: FORM_TOKENS, ..Request::default() };
     request.sampling.seed = super::openai::random();
     let model = Some(model).filter(|name| !name.is_empty());
     let (mut complete, _) = Answers::begin(&app.models, model, vec![request], 1).await?.complete().await?;

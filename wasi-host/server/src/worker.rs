@@ -9,20 +9,18 @@ use super::error::ApiError;
 use super::metrics::Metrics;
 use super::models::Place;
 use super::prefixes::Prefixes;
-use picolm_engine::{Engine, Event, Kind as ErrorKind, Part, Piece, Reason, Request, SessionId, Usage};
+use picolm_engine::{Engine, Event, Kind as ErrorKind, Prompt, Request, SessionId, Task};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use tokio::sync::mpsc::UnboundedSender;
-use tokio::sync::oneshot;
 
 /// What happened to a job. Its channel has no bound, and needs none: an answer ends with its context.
 #[derive(Debug, Clone)]
 pub(crate) enum Said {
     /// It has a session.
     Begun,
-    Piece(Piece),
-    Finished(Reason, Usage),
+    News(Event),
     Failed(ApiError),
 }
 
@@ -41,7 +39,6 @@ pub(crate) struct Job {
 /// What a thread is asked for.
 pub(crate) enum Call {
     Answer(Box<Job>),
-    Embed(Request, oneshot::Sender<picolm_engine::Result<(usize, Vec<f32>)>>, Arc<Place>),
     /// Nothing new is taken; the thread ends when nothing is left, or at once.
     Stop {
         at_once: bool,
@@ -112,9 +109,6 @@ impl Worker {
             };
             match call {
                 Ok(Call::Answer(job)) => self.waiting.push_back(job),
-                Ok(Call::Embed(request, to, _place)) => {
-                    let _ = to.send(self.embed(&request));
-                }
                 Ok(Call::Stop { at_once: true }) => {
                     self.fail_all(&stopping());
                     return false;
@@ -125,12 +119,6 @@ impl Worker {
                 Err(TryRecvError::Disconnected) => return true,
             }
         }
-    }
-
-    fn embed(&mut self, request: &Request) -> picolm_engine::Result<(usize, Vec<f32>)> {
-        let tokens = self.engine.tokenize(request)?;
-        let embedding = self.engine.embed(&tokens)?;
-        Ok((tokens.len(), embedding))
     }
 
     /// Ends what nobody waits for any more.
@@ -164,12 +152,14 @@ impl Worker {
 
     /// The session of a job and its prompt. One that has to wait comes here again, with the tokens of its prompt.
     fn begin(&mut self, job: &mut Job) -> picolm_engine::Result<(SessionId, Vec<u32>)> {
-        let tokens = match &job.request.prompt[..] {
-            [Part::Tokens(tokens)] if job.prepared => tokens.clone(),
-            _ => {
-                let tokens = self.engine.tokenize(&job.request)?;
-                self.prefixes.prepare(&mut *self.engine, &tokens);
-                (job.request.prompt, job.prepared) = (vec![Part::Tokens(tokens.clone())], true);
+        let tokens = match &job.request.prompt {
+            Prompt::Tokens(tokens) if job.prepared => tokens.clone(),
+            prompt => {
+                let tokens = self.engine.tokenize(prompt)?;
+                if job.request.task == Task::Answer {
+                    self.prefixes.prepare(&mut *self.engine, &tokens);
+                }
+                (job.request.prompt, job.prepared) = (Prompt::Tokens(tokens.clone()), true);
                 tokens
             }
         };
@@ -178,37 +168,36 @@ impl Worker {
 
     fn deliver(&mut self, event: Event) {
         let Some(at) = self.running.iter().position(|running| running.id == event.id()) else { return };
-        let Running { job, tokens, .. } = &mut self.running[at];
-        let (said, over) = match event {
-            Event::Prompt { .. } => return,
-            Event::Piece { piece, .. } => {
-                tokens.extend(piece.token);
-                (Said::Piece(piece), false)
-            }
-            Event::Finished { reason, usage, .. } => {
-                self.metrics.finished(usage);
-                (Said::Finished(reason, usage), true)
-            }
-            Event::Failed { error, .. } => (Said::Failed(error.into()), true),
-        };
+        let Running { job, tokens, id } = &mut self.running[at];
+        match &event {
+            Event::Piece { piece, .. } => tokens.extend(piece.token),
+            Event::Finished { usage, .. } | Event::Embedded { usage, .. } => self.metrics.finished(*usage),
+            Event::Prompt { .. } | Event::Failed { .. } => {}
+        }
+        let over = event.is_last();
         if over {
             job.place = None;
         }
+        let used = if let Event::Finished { usage, .. } = event { Some(usage) } else { None };
+        let said = match event {
+            Event::Failed { error, .. } => Said::Failed(error.into()),
+            event => Said::News(event),
+        };
         // Who has left is found before the next step.
-        let _ = job.to.send((job.index, said.clone()));
-        if !over {
-            return;
-        }
-        if let Said::Finished(_, usage) = said {
-            let Running { id, tokens, .. } = &self.running[at];
+        let _ = job.to.send((job.index, said));
+        if let Some(usage) = used {
             self.prefixes.keep(&mut *self.engine, *id, tokens, usage);
         }
-        self.close(at);
+        if over {
+            self.close(at);
+        }
     }
 
     fn close(&mut self, at: usize) {
         let running = self.running.swap_remove(at);
-        self.prefixes.closed(running.tokens);
+        if running.job.request.task == Task::Answer {
+            self.prefixes.closed(running.tokens);
+        }
         // It is open: nobody else closes sessions.
         let _ = self.engine.close(running.id);
     }

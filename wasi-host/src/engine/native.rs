@@ -1,17 +1,19 @@
 //! No sandbox: the same code as in it, compiled for this machine.
 
-use super::{Engine, Options, file_error};
-use crate::{Error, ErrorKind, Event, ModelInfo, Request, Result, SessionId, Want};
+use super::{Engine, Options};
+use crate::options::file_error;
+use crate::{Error, ErrorKind, Event, ModelInfo, Prompt, Request, Result, SessionId, Want};
 use picolm_core::model::Model;
+use picolm_core::session::{self, Session};
 use picolm_core::text::{ChatTemplate, Tokenizer};
-use picolm_engine::{Batch, Local, Settings};
+use picolm_engine::{Batch, Local, Settings, append, take};
 use picolm_machine::{ModelFile, Pool, cpu};
 use std::path::Path;
 use std::sync::Arc;
 
 /// A model in this process.
 pub struct Native {
-    batch: Batch,
+    batch: Batch<Local>,
     info: ModelInfo,
     file: ModelFile,
     /// why it came to its end
@@ -31,7 +33,7 @@ impl Native {
         Ok(Native { batch, info, file, stopped: None })
     }
 
-    fn load(file: &ModelFile, options: &Options) -> Result<(Batch, ModelInfo)> {
+    fn load(file: &ModelFile, options: &Options) -> Result<(Batch<Local>, ModelInfo)> {
         let gguf = file.gguf().map_err(file_error)?;
         let tokenizer = Tokenizer::from_gguf(&gguf)?;
         let template = ChatTemplate::from_gguf(&gguf, &tokenizer)?;
@@ -40,7 +42,8 @@ impl Native {
         let info = info(&model, gguf.str("general.name")?, template.is_some(), backend.name(), options);
         let team = Pool::new(options.threads()).map_err(|error| Error::new(ErrorKind::Memory, error))?;
         let columns = options.batch();
-        let local = Local::new(model, backend, Arc::new(team), (info.context, columns, options.kv))?;
+        Session::new(&model, info.context, options.kv)?;
+        let executor = session::Engine::new(model, backend, Arc::new(team), columns)?;
         let settings = Settings {
             context: info.context,
             vocabulary: info.vocabulary,
@@ -49,11 +52,11 @@ impl Native {
             prompt_step: columns,
             prompt_step_beside: columns.min(64),
         };
-        Ok((Batch::new(Box::new(local), tokenizer, template, settings), info))
+        Ok((Batch::new(Local::new(executor, info.context, options.kv), tokenizer, template, settings), info))
     }
 
     /// Works with the model, and believes it only if the file is what it was when it was loaded.
-    fn with<T>(&mut self, work: impl FnOnce(&mut Batch) -> Result<T>) -> Result<T> {
+    fn with<T>(&mut self, work: impl FnOnce(&mut Batch<Local>) -> Result<T>) -> Result<T> {
         if let Some(stopped) = &self.stopped {
             return Err(stopped.clone());
         }
@@ -99,31 +102,35 @@ impl Engine for Native {
     }
 
     fn close(&mut self, session: SessionId) -> Result<()> {
-        self.with(|batch| batch.close(session))
+        self.with(|batch| batch.close(session).map(|_| ()))
     }
 
     fn save(&mut self, session: SessionId) -> Result<Vec<u8>> {
-        self.with(|batch| batch.save(session))
+        self.with(|batch| {
+            let mut state = Vec::new();
+            batch.save(session, &mut |bytes| append(&mut state, bytes))?;
+            Ok(state)
+        })
     }
 
     fn restore(&mut self, state: &[u8]) -> Result<usize> {
-        self.with(|batch| batch.restore(state))
+        self.with(|batch| {
+            let mut rest = state;
+            let session = batch.restore(&mut |into| Ok(take(&mut rest, into)))?;
+            Ok(batch.held(session)?.len())
+        })
     }
 
-    fn tokenize(&mut self, request: &Request) -> Result<Vec<u32>> {
-        self.with(|batch| batch.prompt(request))
+    fn tokenize(&mut self, prompt: &Prompt) -> Result<Vec<u32>> {
+        self.with(|batch| batch.prompt(prompt))
     }
 
     fn detokenize(&mut self, tokens: &[u32]) -> Result<String> {
         self.with(|batch| Ok(batch.detokenize(tokens, false)))
     }
 
-    fn embed(&mut self, tokens: &[u32]) -> Result<Vec<f32>> {
-        self.with(|batch| batch.embed(tokens))
-    }
-
-    fn feed(&mut self, tokens: &[u32], want: Want, logits: &mut dyn FnMut(&[f32])) -> Result<()> {
-        self.with(|batch| batch.feed(tokens, want, logits))
+    fn feed(&mut self, tokens: &[u32], want: Want, rows: &mut dyn FnMut(&[f32])) -> Result<()> {
+        self.with(|batch| batch.feed(tokens, want, rows))
     }
 
     fn rewind(&mut self) -> Result<()> {

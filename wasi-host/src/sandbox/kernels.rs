@@ -5,12 +5,13 @@
 
 use super::bindings::picolm::engine::{kernels, types, weights};
 use super::memory::Space;
-use crate::engine::Options;
+use crate::options::Options;
 use crate::{Error, Result};
 use picolm_core::gguf::{Directory, Tensor};
 use picolm_core::model::{Model, Plan};
+use picolm_core::session::{Engine, Session};
 use picolm_core::weights::{InMemory, WeightSource};
-use picolm_engine::{Arithmetic, Feed, Local};
+use picolm_engine::{Arithmetic, Feed, Local, append, take};
 use picolm_machine::file::{Mapping, Watched};
 use picolm_machine::{Pool, cpu};
 use std::os::unix::fs::FileExt;
@@ -104,16 +105,15 @@ impl kernels::Host for State {
         Ok(self.kernels()?.forward(feeds)?)
     }
 
-    fn embed(&mut self, session: u32, tokens: Vec<u32>) -> Answer<Vec<f32>> {
-        Ok(self.loaded(session)?.local.embed(session as usize, &tokens)?)
-    }
-
     fn save(&mut self, session: u32) -> Answer<Vec<u8>> {
-        Ok(self.loaded(session)?.local.save(session as usize)?)
+        let mut state = Vec::new();
+        self.loaded(session)?.local.save(session as usize, &mut |bytes| append(&mut state, bytes))?;
+        Ok(state)
     }
 
     fn restore(&mut self, session: u32, state: Vec<u8>) -> Answer<Vec<u32>> {
-        Ok(self.loaded(session)?.local.load(session as usize, &state)?)
+        let mut rest = &state[..];
+        Ok(self.loaded(session)?.local.load(session as usize, &mut |into| Ok(take(&mut rest, into)))?)
     }
 
     fn session_bytes(&mut self, tokens: u32) -> u64 {
@@ -170,8 +170,10 @@ impl Kernels {
         let options = &self.options;
         let (backend, bytes, vocabulary) = (cpu::backends()[0], model.weight_bytes(), model.config.vocab);
         let team = Pool::new(options.threads()).map_err(|error| Error::new(crate::ErrorKind::Memory, error))?;
-        let room = (options.context_of(model.config.context), options.batch(), options.kv);
-        let local = Local::new(model, backend, Arc::new(team), room)?;
+        let context = options.context_of(model.config.context);
+        Session::new(&model, context, options.kv)?;
+        let executor = Engine::new(model, backend, Arc::new(team), options.batch())?;
+        let local = Local::new(executor, context, options.kv);
         self.loaded = Some(Loaded { local, vocabulary, sessions: Vec::new() });
         Ok((backend.name().to_string(), bytes))
     }

@@ -29,10 +29,11 @@ use picolm_engine as plain;
 #[cfg(feature = "compiler")]
 pub use runtime::compile;
 
-use crate::engine::{Engine, Options, file_error};
-use crate::{Error, ErrorKind, Event, ModelInfo, Request, Result, SessionId, Want};
+use crate::options::{Options, file_error};
+use crate::{Error, ErrorKind, Event, ModelInfo, Prompt, Request, Result, SessionId, Want};
 use kernels::{Kernels, State};
 use memory::Space;
+use picolm_engine::Engine;
 use picolm_machine::file::Watched;
 use std::collections::HashSet;
 use std::path::Path;
@@ -151,7 +152,7 @@ impl Engine for Sandbox {
     }
 
     fn begin(&mut self, request: &Request) -> Result<SessionId> {
-        let request = request.clone().into();
+        let request = request.to_json();
         let id = self.call(|store, instance| instance.picolm_engine_engine().call_begin(store, &request))??;
         self.at_work.insert(id);
         Ok(id)
@@ -161,7 +162,7 @@ impl Engine for Sandbox {
         let events = self.call(|store, instance| instance.picolm_engine_engine().call_step(store))?;
         let events: Vec<Event> = events.into_iter().map(Into::into).collect();
         for event in &events {
-            if matches!(event, Event::Finished { .. } | Event::Failed { .. }) {
+            if event.is_last() {
                 self.at_work.remove(&event.id());
             }
         }
@@ -185,8 +186,8 @@ impl Engine for Sandbox {
         Ok(self.call(|store, instance| instance.picolm_engine_engine().call_restore(store, state))?? as usize)
     }
 
-    fn tokenize(&mut self, request: &Request) -> Result<Vec<u32>> {
-        let request = request.clone().into();
+    fn tokenize(&mut self, prompt: &Prompt) -> Result<Vec<u32>> {
+        let request = Request { prompt: prompt.clone(), ..Request::default() }.to_json();
         Ok(self.call(|store, instance| instance.picolm_engine_engine().call_tokenize(store, &request))??)
     }
 
@@ -194,18 +195,16 @@ impl Engine for Sandbox {
         Ok(self.call(|store, instance| instance.picolm_engine_engine().call_detokenize(store, tokens))??)
     }
 
-    fn embed(&mut self, tokens: &[u32]) -> Result<Vec<f32>> {
-        Ok(self.call(|store, instance| instance.picolm_engine_engine().call_embed(store, tokens))??)
-    }
-
-    fn feed(&mut self, tokens: &[u32], want: Want, logits: &mut dyn FnMut(&[f32])) -> Result<()> {
+    fn feed(&mut self, tokens: &[u32], want: Want, rows: &mut dyn FnMut(&[f32])) -> Result<()> {
         let vocabulary = self.info.vocabulary.max(1);
-        let at_once = if want == Want::All { (FEED_LOGITS / vocabulary).max(1) } else { tokens.len().max(1) };
+        let at_once = if want.rows(2) > 1 { (FEED_LOGITS / vocabulary).max(1) } else { tokens.len().max(1) };
         for part in tokens.chunks(at_once) {
             let call = |store: &mut Store<State>, instance: &bindings::Sandbox| {
                 instance.picolm_engine_engine().call_feed(store, part, want.into())
             };
-            self.call(call)??.chunks_exact(vocabulary).for_each(&mut *logits);
+            let all = self.call(call)??;
+            let width = all.len() / want.rows(part.len()).max(1);
+            all.chunks_exact(width.max(1)).for_each(&mut *rows);
         }
         Ok(())
     }

@@ -41,6 +41,7 @@ pub struct Answer {
     pub text: String,
     pub tokens: Vec<u32>,
     pub finished: Option<(Reason, Usage)>,
+    pub embedding: Vec<f32>,
     pub error: Option<String>,
 }
 
@@ -53,6 +54,7 @@ impl Answer {
                 self.tokens.extend(piece.token);
             }
             Event::Finished { reason, usage, .. } => self.finished = Some((reason, usage)),
+            Event::Embedded { embedding, .. } => self.embedding = embedding,
             Event::Failed { error, .. } => self.error = Some(error.to_string()),
         }
     }

@@ -4,11 +4,15 @@ use super::wit::kernels;
 use picolm_core::model::Plan;
 use picolm_engine::{Arithmetic, Feed, Result, Want};
 
+/// What is read of a state at once.
+const READ: usize = 64 << 10;
+
 /// The model that the host has loaded by our plan.
 pub(super) struct Imported {
     backend: String,
     weight_bytes: u64,
     vocabulary: usize,
+    embedding: usize,
 }
 
 impl Imported {
@@ -25,7 +29,7 @@ impl Imported {
             tensors: tensors.collect(),
             header_hash: plan.header_hash,
         })?;
-        Ok(Imported { backend, weight_bytes, vocabulary: plan.config.vocab })
+        Ok(Imported { backend, weight_bytes, vocabulary: plan.config.vocab, embedding: plan.config.embedding })
     }
 
     /// The kernels' name, and the bytes of the weights that are read for each token.
@@ -48,7 +52,7 @@ impl Arithmetic for Imported {
         Ok(kernels::truncate(session as u32, len as u32)?)
     }
 
-    fn forward(&mut self, feeds: &[Feed], logits: &mut dyn FnMut(usize, &[f32])) -> Result<()> {
+    fn forward(&mut self, feeds: &[Feed], rows: &mut dyn FnMut(usize, &[f32])) -> Result<()> {
         let all: Vec<kernels::Feed> = feeds
             .iter()
             .map(|feed| kernels::Feed {
@@ -57,27 +61,33 @@ impl Arithmetic for Imported {
                 want: feed.want.into(),
             })
             .collect();
-        let rows = kernels::forward(&all)?;
-        let rows_of = |feed: &Feed| match feed.want {
-            Want::Nothing => 0,
-            Want::Last => feed.tokens.len().min(1),
-            Want::All => feed.tokens.len(),
-        };
-        let owners = feeds.iter().enumerate().flat_map(|(i, feed)| std::iter::repeat_n(i, rows_of(feed)));
-        owners.zip(rows.chunks_exact(self.vocabulary)).for_each(|(feed, row)| logits(feed, row));
+        let all = kernels::forward(&all)?;
+        let mut rest = &all[..];
+        for (i, feed) in feeds.iter().enumerate() {
+            let width = if feed.want == Want::Hidden { self.embedding } else { self.vocabulary };
+            for _ in 0..feed.want.rows(feed.tokens.len()) {
+                let (row, behind) = rest
+                    .split_at_checked(width)
+                    .ok_or_else(|| Error::new(Kind::Stopped, "the host's rows end early"))?;
+                rows(i, row);
+                rest = behind;
+            }
+        }
         Ok(())
     }
 
-    fn embed(&mut self, session: usize, tokens: &[u32]) -> Result<Vec<f32>> {
-        Ok(kernels::embed(session as u32, tokens)?)
+    fn save(&mut self, session: usize, write: Write<'_>) -> Result<()> {
+        write(&kernels::save(session as u32)?)
     }
 
-    fn save(&mut self, session: usize) -> Result<Vec<u8>> {
-        Ok(kernels::save(session as u32)?)
-    }
-
-    fn load(&mut self, session: usize, state: &[u8]) -> Result<Vec<u32>> {
-        Ok(kernels::restore(session as u32, state)?)
+    fn load(&mut self, session: usize, read: Read<'_>) -> Result<Vec<u32>> {
+        let (mut state, mut part) = (Vec::new(), vec![0; READ]);
+        loop {
+            match read(&mut part)? {
+                0 => return Ok(kernels::restore(session as u32, &state)?),
+                n => append(&mut state, &part[..n])?,
+            }
+        }
     }
 
     fn session_bytes(&self, tokens: usize) -> u64 {

@@ -25,9 +25,10 @@ use imported::Imported;
 use picolm_core::gguf::Gguf;
 use picolm_core::kernels::Simd128;
 use picolm_core::model::{Model, Plan};
+use picolm_core::session::{Engine, Session};
 use picolm_core::team::Solo;
 use picolm_core::text::{ChatTemplate, Tokenizer};
-use picolm_engine::{Arithmetic, Batch, Error, Kind, Local, Settings};
+use picolm_engine::{Ambient, Arithmetic, Batch, Error, Kind, Local, Request, Settings, append, take};
 use std::cell::RefCell;
 use std::sync::Arc;
 use wit::{kernels, types};
@@ -67,7 +68,7 @@ impl Guest for Component {
     }
 
     fn begin(request: types::Request) -> Result<u64> {
-        with(|loaded| loaded.batch.open(&request.into()))
+        with(|loaded| loaded.batch.open(&read(&request)?))
     }
 
     fn step() -> Vec<types::Event> {
@@ -76,27 +77,31 @@ impl Guest for Component {
     }
 
     fn close(session: u64) -> Result<()> {
-        with(|loaded| loaded.batch.close(session))
+        with(|loaded| loaded.batch.close(session).map(|_| ()))
     }
 
     fn save(session: u64) -> Result<Vec<u8>> {
-        with(|loaded| loaded.batch.save(session))
+        with(|loaded| {
+            let mut state = Vec::new();
+            loaded.batch.save(session, &mut |bytes| append(&mut state, bytes))?;
+            Ok(state)
+        })
     }
 
     fn restore(state: Vec<u8>) -> Result<u32> {
-        with(|loaded| Ok(loaded.batch.restore(&state)? as u32))
+        with(|loaded| {
+            let mut rest = &state[..];
+            let session = loaded.batch.restore(&mut |into| Ok(take(&mut rest, into)))?;
+            Ok(loaded.batch.held(session)?.len() as u32)
+        })
     }
 
     fn tokenize(request: types::Request) -> Result<Vec<u32>> {
-        with(|loaded| loaded.batch.prompt(&request.into()))
+        with(|loaded| loaded.batch.prompt(&read(&request)?.prompt))
     }
 
     fn detokenize(tokens: Vec<u32>) -> Result<String> {
         with(|loaded| Ok(loaded.batch.detokenize(&tokens, false)))
-    }
-
-    fn embed(tokens: Vec<u32>) -> Result<Vec<f32>> {
-        with(|loaded| loaded.batch.embed(&tokens))
     }
 
     fn feed(tokens: Vec<u32>, want: types::Want) -> Result<Vec<f32>> {
@@ -117,6 +122,11 @@ impl Guest for Component {
     }
 }
 
+/// Who asks knows the time, and has chosen a seed.
+fn read(request: &str) -> picolm_engine::Result<Request> {
+    Request::from_json(request, &Ambient::default())
+}
+
 fn load(options: &types::Options) -> picolm_engine::Result<(Batch, picolm_engine::ModelInfo)> {
     let offered = kernels::offered();
     let gguf = Gguf::parse_header(mapped::header()?, mapped::file_len())?;
@@ -133,8 +143,9 @@ fn load(options: &types::Options) -> picolm_engine::Result<(Batch, picolm_engine
     } else {
         let model = Arc::new(Model::from_plan(&plan, mapped::source(&plan)?)?);
         let (backend, bytes) = (Simd128::new().backend(), model.weight_bytes());
-        let local = Local::new(model, backend, Arc::new(Solo), (context, batch, kv))?;
-        (Box::new(local), backend.name().to_string(), bytes)
+        Session::new(&model, context, kv)?;
+        let executor = Engine::new(model, backend, Arc::new(Solo), batch)?;
+        (Box::new(Local::new(executor, context, kv)), backend.name().to_string(), bytes)
     };
     let info = picolm_engine::ModelInfo {
         name: gguf.str("general.name")?.map(str::to_string),

@@ -1,14 +1,15 @@
 //! `POST /v1/embeddings`: the mean of the last hidden states (behind the model's last norm) of a text's tokens, made one long. Models that
 //! were trained to write are no experts at this; texts about the same are nearer to each other than others, and that is all.
 
+use super::options::prompts;
 use crate::App;
+use crate::answers::Answers;
 use crate::error::{ApiError, Result, json_response};
-use crate::fields::Fields;
 use crate::gate;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, Response, StatusCode};
-use picolm_engine::{Part, Request};
+use picolm_engine::{Prompt, Request, Task};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -16,16 +17,15 @@ use std::sync::Arc;
 const MAX_INPUTS: usize = 256;
 
 pub(crate) async fn embeddings(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<Response<Body>> {
-    let body = gate::body(&app, &headers, body).await?;
-    let mut fields = Fields::parse(&body)?;
+    let mut fields = gate::fields(&app, &headers, body).await?;
     let model = fields.text("model")?;
     let base64 = match fields.text("encoding_format")?.as_deref() {
         None | Some("float") => false,
         Some("base64") => true,
         Some(_) => return Err(ApiError::field("encoding_format", "is neither float nor base64")),
     };
-    let inputs = inputs(fields.take("input"))?;
-    let dimensions = fields.integer("dimensions", 1..=1 << 20)?;
+    let (_, inputs) = prompts(&mut fields, "input", MAX_INPUTS)?;
+    let dimensions = fields.integer(&["dimensions"], 1..=1 << 20)?;
     fields.ignore(&["user"]);
     fields.finish()?;
     let (name, tokens, all) = embed_all(&app, model.as_deref(), inputs).await?;
@@ -44,55 +44,26 @@ pub(crate) async fn embeddings(State(app): State<Arc<App>>, headers: HeaderMap, 
     Ok(json_response(StatusCode::OK, &json!({ "object": "list", "model": name, "data": data, "usage": usage })))
 }
 
-/// The model's name, the number of tokens, and an embedding of length 1 for each text.
+/// The model's name, the number of tokens, and an embedding for each text.
 pub(crate) async fn embed_all(
     app: &App,
     model: Option<&str>,
-    inputs: Vec<Part>,
+    inputs: Vec<Prompt>,
 ) -> Result<(String, usize, Vec<Vec<f32>>)> {
-    let (model, mut places) = app.models.acquire(model, 1).await?;
-    let place = Arc::new(places.remove(0));
+    let (model, _place) = app.models.acquire(model, 1).await?;
     let (mut tokens, mut all) = (0, Vec::new());
-    for input in inputs {
-        // One at a time: answers go on in between.
-        let request = Request { prompt: vec![input], ..Request::default() };
-        let (n, mut embedding) = model.embed(request, place.clone()).await?;
-        normalise(&mut embedding);
-        tokens += n;
-        all.push(embedding);
+    for prompt in inputs {
+        // One at a time: a request has one place.
+        let request = Request { prompt, task: Task::Embed, ..Request::default() };
+        let answers = async { Answers::ask(model.clone(), vec![(request, None)], 1).await?.complete().await };
+        let (mut answers, usage) = answers.await.map_err(|error| match error.status {
+            StatusCode::BAD_REQUEST => ApiError { param: Some("input".into()), ..error },
+            _ => error,
+        })?;
+        tokens += usage.prompt;
+        all.append(&mut answers);
     }
-    Ok((model.name.clone(), tokens, all))
-}
-
-fn inputs(value: Option<Value>) -> Result<Vec<Part>> {
-    let wrong = || ApiError::field("input", "has to be a text, a list of tokens, or a list of these");
-    let tokens =
-        |list: &[Value]| list.iter().map(|token| token.as_u64()?.try_into().ok()).collect::<Option<Vec<u32>>>();
-    let part = |value: &Value| match value {
-        Value::String(text) => Some(Part::Text(text.clone())),
-        Value::Array(list) => Some(Part::Tokens(tokens(list)?)),
-        _ => None,
-    };
-    let all = match value {
-        None => return Err(ApiError::field("input", "is missing")),
-        Some(Value::Array(list)) if !list.is_empty() && list.iter().all(Value::is_number) => {
-            vec![Part::Tokens(tokens(&list).ok_or_else(wrong)?)]
-        }
-        Some(Value::Array(list)) => list.iter().map(part).collect::<Option<Vec<_>>>().ok_or_else(wrong)?,
-        Some(text) => vec![part(&text).ok_or_else(wrong)?],
-    };
-    match all.len() {
-        0 => Err(ApiError::field("input", "is empty")),
-        1..=MAX_INPUTS => Ok(all),
-        n => Err(ApiError::field("input", format!("has {n} texts, and at most {MAX_INPUTS} are taken"))),
-    }
-}
-
-fn normalise(embedding: &mut [f32]) {
-    let length = embedding.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt();
-    if length > 0.0 {
-        embedding.iter_mut().for_each(|x| *x = (f64::from(*x) / length) as f32);
-    }
+    Ok((model.name.clone(), tokens, all.into_iter().map(|answer| answer.embedding).collect()))
 }
 
 /// Little-endian floats in base64, as OpenAI's own clients ask for them.

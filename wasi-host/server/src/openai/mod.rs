@@ -11,6 +11,7 @@ pub(super) use chat::chat;
 pub(super) use completions::completions;
 pub(super) use embeddings::{embed_all, embeddings};
 pub(super) use list::{model, models};
+pub(super) use options::ambient;
 
 use super::models::now;
 use picolm_engine::{TokenLogprob, Usage};
@@ -50,6 +51,10 @@ fn usage(usage: Usage) -> Value {
         "completion_tokens": usage.answer,
         "total_tokens": usage.prompt + usage.answer,
         "prompt_tokens_details": { "cached_tokens": usage.reused },
+        "completion_tokens_details": {
+            "accepted_prediction_tokens": usage.accepted,
+            "rejected_prediction_tokens": usage.drafted - usage.accepted,
+        },
     })
 }
 

@@ -1,10 +1,11 @@
 //! Server-sent events.
 
-use crate::answers::{Answers, Told};
+use crate::answers::Answers;
 use crate::error::ApiError;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, Response, header};
 use futures_util::stream;
+use picolm_engine::Event;
 use serde_json::Value;
 use std::convert::Infallible;
 use std::time::Duration;
@@ -17,7 +18,7 @@ pub(super) trait Chunks: Send + 'static {
     /// What comes before the first token.
     fn first(&mut self) -> Vec<Value>;
     /// What is said of an answer; `None` if nothing is to be said yet.
-    fn next(&mut self, index: usize, told: Told) -> Option<Value>;
+    fn next(&mut self, index: usize, event: Event) -> Option<Value>;
     /// What comes behind all answers.
     fn last(&mut self, answers: &Answers) -> Option<Value>;
 }
@@ -57,7 +58,7 @@ async fn advance<C: Chunks>(state: State<C>) -> Option<(String, State<C>)> {
                 Ok(next) => next,
             };
             return match next {
-                Ok(Some((index, told))) => match chunks.next(index, told) {
+                Ok(Some((index, news))) => match chunks.next(index, news) {
                     Some(chunk) => Some((event(&chunk), State::Go(answers, chunks))),
                     None => continue,
                 },

@@ -22,7 +22,8 @@ mod bindings {
 }
 
 use bindings::picolm::engine::engine;
-use bindings::picolm::engine::types::{Error, Happening, Part, Request, Sampling};
+use bindings::picolm::engine::types::{Error, Happening};
+use serde_json::json;
 
 struct Asker;
 
@@ -33,20 +34,7 @@ impl bindings::Guest for Asker {
 }
 
 fn ask(question: String) -> Result<String, Error> {
-    let sampling = Sampling {
-        temperature: 0.0,
-        top_k: 0,
-        top_p: 1.0,
-        min_p: 0.0,
-        repetition_penalty: 1.0,
-        frequency_penalty: 0.0,
-        presence_penalty: 0.0,
-        penalty_last_n: 64,
-        logit_bias: Vec::new(),
-        seed: 0,
-    };
-    let prompt = vec![Part::Text(question)];
-    let request = Request { prompt, sampling, stops: Vec::new(), max_tokens: 20, logprobs: None };
+    let request = json!({ "prompt": question, "temperature": 0, "max_tokens": 20 }).to_string();
     let session = engine::begin(&request)?;
     let answer = answer(session);
     engine::close(session)?;
@@ -59,7 +47,7 @@ fn answer(session: u64) -> Result<String, Error> {
     loop {
         for event in engine::step().into_iter().filter(|event| event.session == session) {
             match event.what {
-                Happening::Prompt(_) => {}
+                Happening::Prompt(_) | Happening::Embedded(_) => {}
                 Happening::Piece(piece) => text += &piece.text,
                 Happening::Finished(_) => return Ok(text),
                 Happening::Failed(error) => return Err(error),

@@ -50,7 +50,7 @@ pub(crate) fn events() -> Vec<Event> {
     let event = |session| {
         // SAFETY: none: these strings share their bytes. That is the attack; nobody here looks at them again.
         let message = unsafe { String::from_raw_parts(text.as_mut_ptr(), text.len(), text.len()) };
-        Event { session, what: Happening::Failed(Error { kind: ErrorKind::Model, message }) }
+        Event { session, what: Happening::Failed(Error { kind: ErrorKind::Model, field: None, message }) }
     };
     (0..10_000).map(event).collect()
 }

@@ -13,14 +13,14 @@ mod bindings {
 }
 
 use bindings::exports::picolm::engine::engine::Guest;
-use bindings::picolm::engine::types::{Error, ErrorKind, Event, ModelInfo, Options, Part, Request, Want};
+use bindings::picolm::engine::types::{Error, ErrorKind, Event, ModelInfo, Options, Request, Want};
 
 struct Hostile;
 
 type Result<T> = std::result::Result<T, Error>;
 
 fn not_here<T>() -> Result<T> {
-    Err(Error { kind: ErrorKind::Request, message: "not here".into() })
+    Err(Error { kind: ErrorKind::Request, field: None, message: "not here".into() })
 }
 
 impl Guest for Hostile {
@@ -39,10 +39,8 @@ impl Guest for Hostile {
     }
 
     fn tokenize(request: Request) -> Result<Vec<u32>> {
-        match request.prompt.first() {
-            Some(Part::Text(name)) => Ok(attacks::run(name)),
-            _ => not_here(),
-        }
+        let prompt = request.split_once(r#""prompt":""#).and_then(|(_, rest)| rest.split_once('"'));
+        prompt.map_or_else(not_here, |(name, _)| Ok(attacks::run(name)))
     }
 
     fn detokenize(_: Vec<u32>) -> Result<String> {
@@ -67,10 +65,6 @@ impl Guest for Hostile {
     }
 
     fn restore(_: Vec<u8>) -> Result<u32> {
-        not_here()
-    }
-
-    fn embed(_: Vec<u32>) -> Result<Vec<f32>> {
         not_here()
     }
 
