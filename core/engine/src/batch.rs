@@ -134,10 +134,9 @@ impl<A: Arithmetic> Batch<A> {
             Task::Answer => Work::Writing(Box::new(Writing::new(tokens, request, extras, (context, vocabulary))?)),
             Task::Embed => Work::Embedding(Embedding::new(request, tokens, context)?),
         };
-        let reuse = request.cache_prompt && request.task == Task::Answer;
-        let slot = if reuse { self.slot_for(&work)? } else { self.free_slot(work.most())? };
+        let slot = if work.reuses() { self.slot_for(&work)? } else { self.free_slot(work.most())? };
         let slot = &mut self.slots[slot];
-        let kept = if reuse { work.common(&slot.tokens) } else { 0 };
+        let kept = if work.reuses() { work.common(&slot.tokens) } else { 0 };
         self.arithmetic.truncate(slot.handle, kept)?;
         slot.tokens.truncate(kept);
         work.reuse(kept);
@@ -223,11 +222,25 @@ impl<A: Arithmetic> Batch<A> {
     /// Bytes that are no such state ([`Kind::State`]); no free session; those of `read`.
     pub fn restore(&mut self, read: Read<'_>) -> Result<SessionId> {
         let at = self.free_slot(0)?;
-        let slot = &mut self.slots[at];
-        slot.tokens = self.arithmetic.load(slot.handle, read)?;
-        self.last_id += 1;
-        (slot.id, slot.most) = (self.last_id, slot.tokens.len());
-        Ok(self.last_id)
+        let handle = self.slots[at].handle;
+        let loaded = self.arithmetic.load(handle, read).and_then(|tokens| {
+            // How many they are is known only now.
+            self.make_room(tokens.len(), Some(handle))?;
+            Ok(tokens)
+        });
+        let at = self.at(handle);
+        match loaded {
+            Ok(tokens) => {
+                self.last_id += 1;
+                self.slots[at] = Slot { id: self.last_id, most: tokens.len(), tokens, ..Slot::new(handle) };
+                Ok(self.last_id)
+            }
+            Err(error) => {
+                self.slots.remove(at);
+                self.arithmetic.close(handle);
+                Err(error)
+            }
+        }
     }
 
     /// The tokens of a session whose keys and values it holds.
@@ -301,7 +314,7 @@ impl<A: Arithmetic> Batch<A> {
     /// or it came earlier and reads them.
     fn lender(&self, to: usize) -> Option<(usize, usize)> {
         let slot = &self.slots[to];
-        let work = slot.reading().filter(|work| matches!(work, Work::Writing(_)))?;
+        let work = slot.reading().filter(|work| work.reuses())?;
         let shares = self.slots.iter().enumerate().filter(|(from, _)| *from != to).filter_map(|(from, other)| {
             let n = work.common(other.will_hold());
             let comes = other.tokens.len() >= n || (other.reading().is_some() && other.id < slot.id);
@@ -390,7 +403,7 @@ impl<A: Arithmetic> Batch<A> {
         {
             // An end token is no token of the answer, and so no right one either.
             let right =
-                fed.iter().zip(&writing.all()[before..]).skip(1).take_while(|(fed, chosen)| fed == chosen).count();
+                fed.iter().zip(&writing.fed()[before..]).skip(1).take_while(|(fed, chosen)| fed == chosen).count();
             writing.drafted(part.draft, right);
             slot.tokens.truncate(before + 1 + right);
             if right < part.draft
@@ -408,32 +421,48 @@ impl<A: Arithmetic> Batch<A> {
         let best = idle.map(|(i, slot)| (work.common(&slot.tokens), i)).max();
         match best {
             // One that would lose most of its tokens is better left alone while there is room: its owner may come back.
-            Some((n, i)) if n > 0 && (2 * n >= self.slots[i].tokens.len() || !self.may_grow(work.most())) => Ok(i),
+            Some((n, i)) if n > 0 && (2 * n >= self.slots[i].tokens.len() || !self.has_room(work.most(), None)) => {
+                let handle = self.slots[i].handle;
+                self.make_room(work.most(), Some(handle))?;
+                Ok(self.at(handle))
+            }
             _ => self.free_slot(work.most()),
         }
     }
 
-    /// An empty session: a new one, or the one that has been idle for the longest time.
+    /// An empty session, in the place of those that have been idle for the longest time if there is no room beside them.
     fn free_slot(&mut self, tokens: usize) -> Result<usize> {
-        while !self.may_grow(tokens) {
-            let idle = self.slots.iter().enumerate().filter(|(_, slot)| slot.work.is_none());
-            let Some((oldest, _)) = idle.min_by_key(|(_, slot)| slot.id) else {
-                return Err(Error::new(Kind::Busy, format!("all {} sessions are in use", self.slots.len())));
-            };
-            let slot = self.slots.remove(oldest);
-            self.arithmetic.close(slot.handle);
-        }
+        self.make_room(tokens, None)?;
         self.slots.push(Slot::new(self.arithmetic.open()?));
         Ok(self.slots.len() - 1)
     }
 
-    /// Whether there is room for one more session, of `tokens`.
-    fn may_grow(&self, tokens: usize) -> bool {
-        let held: u64 = self.slots.iter().map(|slot| self.arithmetic.session_bytes(slot.most)).sum();
-        let more = self.arithmetic.session_bytes(tokens);
+    /// Makes room for `tokens` in one more session, or in the one with this handle: closes idle ones, the longest idle first.
+    fn make_room(&mut self, tokens: usize, again: Option<usize>) -> Result<()> {
+        while !self.has_room(tokens, again) {
+            let idle = self.slots.iter().filter(|slot| slot.work.is_none() && Some(slot.handle) != again);
+            let Some(oldest) = idle.min_by_key(|slot| slot.id).map(|slot| slot.handle) else {
+                return Err(Error::new(Kind::Busy, format!("all {} sessions are in use", self.slots.len())));
+            };
+            self.slots.remove(self.at(oldest));
+            self.arithmetic.close(oldest);
+        }
+        Ok(())
+    }
+
+    /// Whether there is room for `tokens` in one more session, or in the one with this handle.
+    fn has_room(&self, tokens: usize, again: Option<usize>) -> bool {
+        let others = self.slots.iter().filter(|slot| Some(slot.handle) != again);
+        let held: u64 = others.clone().map(|slot| self.arithmetic.session_bytes(slot.most)).sum();
+        let (others, more) = (others.count(), self.arithmetic.session_bytes(tokens));
         // The first is let in whatever it takes: a bound that nothing fits in would be of no use.
-        let fits = self.settings.session_bytes.is_none_or(|most| self.slots.is_empty() || held + more <= most);
-        self.slots.len() < self.settings.sessions.max(1) && fits
+        let fits = self.settings.session_bytes.is_none_or(|most| others == 0 || held + more <= most);
+        others < self.settings.sessions.max(1) && fits
+    }
+
+    /// Where the slot with this handle is.
+    fn at(&self, handle: usize) -> usize {
+        self.slots.iter().position(|slot| slot.handle == handle).unwrap_or(self.slots.len())
     }
 }
 

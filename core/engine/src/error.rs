@@ -119,6 +119,8 @@ impl From<sampler::Error> for Error {
             E::Window(_) => "penalty_last_n".into(),
             E::BiasToken { token, .. } | E::Bias { token, .. } | E::BiasTwice(token) => format!("logit_bias.{token}"),
             E::EmptyStop(_) | E::Stops => "stop".into(),
+            // By the request, since logits of the model are finite.
+            E::AllBanned => return Error::request(error),
             // Not of the request: what the model computed.
             _ => return Error::new(Kind::Model, error),
         };

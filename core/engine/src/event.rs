@@ -236,13 +236,13 @@ fn usage(usage: Usage) -> Json {
     object([
         ("prompt_tokens", int(usage.prompt)),
         ("completion_tokens", int(usage.answer)),
-        ("total_tokens", int(usage.prompt + usage.answer)),
+        ("total_tokens", int(usage.prompt.saturating_add(usage.answer))),
         ("prompt_tokens_details", object([("cached_tokens", int(usage.reused))])),
         (
             "completion_tokens_details",
             object([
                 ("accepted_prediction_tokens", int(usage.accepted)),
-                ("rejected_prediction_tokens", int(usage.drafted - usage.accepted)),
+                ("rejected_prediction_tokens", int(usage.drafted.saturating_sub(usage.accepted))),
             ]),
         ),
     ])

@@ -88,6 +88,11 @@ impl Work {
         }
     }
 
+    /// Whether it may begin with what another session computed. An embedding needs the states of all tokens.
+    pub(crate) fn reuses(&self) -> bool {
+        matches!(self, Work::Writing(writing) if writing.reuses)
+    }
+
     /// How many of a session's `tokens` the prompt begins with. Its last is fed in any case: its logits are wanted.
     pub(crate) fn common(&self, tokens: &[u32]) -> usize {
         let prompt = self.prompt();
@@ -139,7 +144,8 @@ impl Slot {
             }
         };
         match &mut self.work {
-            Some(Work::Embedding(embedding)) => embedding.add(row),
+            // Shown again, after a batch that failed for another session, it is added once.
+            Some(Work::Embedding(embedding)) if embedding.rows < self.tokens.len() + behind.len() => embedding.add(row),
             // The rows behind a wrong token of a draft are of no use.
             Some(Work::Writing(writing)) if writing.all()[self.tokens.len()..] == *behind => {
                 tell(writing.choose(tokenizer, row)?);

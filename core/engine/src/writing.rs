@@ -27,6 +27,8 @@ pub(crate) struct Writing {
     /// most tokens of both
     context: usize,
     max_tokens: usize,
+    /// whether sessions that hold a part of the prompt are of use
+    pub(crate) reuses: bool,
     sampler: Sampler,
     constraints: Vec<Box<dyn Constraint>>,
     /// (vocabulary), where there are constraints
@@ -59,6 +61,7 @@ impl Writing {
             all: prompt,
             context,
             max_tokens: if request.max_tokens == 0 { usize::MAX } else { request.max_tokens },
+            reuses: request.cache_prompt,
             sampler,
             constraints: extras.constraints,
             masked: Vec::new(),
@@ -84,6 +87,12 @@ impl Writing {
         &self.all[self.prompt..]
     }
 
+    /// What the session holds in the end: a last token is not fed, unless an end token came behind it.
+    pub(crate) fn fed(&self) -> &[u32] {
+        let last = usize::from(self.end.is_some_and(|reason| reason != Reason::Token));
+        &self.all[..self.all.len() - last]
+    }
+
     /// Whether there is a token of the answer.
     pub(crate) fn has_begun(&self) -> bool {
         self.all.len() > self.prompt
@@ -107,7 +116,8 @@ impl Writing {
     /// Tokens that may come next, for which there is room.
     pub(crate) fn draft(&mut self) -> &[u32] {
         let room = (self.context - self.all.len()).min(self.max_tokens - self.answer().len() - 1);
-        self.drafter.propose(&self.all, room)
+        let draft = self.drafter.propose(&self.all, room);
+        &draft[..draft.len().min(room)]
     }
 
     /// Of the last draft, which had some tokens, so many were right.
@@ -122,24 +132,18 @@ impl Writing {
     /// # Errors
     /// Logits of another vocabulary, or all of them banned.
     pub(crate) fn choose(&mut self, tokenizer: &Tokenizer, logits: &[f32]) -> Result<Piece> {
-        let mut piece = Piece::default();
         if self.end.is_some() {
-            return Ok(piece);
+            return Ok(Piece::default());
         }
-        let token = self.sample(tokenizer, logits)?;
-        if tokenizer.is_end_of_generation(token) {
-            self.end = Some(Reason::Token);
-        } else {
-            self.push(token, tokenizer, &mut piece.text);
-            piece.token = Some(token);
-            if let Some(n) = self.logprobs {
-                let distribution = Distribution::new(logits);
-                piece.logprob = Some(distribution.of(token, tokenizer));
-                piece.top = distribution.top(n, tokenizer);
-            }
-        }
-        if self.end.is_some() {
-            self.text.finish(&mut piece.text);
+        let token = match self.forced() {
+            Some(token) => token,
+            None => self.sample(tokenizer, logits)?,
+        };
+        let mut piece = self.push(token, tokenizer);
+        if let (Some(token), Some(n)) = (piece.token, self.logprobs) {
+            let distribution = Distribution::new(logits);
+            piece.logprob = Some(distribution.of(token, tokenizer));
+            piece.top = distribution.top(n, tokenizer);
         }
         Ok(piece)
     }
@@ -150,14 +154,8 @@ impl Writing {
         if self.end.is_some() || self.logprobs.is_some() {
             return None;
         }
-        let answer = &self.all[self.prompt..];
-        let token = self.constraints.iter_mut().find_map(|constraint| constraint.forced(answer))?;
-        let mut piece = Piece { token: Some(token), ..Piece::default() };
-        self.push(token, tokenizer, &mut piece.text);
-        if self.end.is_some() {
-            self.text.finish(&mut piece.text);
-        }
-        Some(piece)
+        let token = self.forced()?;
+        Some(self.push(token, tokenizer))
     }
 
     /// The text that is held back, since it may become a stop string.
@@ -165,6 +163,11 @@ impl Writing {
         let mut text = String::new();
         self.text.finish(&mut text);
         text
+    }
+
+    fn forced(&mut self) -> Option<u32> {
+        let answer = &self.all[self.prompt..];
+        self.constraints.iter_mut().find_map(|constraint| constraint.forced(answer))
     }
 
     fn sample(&mut self, tokenizer: &Tokenizer, logits: &[f32]) -> Result<u32> {
@@ -178,20 +181,30 @@ impl Writing {
         Ok(self.sampler.sample(&self.masked, position)?)
     }
 
-    /// Adds a token, and the text that is whole with it.
-    fn push(&mut self, token: u32, tokenizer: &Tokenizer, out: &mut String) {
-        let position = self.all.len();
-        self.sampler.accept(token);
-        self.all.push(token);
-        // Structure that is no end of the answer, such as a stray start of turn, is no text either.
-        let bytes = if tokenizer.is_special(token) { &[] } else { tokenizer.token_bytes(token) };
-        self.end = if self.text.push(bytes, out) {
-            Some(Reason::Stop)
-        } else if self.answer().len() >= self.max_tokens {
-            Some(Reason::Length)
+    /// Takes a token: the end, or one more of the answer, with the text that is whole by it.
+    fn push(&mut self, token: u32, tokenizer: &Tokenizer) -> Piece {
+        let mut piece = Piece::default();
+        if tokenizer.is_end_of_generation(token) {
+            self.end = Some(Reason::Token);
         } else {
-            (position == self.context).then_some(Reason::Context)
-        };
+            let position = self.all.len();
+            self.sampler.accept(token);
+            self.all.push(token);
+            piece.token = Some(token);
+            // Structure that is no end of the answer, such as a stray start of turn, is no text either.
+            let bytes = if tokenizer.is_special(token) { &[] } else { tokenizer.token_bytes(token) };
+            self.end = if self.text.push(bytes, &mut piece.text) {
+                Some(Reason::Stop)
+            } else if self.answer().len() >= self.max_tokens {
+                Some(Reason::Length)
+            } else {
+                (position == self.context).then_some(Reason::Context)
+            };
+        }
+        if self.end.is_some() {
+            self.text.finish(&mut piece.text);
+        }
+        piece
     }
 }
 
