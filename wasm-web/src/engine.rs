@@ -1,15 +1,14 @@
-//! A model with one session, answering one request at a time.
+//! A model with one conversation, answering one request at a time.
 
-use crate::error::{Fault, Result};
-use crate::header::Object;
-use crate::request::{self, Request};
+use crate::error::{Result, of_load, of_tokenizer};
+use crate::header::{int, object};
 use crate::team::Team;
 use crate::weights::{self, Weights};
-use picolm_core::generation::{End, Generation};
 use picolm_core::kernels::Backend;
 use picolm_core::model::Model;
-use picolm_core::session::{self, Feed, KvType, Session, StateError, Want, digest_tokens};
-use picolm_core::text::{ChatTemplate, DateTime, Encode, Tokenizer};
+use picolm_core::session::{DIGEST_TOKENS, KvType, Session, Want, digest_tokens};
+use picolm_core::text::{ChatTemplate, Encode, Tokenizer};
+use picolm_engine::{Ambient, Arithmetic, Batch, Event, Local, Request, SessionId, Settings, Task, append, take};
 use picolm_machine::ForkJoin;
 use sha2::Digest;
 use std::sync::Arc;
@@ -22,12 +21,12 @@ const STREAMED_BATCH: usize = 256;
 /// A loaded model. `begin` prepares an answer, each `step` computes a part of it.
 #[wasm_bindgen]
 pub struct Engine {
-    engine: session::Engine,
-    tokenizer: Tokenizer,
-    template: Option<ChatTemplate>,
-    session: Session,
-    kv_type: KvType,
-    answer: Option<Generation>,
+    batch: Batch<Local>,
+    chat_template: bool,
+    /// of the last request, until the next one
+    open: Option<SessionId>,
+    /// of the last answer, or the last state that was loaded
+    conversation: Option<SessionId>,
 }
 
 #[wasm_bindgen]
@@ -49,39 +48,59 @@ impl Engine {
 
     fn try_load(weights: &Weights, context: usize, q8: bool, budget: f64, team: Arc<ForkJoin>) -> Result<Engine> {
         let gguf = weights.gguf()?;
-        let tokenizer = Tokenizer::from_gguf(&gguf)?;
+        let tokenizer = Tokenizer::from_gguf(&gguf).map_err(of_tokenizer)?;
         let template = ChatTemplate::from_gguf(&gguf, &tokenizer)?;
-        let model = Arc::new(Model::load(&gguf, weights.source(&gguf, budget as u64)?)?);
-        let context = if context == 0 { model.config.context.min(4096) } else { context };
-        let kv_type = if q8 { KvType::Q8_0 } else { KvType::F16 };
-        let session = Session::new(&model, context, kv_type)?;
+        let model = Model::load(&gguf, weights.source(&gguf, budget as u64)?).map_err(of_load)?;
+        let (trained, vocabulary) = (model.config.context, model.config.vocab);
+        let context = if context == 0 { trained.min(4096) } else { context };
+        let kv = if q8 { KvType::Q8_0 } else { KvType::F16 };
         let batch = if weights.is_streamed() { STREAMED_BATCH } else { BATCH };
-        let engine = session::Engine::new(model, backend(), team, batch)?;
-        Ok(Engine { engine, tokenizer, template, session, kv_type, answer: None })
+        let settings = Settings {
+            context,
+            vocabulary,
+            // The conversation, and an embedding or another prompt beside it where both fit in the memory of one.
+            sessions: 2,
+            session_bytes: Some(Session::memory_for(&model, context, kv)),
+            prompt_step: batch,
+            prompt_step_beside: batch,
+        };
+        // A digest has its length whatever the context.
+        let longest = context.max(DIGEST_TOKENS.min(trained));
+        let local = Local::new(Arc::new(model), backend(), team, (longest, batch, kv))?;
+        let chat_template = template.is_some();
+        let batch = Batch::new(local, tokenizer, template, settings);
+        Ok(Engine { batch, chat_template, open: None, conversation: None })
     }
 
     /// JSON: what `EngineInfo` in `types.ts` says of the model.
-    pub fn info(&self) -> String {
-        let config = &self.engine.model().config;
-        let mut json = Object::new();
-        json.text("architecture", Some(config.arch.name)).text("backend", Some(self.engine.backend().name()));
-        json.number("context", self.session.context() as f64).number("trainedContext", config.context as f64);
-        json.number("vocabulary", config.vocab as f64).number("layers", config.layers as f64);
-        json.number("kvBytes", self.session.memory_bytes() as f64);
-        json.number("bufferBytes", self.engine.memory_bytes() as f64);
-        json.number("contextUsed", self.session.tokens().len() as f64);
-        json.number("chatTemplate", f64::from(u8::from(self.template.is_some())));
-        json.end()
+    pub fn info(&mut self) -> String {
+        let context = self.batch.settings().context;
+        let used = self.conversation.and_then(|id| self.batch.held(id).ok()).map_or(0, <[u32]>::len);
+        let local = self.batch.arithmetic();
+        let (engine, kv_bytes) = (local.engine(), local.kv_bytes());
+        let config = &engine.model().config;
+        object([
+            ("architecture", config.arch.name.into()),
+            ("backend", engine.backend().name().into()),
+            ("context", int(context as u64)),
+            ("contextUsed", int(used as u64)),
+            ("trainedContext", int(config.context as u64)),
+            ("vocabulary", int(config.vocab as u64)),
+            ("layers", int(config.layers as u64)),
+            ("kvBytes", int(kv_bytes as u64)),
+            ("bufferBytes", int(engine.memory_bytes() as u64)),
+            ("chatTemplate", self.chat_template.into()),
+        ])
     }
 
     /// The tokens of a text; `special` recognises control tokens written out in it, `bos` begins as the model's file asks for.
     pub fn tokenize(&self, text: &str, special: bool, bos: bool) -> Vec<u32> {
-        self.tokenizer.encode(text, Encode { bos, eos: false, special })
+        self.batch.tokenize(text, Encode { bos, eos: false, special })
     }
 
     /// The text of tokens; control tokens are written out if `special`.
     pub fn detokenize(&self, ids: &[u32], special: bool) -> String {
-        self.tokenizer.decode(ids, special)
+        self.batch.detokenize(ids, special)
     }
 
     /// The prompt that the model's chat template makes of a request with `messages`.
@@ -89,115 +108,104 @@ impl Engine {
     /// # Errors
     /// `invalid_request`, `invalid_template`.
     pub fn render(&self, request: &str) -> std::result::Result<String, JsValue> {
-        Ok(self.rendered(&request::parse(request)?)?)
+        Ok(self.try_render(request)?)
     }
 
-    /// Prepares an answer: to `messages` by the model's chat template, or to a `prompt` as it is. Options are OpenAI's.
+    fn try_render(&self, request: &str) -> Result<String> {
+        Ok(self.batch.render(&Request::from_json(request, &ambient())?.prompt)?)
+    }
+
+    /// Prepares an answer or an embedding: of a request as `picolm_engine::Request` reads it, OpenAI's with a few names more. The request
+    /// before ends, complete or not.
     ///
     /// # Errors
-    /// `invalid_request`, `invalid_template`, `context_full`. The session is then as it was, or empty if nothing of it was to be used.
+    /// `invalid_request`, `invalid_template`, `context_full`. What was computed before is still there.
     pub fn begin(&mut self, request: &str) -> std::result::Result<(), JsValue> {
-        Ok(self.try_begin(request::parse(request)?)?)
+        Ok(self.try_begin(request)?)
     }
 
-    fn try_begin(&mut self, request: Request) -> Result<()> {
-        let prompt = match &request.prompt {
-            Some(prompt) => prompt.clone(),
-            None => self.rendered(&request)?,
-        };
-        let tokens = self.tokenizer.encode(&prompt, Encode::PROMPT);
-        let vocab = self.engine.model().config.vocab;
-        if request.anew {
-            self.session.truncate(0);
+    fn try_begin(&mut self, request: &str) -> Result<()> {
+        let request = Request::from_json(request, &ambient())?;
+        self.end()?;
+        let id = self.batch.open(&request)?;
+        self.open = Some(id);
+        if request.task == Task::Answer {
+            self.conversation = self.open;
         }
-        self.answer = None;
-        self.answer = Some(Generation::begin(tokens, &mut self.session, vocab, request.options)?);
         Ok(())
     }
 
-    fn rendered(&self, request: &Request) -> Result<String> {
-        let messages =
-            request.messages.as_deref().ok_or_else(|| Fault::request("a request needs messages, or a prompt"))?;
-        let template = self.template.as_ref().ok_or_else(|| {
-            Fault::request("this model has no chat template: use completions with a prompt in its own form")
-        })?;
-        let mut options = request.render.clone();
-        options.now = Some(DateTime::from_unix((js_sys::Date::now() / 1000.0) as i64));
-        Ok(template.render(messages, &options)?)
+    /// Ends the request that was begun last. Its session is kept for the next, and for `save_state`.
+    fn end(&mut self) -> Result<()> {
+        if let Some(id) = self.open.take() {
+            self.batch.close(id)?;
+        }
+        Ok(())
     }
 
-    /// Feeds up to `most` tokens of the prompt, or computes the next token (or several, with lookup). Returns new text.
+    /// Feeds up to `most` tokens of the prompt, or computes the next token (or several, with lookup). JSON: a list of what happened, as
+    /// `picolm_engine::Event` writes it.
     ///
     /// # Errors
-    /// `invalid_request` without an answer that was begun; `invalid_model`, `out_of_memory`, `storage_unavailable`.
+    /// `invalid_model`, `out_of_memory`, `storage_unavailable`: there is no more of the answer.
     pub fn step(&mut self, most: usize) -> std::result::Result<String, JsValue> {
         Ok(self.try_step(most)?)
     }
 
     fn try_step(&mut self, most: usize) -> Result<String> {
-        let answer = self.answer.as_mut().ok_or_else(|| Fault::request("no answer was begun"))?;
-        let text = answer.step(&mut self.engine, &mut self.session, &self.tokenizer, most).map(str::to_string);
-        if let Err(fault) = weights::take_failure() {
-            self.reset();
-            return Err(fault);
-        }
-        Ok(text?)
+        let events = self.batch.step_with(most);
+        self.check_reads()?;
+        let events = events.iter().map(Event::to_json).collect::<picolm_engine::Result<Vec<_>>>()?;
+        Ok(format!("[{}]", events.join(",")))
     }
 
-    /// Why the answer ended: `stop` (by the model or a stop string), `length`, or nothing yet.
-    pub fn finish_reason(&self) -> Option<String> {
-        let reason = match self.answer.as_ref()?.end()? {
-            End::Token | End::Stop => "stop",
-            End::Length | End::Context => "length",
-        };
-        Some(reason.to_string())
+    /// What was computed since a read failed is worth nothing, and nobody knows when that was.
+    fn check_reads(&mut self) -> Result<()> {
+        weights::take_failure().inspect_err(|_| {
+            self.batch.reset();
+            self.open = None;
+        })
     }
 
-    /// Tokens of the prompt, how many of them were in the session already, how many are there now, and tokens of the answer.
-    pub fn counts(&self) -> Vec<u32> {
-        let Some(answer) = &self.answer else { return vec![0; 4] };
-        let prompt = answer.prompt().len();
-        let fed = if answer.tokens().is_empty() { self.session.tokens().len() } else { prompt };
-        [prompt, answer.reused(), fed.min(prompt), answer.tokens().len()].map(|count| count as u32).to_vec()
-    }
-
-    /// Forgets all tokens. The memory is kept.
-    pub fn reset(&mut self) {
-        self.answer = None;
-        self.session.truncate(0);
-    }
-
-    /// The session as bytes, for `load_state`.
+    /// The conversation as bytes, for `load_state`.
     ///
     /// # Errors
     /// `out_of_memory`.
-    pub fn save_state(&self) -> std::result::Result<Vec<u8>, JsValue> {
-        let mut bytes = Vec::new();
-        let saved = self.session.save(self.engine.model(), &mut |part| {
-            bytes.try_reserve(part.len()).map_err(|_| Fault::memory("the state", (bytes.len() + part.len()) as f64))?;
-            bytes.extend_from_slice(part);
-            Ok(())
-        });
-        weights::take_failure()?;
-        saved.map_err(state_fault)?;
-        Ok(bytes)
+    pub fn save_state(&mut self) -> std::result::Result<Vec<u8>, JsValue> {
+        Ok(self.try_save()?)
     }
 
-    /// Goes on from a saved session of the same model.
+    fn try_save(&mut self) -> Result<Vec<u8>> {
+        let mut state = Vec::new();
+        let write = &mut |bytes: &[u8]| append(&mut state, bytes);
+        match self.conversation.filter(|&id| self.batch.held(id).is_ok()) {
+            Some(id) => self.batch.save(id, write)?,
+            None => {
+                let local = self.batch.arithmetic();
+                let empty = local.open()?;
+                let saved = local.save(empty, write);
+                local.close(empty);
+                saved?;
+            }
+        }
+        weights::take_failure()?;
+        Ok(state)
+    }
+
+    /// Goes on from a saved conversation with the same model.
     ///
     /// # Errors
-    /// `invalid_state`, `out_of_memory`; the session is then as it was.
-    pub fn load_state(&mut self, mut bytes: &[u8]) -> std::result::Result<(), JsValue> {
-        self.answer = None;
-        let model = self.engine.model().clone();
-        let loaded = self.session.load(&model, &mut |into| {
-            let (part, rest) = bytes.split_at(into.len().min(bytes.len()));
-            into[..part.len()].copy_from_slice(part);
-            bytes = rest;
-            Ok(part.len())
-        });
+    /// `invalid_state`, `out_of_memory`; the conversation is then as it was.
+    pub fn load_state(&mut self, bytes: &[u8]) -> std::result::Result<(), JsValue> {
+        Ok(self.try_load_state(bytes)?)
+    }
+
+    fn try_load_state(&mut self, mut bytes: &[u8]) -> Result<()> {
+        self.end()?;
+        let restored = self.batch.restore(&mut |into| Ok(take(&mut bytes, into)));
         weights::take_failure()?;
-        Ok(loaded.map_err(state_fault)?)
+        self.conversation = Some(restored?);
+        Ok(())
     }
 
     /// The digest of `picolm digest`: SHA-256 over the logits of a fixed sequence of tokens.
@@ -209,25 +217,23 @@ impl Engine {
     }
 
     fn try_digest(&mut self) -> Result<String> {
-        let model = self.engine.model().clone();
-        let tokens: Vec<u32> = digest_tokens(model.config.vocab, model.config.context).collect();
-        let mut session = Session::new(&model, model.config.context, self.kv_type)?;
+        let config = &self.batch.arithmetic().engine().model().config;
+        let tokens: Vec<u32> = digest_tokens(config.vocab, config.context).collect();
         let mut hash = sha2::Sha256::new();
-        let feed = Feed { session: &mut session, tokens: &tokens, want: Want::All };
-        let logits = &mut |_: usize, _: usize, logits: &[f32]| logits.iter().for_each(|x| hash.update(x.to_le_bytes()));
-        let result = self.engine.forward(&mut [feed], logits);
-        weights::take_failure()?;
-        result?;
+        let logits = &mut |logits: &[f32]| logits.iter().for_each(|x| hash.update(x.to_le_bytes()));
+        let fed = self.batch.feed(&tokens, Want::All, logits);
+        self.batch.rewind()?;
+        self.check_reads()?;
+        fed?;
         Ok(crate::sha256::hex(hash))
     }
 }
 
-fn state_fault(error: StateError<Fault>) -> Fault {
-    match error {
-        StateError::Host(fault) => fault,
-        StateError::Session(error @ session::Error::OutOfMemory { .. }) => error.into(),
-        other => Fault::new("invalid_state", format!("the state is refused: {other}")),
-    }
+/// What a request need not say.
+fn ambient() -> Ambient {
+    // 32 bits, so that JSON and people can hold them.
+    let seed = (js_sys::Math::random() * 2f64.powi(32)) as u64;
+    Ambient { seed, now: Some((js_sys::Date::now() / 1000.0) as i64) }
 }
 
 /// The kernels of this build.

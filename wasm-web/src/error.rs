@@ -1,10 +1,9 @@
 //! Errors as JavaScript sees them: an `Error` whose `code` is stable and whose message is for people.
 
 use js_sys::{Error, Reflect};
-use picolm_core::generation;
 use picolm_core::model::LoadError;
-use picolm_core::session;
-use picolm_core::text::{ChatError, TokenizerError};
+use picolm_core::text::TokenizerError;
+use picolm_engine::Kind;
 use std::fmt::Display;
 use wasm_bindgen::JsValue;
 
@@ -12,6 +11,8 @@ use wasm_bindgen::JsValue;
 #[derive(Debug)]
 pub(crate) struct Fault {
     code: &'static str,
+    /// Of the request, if one is at fault.
+    field: Option<String>,
     message: String,
 }
 
@@ -19,11 +20,7 @@ pub(crate) type Result<T> = std::result::Result<T, Fault>;
 
 impl Fault {
     pub(crate) fn new(code: &'static str, message: impl Display) -> Self {
-        Fault { code, message: message.to_string() }
-    }
-
-    pub(crate) fn request(message: impl Display) -> Self {
-        Fault::new("invalid_request", message)
+        Fault { code, field: None, message: message.to_string() }
     }
 
     /// `bytes` could not be had.
@@ -38,75 +35,51 @@ impl Fault {
     }
 }
 
-impl Display for Fault {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
 impl From<Fault> for JsValue {
     fn from(fault: Fault) -> JsValue {
         let error = Error::new(&fault.message);
-        // Setting a property of an object made above cannot fail.
+        // Setting properties of an object made above cannot fail.
         let _ = Reflect::set(&error, &"code".into(), &fault.code.into());
+        if let Some(field) = fault.field {
+            let _ = Reflect::set(&error, &"field".into(), &field.into());
+        }
         error.into()
     }
 }
 
-impl From<picolm_core::gguf::Error> for Fault {
-    fn from(error: picolm_core::gguf::Error) -> Self {
-        Fault::new("invalid_model", error)
-    }
-}
-
-impl From<LoadError> for Fault {
-    fn from(error: LoadError) -> Self {
-        let code = match error {
-            LoadError::Architecture { .. } => "unsupported_architecture",
-            LoadError::Format { .. } => "unsupported_format",
-            _ => "invalid_model",
+impl<E: Into<picolm_engine::Error>> From<E> for Fault {
+    fn from(error: E) -> Self {
+        let picolm_engine::Error { kind, field, message } = error.into();
+        let code = match kind {
+            Kind::Model => "invalid_model",
+            Kind::Template => "invalid_template",
+            Kind::Request | Kind::Unsupported => "invalid_request",
+            Kind::ContextFull => "context_full",
+            Kind::Memory => "out_of_memory",
+            Kind::State => "invalid_state",
+            Kind::Busy | Kind::Stopped => "worker_failed",
         };
-        Fault::new(code, error)
+        Fault { code, field, message }
     }
 }
 
-impl From<TokenizerError> for Fault {
-    fn from(error: TokenizerError) -> Self {
-        let code = match error {
-            TokenizerError::Model { .. } | TokenizerError::Pre { .. } => "unsupported_tokenizer",
-            _ => "invalid_model",
-        };
-        Fault::new(code, error)
-    }
+/// A model that is not loaded, by what is not supported of it.
+pub(crate) fn of_load(error: LoadError) -> Fault {
+    let code = match error {
+        LoadError::Architecture { .. } => "unsupported_architecture",
+        LoadError::Format { .. } => "unsupported_format",
+        _ => "invalid_model",
+    };
+    Fault::new(code, error)
 }
 
-impl From<ChatError> for Fault {
-    fn from(error: ChatError) -> Self {
-        let code = if matches!(error, ChatError::Refused(_)) { "invalid_request" } else { "invalid_template" };
-        Fault::new(code, error)
-    }
-}
-
-impl From<session::Error> for Fault {
-    fn from(error: session::Error) -> Self {
-        let code = match error {
-            session::Error::ContextFull { .. } => "context_full",
-            session::Error::OutOfMemory { .. } => "out_of_memory",
-            session::Error::Context { .. } | session::Error::Token { .. } => "invalid_request",
-            _ => "invalid_model",
-        };
-        Fault::new(code, error)
-    }
-}
-
-impl From<generation::Error> for Fault {
-    fn from(error: generation::Error) -> Self {
-        match error {
-            generation::Error::Session(error) => error.into(),
-            generation::Error::PromptTooLong { .. } => Fault::new("context_full", error),
-            other => Fault::request(other),
-        }
-    }
+/// The same of its tokenizer.
+pub(crate) fn of_tokenizer(error: TokenizerError) -> Fault {
+    let code = match error {
+        TokenizerError::Model { .. } | TokenizerError::Pre { .. } => "unsupported_tokenizer",
+        _ => "invalid_model",
+    };
+    Fault::new(code, error)
 }
 
 /// What an exception of JavaScript says.

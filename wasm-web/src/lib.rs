@@ -2,18 +2,17 @@
 //!
 //! ```text
 //!   worker.ts ──► Weights: room for the files, which the worker fills (or a reader to stream them layer by layer)
-//!             ──► Engine::load ──► begin ──► step, step, … ──► text
+//!             ──► Engine::load ──► begin ──► step, step, … ──► events of picolm-engine
 //!             ──► Team ──► with shared memory, one more worker for each further member: team_member
 //!             ──► Sha256 ──► of a download, as it comes
 //! ```
 //!
-//! Requests come as JSON and errors leave as JavaScript's `Error` with a `code`: `error.rs` has the list. Nothing here computes, waits
+//! Requests come as JSON, events leave as JSON, and errors as JavaScript's `Error` with a `code`: `error.rs` has the list. Nothing here computes, waits
 //! for a network or knows where files lie.
 
 mod engine;
 mod error;
 mod header;
-mod request;
 mod sha256;
 mod team;
 mod weights;

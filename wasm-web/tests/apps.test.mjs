@@ -12,11 +12,11 @@ import os from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { chromium } from 'playwright-core';
+import { golden, withTemplate } from './browser/golden.mjs';
 import { startServer } from './browser/server.mjs';
 
 const run = promisify(execFile);
 const PACKAGE = path.resolve(import.meta.dirname, '..');
-const GOLDEN = path.resolve(PACKAGE, '../core/tests/golden/llama-Q4_0.gguf');
 const APPS = fs.readdirSync(path.join(PACKAGE, 'examples'), { withFileTypes: true }).filter((entry) => entry.isDirectory());
 const PROMPT = 'Why is the sky blue?';
 const executablePath = process.env.CHROMIUM ?? '/usr/bin/chromium';
@@ -33,9 +33,9 @@ before(async () => {
   const tarball = process.env.PICOLM_TARBALL ? path.resolve(process.env.PICOLM_TARBALL) : await pack();
   await Promise.all(APPS.map(({ name }) => install(name, tarball)));
   modelServer = await startServer();
-  const golden = path.join(folder, 'golden-chat.gguf');
-  fs.writeFileSync(golden, withTemplate(fs.readFileSync(GOLDEN)));
-  const files = [golden, ...(process.env.PICOLM_MODEL ? [path.resolve(process.env.PICOLM_MODEL)] : [])];
+  const small = path.join(folder, 'golden-chat.gguf');
+  fs.writeFileSync(small, withTemplate(golden('llama-Q4_0.gguf')));
+  const files = [small, ...(process.env.PICOLM_MODEL ? [path.resolve(process.env.PICOLM_MODEL)] : [])];
   models = await Promise.all(
     files.map(async (file) => {
       const url = `${modelServer.other}/${path.basename(file)}`;
@@ -158,26 +158,6 @@ async function install(name, tarball) {
   fs.writeFileSync(path.join(cwd, 'package.json'), JSON.stringify(manifest));
   await run('npm', ['install', '--no-audit', '--no-fund', '--no-package-lock', '--prefer-offline', '--loglevel=error'], { cwd });
   if (manifest.scripts?.build) await run('npm', ['run', 'build'], { cwd });
-}
-
-/**
- * The golden model has no chat template: this adds one that is the message itself. The entry goes before all others and is a
- * multiple of 32 bytes, so that the tensors behind stay aligned.
- */
-function withTemplate(gguf) {
-  const [key, typeString] = ['tokenizer.chat_template', 8];
-  const template = '{% for message in messages %}{{ message.content }}{% endfor %}';
-  const fixed = 8 + key.length + 4 + 8;
-  const text = template.replace(' ', ' '.repeat(1 + (-(fixed + template.length) & 31)));
-  const entry = Buffer.alloc(fixed + text.length);
-  entry.writeBigUInt64LE(BigInt(key.length), 0);
-  entry.write(key, 8);
-  entry.writeUInt32LE(typeString, 8 + key.length);
-  entry.writeBigUInt64LE(BigInt(text.length), 12 + key.length);
-  entry.write(text, fixed);
-  const head = Buffer.from(gguf.subarray(0, 24)); // magic, version, tensors, entries
-  head.writeBigUInt64LE(head.readBigUInt64LE(16) + 1n, 16);
-  return Buffer.concat([head, entry, gguf.subarray(24)]);
 }
 
 /** What the native binary answers. */

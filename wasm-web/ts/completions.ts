@@ -6,71 +6,86 @@ import type {
   ChatRequest,
   Completion,
   FinishReason,
+  TextLogprobs,
   TextRequest,
   Timings,
+  TokenLogprobs,
   Usage,
 } from './types.js';
 
-/** What the worker sends while it answers. */
+/** What the worker sends while it answers: the events of `picolm-engine`, and at the end how long it took. */
 export type Part =
-  | { prompt: { done: number; total: number } }
-  | { text: string }
-  | { end: { finish_reason: FinishReason; usage: Usage; timings: Timings } };
+  | { prompt: { done: number; of: number } }
+  | { text: string; token: number | null; logprobs: TokenLogprobs | null }
+  | { finish_reason: FinishReason; usage: Usage; timings: Timings }
+  | { embedding: number[]; usage: Usage };
 
 /** Runs a request in the worker; resolves at its end. */
-type Generate = (request: object, event: (part: Part) => void, signal?: AbortSignal) => Promise<void>;
+export type Generate = (request: object, event: (part: Part) => void, signal?: AbortSignal) => Promise<void>;
 type Kind = 'chat' | 'text';
 type Request = ChatRequest | TextRequest;
 
 /** An answer that comes in chunks. It begins when it is asked for the first; leaving the loop stops it. */
 export async function stream(kind: Kind, model: string, request: Request, generate: Generate) {
-  check(kind, request);
-  return (kind === 'chat' ? chatChunks(model, request, generate) : textChunks(model, request, generate)) as AsyncGenerator<never>;
+  const fields = check(kind, request);
+  return (kind === 'chat' ? chatChunks(model, fields, request, generate) : textChunks(model, fields, request, generate)) as AsyncGenerator<never>;
 }
 
 /** The whole answer. */
 export async function answer(kind: Kind, model: string, request: Request, generate: Generate): Promise<ChatCompletion | Completion> {
-  check(kind, request);
+  const fields = check(kind, request);
   let text = '';
-  for await (const part of parts(request, generate)) {
-    if ('text' in part) text += part.text;
-    if (!('end' in part)) continue;
-    const { finish_reason, usage, timings } = part.end;
-    if (kind === 'text') return { ...head('text_completion', model), choices: [{ index: 0, text, finish_reason }], usage, timings };
-    const message = { role: 'assistant' as const, content: text };
-    return { ...head('chat.completion', model), choices: [{ index: 0, message, finish_reason }], usage, timings };
+  const entries: TokenLogprobs[] = [];
+  for await (const part of parts(fields, request, generate)) {
+    if ('text' in part) {
+      text += part.text;
+      if (part.logprobs) entries.push(part.logprobs);
+    }
+    if (!('finish_reason' in part)) continue;
+    const { finish_reason, usage, timings } = part;
+    if (kind === 'text') {
+      const logprobs = asked(request) ? textLogprobs(entries) : null;
+      return { ...head('text_completion', model), choices: [{ index: 0, text, logprobs, finish_reason }], usage, timings };
+    }
+    const [message, logprobs] = [{ role: 'assistant' as const, content: text }, asked(request) ? { content: entries } : null];
+    return { ...head('chat.completion', model), choices: [{ index: 0, message, logprobs, finish_reason }], usage, timings };
   }
   throw new PicolmError('worker_failed', 'The answer has no end.');
 }
 
-async function* chatChunks(model: string, request: Request, generate: Generate): AsyncGenerator<ChatCompletionChunk, void, void> {
+async function* chatChunks(model: string, fields: object, request: Request, generate: Generate): AsyncGenerator<ChatCompletionChunk, void, void> {
   const start = head('chat.completion.chunk', model);
-  yield { ...start, choices: [{ index: 0, delta: { role: 'assistant', content: '' }, finish_reason: null }] };
-  for await (const part of parts(request, generate)) {
-    if ('text' in part) yield { ...start, choices: [{ index: 0, delta: { content: part.text }, finish_reason: null }] };
-    if (!('end' in part)) continue;
-    const { finish_reason, usage, timings } = part.end;
-    yield { ...start, choices: [{ index: 0, delta: {}, finish_reason }], timings };
+  yield { ...start, choices: [{ index: 0, delta: { role: 'assistant', content: '' }, logprobs: null, finish_reason: null }] };
+  for await (const part of parts(fields, request, generate)) {
+    if ('text' in part && (part.text || part.logprobs)) {
+      const logprobs = part.logprobs && { content: [part.logprobs] };
+      yield { ...start, choices: [{ index: 0, delta: { content: part.text }, logprobs, finish_reason: null }] };
+    }
+    if (!('finish_reason' in part)) continue;
+    const { finish_reason, usage, timings } = part;
+    yield { ...start, choices: [{ index: 0, delta: {}, logprobs: null, finish_reason }], timings };
     if (request.stream_options?.include_usage) yield { ...start, choices: [], usage };
   }
 }
 
-async function* textChunks(model: string, request: Request, generate: Generate): AsyncGenerator<Completion, void, void> {
+async function* textChunks(model: string, fields: object, request: Request, generate: Generate): AsyncGenerator<Completion, void, void> {
   const start = head('text_completion', model);
-  for await (const part of parts(request, generate)) {
-    if ('text' in part) yield { ...start, choices: [{ index: 0, text: part.text, finish_reason: null }] };
-    if (!('end' in part)) continue;
-    const { finish_reason, usage, timings } = part.end;
-    yield { ...start, choices: [{ index: 0, text: '', finish_reason }], timings };
+  let offset = 0;
+  for await (const part of parts(fields, request, generate)) {
+    if ('text' in part && (part.text || part.logprobs)) {
+      const logprobs = part.logprobs && textLogprobs([part.logprobs], offset);
+      offset += part.logprobs ? characters(part.logprobs.token) : 0;
+      yield { ...start, choices: [{ index: 0, text: part.text, logprobs, finish_reason: null }] };
+    }
+    if (!('finish_reason' in part)) continue;
+    const { finish_reason, usage, timings } = part;
+    yield { ...start, choices: [{ index: 0, text: '', logprobs: null, finish_reason }], timings };
     if (request.stream_options?.include_usage) yield { ...start, choices: [], usage };
   }
 }
 
 /** The parts of an answer as they come. Leaving the loop aborts what is still being computed. */
-async function* parts(request: Request, generate: Generate): AsyncGenerator<Part, void, void> {
-  const { signal, promptProgress, stream: _, stream_options: __, ...options } = request;
-  // A seed of 32 bits, so that JSON and people can hold it.
-  const seed = options.seed ?? crypto.getRandomValues(new Uint32Array(1))[0];
+async function* parts(fields: object, { signal, promptProgress }: Request, generate: Generate): AsyncGenerator<Part, void, void> {
   const stop = new AbortController();
   const abort = () => stop.abort(signal?.reason);
   if (signal?.aborted) abort();
@@ -78,11 +93,11 @@ async function* parts(request: Request, generate: Generate): AsyncGenerator<Part
   const waiting: Part[] = [];
   let [ended, failure, wake] = [false, undefined as unknown, () => {}];
   const receive = (part: Part) => {
-    if ('prompt' in part) promptProgress?.(part.prompt.done, part.prompt.total);
+    if ('prompt' in part) promptProgress?.(part.prompt.done, part.prompt.of);
     else waiting.push(part);
     wake();
   };
-  const done = generate({ ...options, seed }, receive, stop.signal)
+  const done = generate(fields, receive, stop.signal)
     .catch((error: unknown) => void (failure = error))
     .finally(() => {
       ended = true;
@@ -103,14 +118,50 @@ async function* parts(request: Request, generate: Generate): AsyncGenerator<Part
   }
 }
 
-/** What the types say, for callers without types; the worker checks the rest. */
-function check(kind: Kind, request: Request): void {
-  const field = kind === 'chat' ? 'messages' : 'prompt';
-  const value = (request as unknown as Record<string, unknown>)[field];
-  const right = kind === 'chat' ? Array.isArray(value) && value.length > 0 : typeof value === 'string';
-  if (right) return;
-  const form = kind === 'chat' ? 'a list of at least one message' : 'a text';
-  throw new PicolmError('invalid_request', `${field} is missing or not ${form}.`);
+/** OpenAI's fields that are no business of the engine's, and what may stand there, since it says the same as leaving them out. */
+const ABOUT_ANSWERS: Readonly<Record<string, readonly string[]>> = {
+  n: ['1'],
+  best_of: ['1'],
+  echo: ['false'],
+  suffix: ['""'],
+  response_format: ['{"type":"text"}'],
+  tool_choice: ['"auto"', '"none"'],
+};
+
+/** The fields that go to the engine, which checks all else. */
+function check(kind: Kind, request: Request): object {
+  const { signal: _, promptProgress: __, stream: ___, stream_options: ____, ...fields } = request as unknown as Record<string, unknown>;
+  const prompt = kind === 'chat' ? 'messages' : 'prompt';
+  if (fields[prompt] == null) throw new PicolmError('invalid_request', `${prompt} is missing.`, { field: prompt });
+  for (const [field, same] of Object.entries(ABOUT_ANSWERS)) {
+    const value = fields[field] ?? undefined;
+    delete fields[field];
+    if (value === undefined || same.includes(JSON.stringify(value))) continue;
+    throw new PicolmError('invalid_request', `${field} is not supported with this value: leave it out.`, { field });
+  }
+  return fields;
+}
+
+/** Whether log-probabilities are asked for: 0 likely tokens beside each are a wish, too. */
+function asked({ logprobs }: Request): boolean {
+  return logprobs === true || typeof logprobs === 'number';
+}
+
+/** OpenAI's older form: lists side by side. `offset`: characters of the text before. */
+function textLogprobs(entries: TokenLogprobs[], offset = 0): TextLogprobs {
+  const lists: TextLogprobs = { tokens: [], token_logprobs: [], top_logprobs: [], text_offset: [] };
+  for (const { token, logprob, top_logprobs } of entries) {
+    lists.tokens.push(token);
+    lists.token_logprobs.push(logprob);
+    lists.top_logprobs.push(Object.fromEntries(top_logprobs.map(({ token, logprob }) => [token, logprob])));
+    lists.text_offset.push(offset);
+    offset += characters(token);
+  }
+  return lists;
+}
+
+function characters(text: string): number {
+  return [...text].length;
 }
 
 function head<Kind extends string>(object: Kind, model: string) {
@@ -119,4 +170,3 @@ function head<Kind extends string>(object: Kind, model: string) {
   const id = `${object === 'text_completion' ? 'cmpl' : 'chatcmpl'}-${random}`;
   return { id, object, created: Math.floor(Date.now() / 1000), model };
 }
-

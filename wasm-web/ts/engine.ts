@@ -1,6 +1,6 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 /** `Engine`: a model that is open, on the caller's side. All computing is in its worker. */
-import { answer, stream, type Part } from './completions.js';
+import { answer, stream, type Generate, type Part } from './completions.js';
 import { PicolmError } from './errors.js';
 import { hfHeaders, hfUrl } from './models.js';
 import { platform } from './platform.js';
@@ -50,13 +50,15 @@ export class Engine {
     name: string,
   ) {
     this.current = info;
-    const generate = (request: object, event: (part: Part) => void, signal?: AbortSignal) =>
-      worker.call<EngineInfo, Part>('generate', request, { event, signal }).then((info) => void (this.current = info));
     const create = (kind: 'chat' | 'text') => (request: ChatRequest | TextRequest) =>
-      request.stream ? stream(kind, name, request, generate) : answer(kind, name, request, generate);
+      request.stream ? stream(kind, name, request, this.generate) : answer(kind, name, request, this.generate);
     this.chat = { completions: { create: create('chat') } as ChatCompletions };
     this.completions = { create: create('text') } as TextCompletions;
   }
+
+  private readonly generate: Generate = async (request, event, signal) => {
+    this.current = await this.worker.call<EngineInfo, Part>('generate', request, { event, signal });
+  };
 
   /** Downloads a model (or the rest of it, or nothing if it is there) and opens it. Any part of a split model names all. */
   static fromUrl(url: string | URL | readonly (string | URL)[], options: EngineOptions & DownloadOptions = {}): Promise<Engine> {
@@ -120,6 +122,14 @@ export class Engine {
   /** The prompt that the model's chat template makes of messages. */
   renderChat(request: Pick<ChatRequest, 'messages' | 'tools' | 'chat_template_kwargs'>): Promise<string> {
     return this.worker.call('render', request);
+  }
+
+  /** For each text a vector of length 1: texts about the same have vectors that are nearer to each other than others. */
+  async embed(input: string | readonly string[], { signal }: { signal?: AbortSignal } = {}): Promise<Float32Array[]> {
+    const vectors: Float32Array[] = [];
+    const event = (part: Part) => 'embedding' in part && vectors.push(Float32Array.from(part.embedding));
+    for (const text of Array.isArray(input) ? input : [input]) await this.generate({ input: text }, event, signal);
+    return vectors;
   }
 
   /** The session so far, keys and values and all: what `loadState` takes, in any browser and build. */

@@ -148,15 +148,29 @@ export interface SamplingOptions {
 export interface ChatRequest extends SamplingOptions {
   messages: ChatMessage[];
   stream?: boolean | null;
+  /** For the model's template. */
   tools?: unknown[] | null;
+  tool_choice?: 'auto' | 'none' | null;
+  response_format?: { type: 'text' } | null;
+  /** `true`: each token comes with its log-probability, before any sampling option, */
+  logprobs?: boolean | null;
+  /** and with those of the most likely ones, up to 20. */
+  top_logprobs?: number | null;
+  /** `false`: the template ends behind the last message, and begins no answer. */
+  add_generation_prompt?: boolean | null;
   /** Variables of the model's own template, such as `enable_thinking`. */
   chat_template_kwargs?: Record<string, unknown> | null;
 }
 
 export interface TextRequest extends SamplingOptions {
-  /** Taken as it is; control tokens in it are recognised. */
-  prompt: string;
+  /** Taken as it is; control tokens in it are recognised. Or tokens. */
+  prompt: string | readonly number[];
   stream?: boolean | null;
+  /** Each token comes with its log-probability, before any sampling option, and with those of the so many most likely ones, up to 20. */
+  logprobs?: number | null;
+  best_of?: 1 | null;
+  echo?: false | null;
+  suffix?: '' | null;
 }
 
 export type FinishReason = 'stop' | 'length';
@@ -167,6 +181,31 @@ export interface Usage {
   total_tokens: number;
   /** `cached_tokens` were in the session already. */
   prompt_tokens_details: { cached_tokens: number };
+  /** Tokens that `lookup` proposed: those that were right, and the others. */
+  completion_tokens_details: { accepted_prediction_tokens: number; rejected_prediction_tokens: number };
+}
+
+/** A token and how likely the model finds it: the natural logarithm of its probability, before any sampling option. */
+export interface TokenLogprob {
+  /** Its text; � where its bytes are not whole characters. */
+  token: string;
+  id: number;
+  logprob: number;
+  bytes: number[];
+}
+
+/** A token of an answer, and the most likely ones in its place, best first. */
+export interface TokenLogprobs extends TokenLogprob {
+  top_logprobs: TokenLogprob[];
+}
+
+/** OpenAI's older form, of text completions: lists side by side, an entry a token. */
+export interface TextLogprobs {
+  tokens: string[];
+  token_logprobs: number[];
+  top_logprobs: Record<string, number>[];
+  /** Characters of the answer before it. */
+  text_offset: number[];
 }
 
 /** How long it took; milliseconds, tokens per second. */
@@ -190,13 +229,18 @@ interface Answer<Kind extends string, Choice> {
   timings?: Timings;
 }
 
+/** An entry for each token of the answer, or of the chunk. */
+interface ChatLogprobs {
+  content: TokenLogprobs[];
+}
+
 export type ChatCompletionChunk = Answer<
   'chat.completion.chunk',
-  { index: 0; delta: { role?: 'assistant'; content?: string }; finish_reason: FinishReason | null }
+  { index: 0; delta: { role?: 'assistant'; content?: string }; logprobs: ChatLogprobs | null; finish_reason: FinishReason | null }
 >;
 export type ChatCompletion = Answer<
   'chat.completion',
-  { index: 0; message: { role: 'assistant'; content: string }; finish_reason: FinishReason }
+  { index: 0; message: { role: 'assistant'; content: string }; logprobs: ChatLogprobs | null; finish_reason: FinishReason }
 >;
 /** Text completions have one shape for parts and the whole. */
-export type Completion = Answer<'text_completion', { index: 0; text: string; finish_reason: FinishReason | null }>;
+export type Completion = Answer<'text_completion', { index: 0; text: string; logprobs: TextLogprobs | null; finish_reason: FinishReason | null }>;

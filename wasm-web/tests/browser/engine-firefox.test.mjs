@@ -5,10 +5,9 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { firefoxPath, startFirefox } from './firefox.mjs';
+import { digests, golden } from './golden.mjs';
 import { startServer } from './server.mjs';
 
-const CORE = path.resolve(import.meta.dirname, '../../../core/tests');
-const digests = JSON.parse(fs.readFileSync(path.join(CORE, 'witness/digests.json'), 'utf8'));
 const skip = fs.existsSync(firefoxPath) ? false : `there is no ${firefoxPath}`;
 const profile = fs.mkdtempSync(path.join(os.tmpdir(), 'picolm-firefox-'));
 
@@ -27,7 +26,7 @@ after(async () => {
 test('Firefox: one digest over four builds, and it is the witness’s', { skip }, async () => {
   await firefox.goto(`${server.origin}/isolated/engine.html`);
   for (const name of ['llama-Q4_0.gguf', 'llama-Q4_K_S.gguf', 'llama-Q8_0.gguf', 'gemma3-F16.gguf']) {
-    server.add(`/${name}`, { data: fs.readFileSync(path.join(CORE, 'golden', name)) });
+    server.add(`/${name}`, { data: golden(name) });
     for (const [simd, backend] of [['relaxed', 'relaxed-simd'], ['simd128', 'simd128']]) {
       for (const threads of [1, 2]) {
         const result = await firefox.evaluate(

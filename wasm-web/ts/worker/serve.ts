@@ -170,10 +170,8 @@ class Calls {
 
   private info(): EngineInfo {
     const { instance, engine, streamedWhy, storage, storageWhy, fileBytes, threads } = this.opened!;
-    const { chatTemplate, ...model } = JSON.parse(engine.info()) as Omit<EngineInfo, 'chatTemplate'> & { chatTemplate: number };
     return {
-      ...model,
-      chatTemplate: chatTemplate === 1,
+      ...(JSON.parse(engine.info()) as EngineInfo),
       threads,
       ...(instance.why && { threadsWhy: instance.why }),
       crossOriginIsolated: (globalThis as { crossOriginIsolated?: boolean }).crossOriginIsolated ?? false,
@@ -194,5 +192,7 @@ function fromWasm(error: unknown): unknown {
   }
   const code = codeOf(error);
   const ours = error instanceof Error && error.name === 'Error' && typeof code === 'string' && /^[a-z_]+$/.test(code);
-  return ours ? new PicolmError(code as ErrorCode, error.message) : error;
+  if (!ours) return error;
+  const { field } = error as { field?: string };
+  return new PicolmError(code as ErrorCode, error.message, field === undefined ? {} : { field });
 }

@@ -1,0 +1,34 @@
+// Requests one a line, answers one a line: what compares hosts with each other says what the package says.
+import { test } from 'node:test';
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import path from 'node:path';
+import { Engine } from '../dist/node.js';
+import { goldenPath } from './browser/golden.mjs';
+
+const model = goldenPath('llama-Q4_0.gguf');
+
+test('texts, tokens, log-probabilities, embeddings, errors', async () => {
+  const requests = [
+    { prompt: 'the quick', temperature: 0.8, seed: 7, max_tokens: 8 },
+    { prompt: 'the quick', temperature: 0.8, seed: 7, max_tokens: 8, logprobs: 2, lookup: 8 },
+    { input: 'the quick' },
+    { prompt: 'the quick', temperature: -1 },
+  ];
+  const input = requests.map((request) => `${JSON.stringify(request)}\n`).join('');
+  const { stdout, stderr } = spawnSync(process.execPath, [path.join(import.meta.dirname, 'requests.mjs'), model], { input, encoding: 'utf8' });
+  const answers = stdout.trim().split('\n').map((line) => JSON.parse(line));
+  assert.equal(answers.length, requests.length, stderr);
+  const engine = await Engine.fromFile(model, { threads: 2 });
+  const { choices, usage } = await engine.completions.create(requests[0]);
+  const [vector] = await engine.embed(requests[2].input);
+  await engine.dispose();
+  for (const { text, tokens, finish_reason } of answers.slice(0, 2)) {
+    assert.deepEqual([text, finish_reason, tokens.length], [choices[0].text, choices[0].finish_reason, usage.completion_tokens]);
+  }
+  assert.deepEqual(answers[1].tokens, answers[0].tokens);
+  assert.deepEqual(answers[1].logprobs.map(({ id }) => id), answers[1].tokens);
+  assert.deepEqual(answers[0].usage, { ...usage, completion_tokens_details: answers[0].usage.completion_tokens_details });
+  assert.deepEqual(Float32Array.from(answers[2].embedding), vector);
+  assert.deepEqual([answers[3].error.code, answers[3].error.field], ['invalid_request', 'temperature']);
+});
