@@ -4,9 +4,10 @@ use crate::error::{Result, of_load, of_tokenizer};
 use crate::header::{int, object};
 use crate::team::Team;
 use crate::weights::{self, Weights};
+use js_sys::Function;
 use picolm_core::kernels::Backend;
 use picolm_core::model::Model;
-use picolm_core::session::{DIGEST_TOKENS, KvType, Session, Want, digest_tokens};
+use picolm_core::session::{self, DIGEST_TOKENS, KvType, Session, Want, digest_tokens};
 use picolm_core::text::{ChatTemplate, Encode, Tokenizer};
 use picolm_engine::{Ambient, Arithmetic, Batch, Event, Local, Request, SessionId, Settings, Task, append, take};
 use picolm_machine::ForkJoin;
@@ -22,7 +23,6 @@ const STREAMED_BATCH: usize = 256;
 #[wasm_bindgen]
 pub struct Engine {
     batch: Batch<Local>,
-    chat_template: bool,
     /// of the last request, until the next one
     open: Option<SessionId>,
     /// of the last answer, or the last state that was loaded
@@ -32,7 +32,7 @@ pub struct Engine {
 #[wasm_bindgen]
 impl Engine {
     /// Loads the model in `weights`. `context` tokens, or as many as the model was trained for and at most 4096 if that is 0; `q8` stores
-    /// keys and values in 8 bits; streamed weights keep `budget` bytes in memory.
+    /// keys and values in 8 bits; streamed weights keep `budget` bytes in memory, and tell `progress` of them: `(loaded, total) => void`.
     ///
     /// # Errors
     /// `invalid_model`, `unsupported_…`, `invalid_request` for a context the model has not, `out_of_memory`.
@@ -42,18 +42,28 @@ impl Engine {
         q8: bool,
         budget: f64,
         team: &Team,
+        progress: &Function,
     ) -> std::result::Result<Engine, JsValue> {
-        Ok(Self::try_load(&weights, context, q8, budget, team.0.clone())?)
+        Ok(Self::try_load(&weights, context, q8, budget, team.0.clone(), progress)?)
     }
 
-    fn try_load(weights: &Weights, context: usize, q8: bool, budget: f64, team: Arc<ForkJoin>) -> Result<Engine> {
+    fn try_load(
+        weights: &Weights,
+        context: usize,
+        q8: bool,
+        budget: f64,
+        team: Arc<ForkJoin>,
+        progress: &Function,
+    ) -> Result<Engine> {
         let gguf = weights.gguf()?;
         let tokenizer = Tokenizer::from_gguf(&gguf).map_err(of_tokenizer)?;
         let template = ChatTemplate::from_gguf(&gguf, &tokenizer)?;
-        let model = Model::load(&gguf, weights.source(&gguf, budget as u64)?).map_err(of_load)?;
+        let model = Arc::new(Model::load(&gguf, weights.source(&gguf, budget as u64, progress)?).map_err(of_load)?);
         let (trained, vocabulary) = (model.config.context, model.config.vocab);
         let context = if context == 0 { trained.min(4096) } else { context };
         let kv = if q8 { KvType::Q8_0 } else { KvType::F16 };
+        // Whether the model has such a context.
+        Session::new(&model, context, kv)?;
         let batch = if weights.is_streamed() { STREAMED_BATCH } else { BATCH };
         let settings = Settings {
             context,
@@ -66,16 +76,15 @@ impl Engine {
         };
         // A digest has its length whatever the context.
         let longest = context.max(DIGEST_TOKENS.min(trained));
-        let local = Local::new(Arc::new(model), backend(), team, (longest, batch, kv))?;
-        let chat_template = template.is_some();
-        let batch = Batch::new(local, tokenizer, template, settings);
-        Ok(Engine { batch, chat_template, open: None, conversation: None })
+        let local = Local::new(session::Engine::new(model, backend(), team, batch)?, longest, kv);
+        Ok(Engine { batch: Batch::new(local, tokenizer, template, settings), open: None, conversation: None })
     }
 
     /// JSON: what `EngineInfo` in `types.ts` says of the model.
     pub fn info(&mut self) -> String {
         let context = self.batch.settings().context;
         let used = self.conversation.and_then(|id| self.batch.held(id).ok()).map_or(0, <[u32]>::len);
+        let chat_template = self.batch.has_template();
         let local = self.batch.arithmetic();
         let (engine, kv_bytes) = (local.engine(), local.kv_bytes());
         let config = &engine.model().config;
@@ -89,7 +98,7 @@ impl Engine {
             ("layers", int(config.layers as u64)),
             ("kvBytes", int(kv_bytes as u64)),
             ("bufferBytes", int(engine.memory_bytes() as u64)),
-            ("chatTemplate", self.chat_template.into()),
+            ("chatTemplate", chat_template.into()),
         ])
     }
 
@@ -232,7 +241,7 @@ impl Engine {
 /// What a request need not say.
 fn ambient() -> Ambient {
     // 32 bits, so that JSON and people can hold them.
-    let seed = (js_sys::Math::random() * 2f64.powi(32)) as u64;
+    let seed = (js_sys::Math::random() * 4_294_967_296.0) as u64;
     Ambient { seed, now: Some((js_sys::Date::now() / 1000.0) as i64) }
 }
 

@@ -1,10 +1,13 @@
-//! Where a model's bytes are: all of them in wasm memory, filled by JavaScript, or a part of them at a time.
+//! Where a model's bytes are: all of them in wasm memory, or a part of them at a time.
 //!
 //! ```text
-//!   resident   [file 1][file 2]                                 JavaScript writes each once; read in place
+//!   resident   [file 1][file 2]                                 each is filled once, and read in place
 //!   streamed   [not in layers, and small tensors][first layers] always there, as far as memory reaches
 //!              [the layer in use]                               read again for each pass through the model
 //! ```
+//!
+//! Files are read by the browser's synchronous access handles. What else a file may be (one of Node's, one that a user picked) is made to
+//! look like such a handle in TypeScript: `getSize` and `read` are all that is called.
 
 use crate::error::{Fault, Result};
 use js_sys::Function;
@@ -14,10 +17,17 @@ use std::cell::{RefCell, UnsafeCell};
 use std::ops::Range;
 use std::sync::Arc;
 use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
+use web_sys::{FileSystemReadWriteOptions, FileSystemSyncAccessHandle as Handle};
+
+/// Bytes read at once: some handles make a copy of them.
+const PIECE: usize = 4 << 20;
+
+/// Bytes that hold the header of most models.
+const FIRST_HEADER: u64 = 1 << 20;
 
 thread_local! {
-    /// `(file, at, address, length)`: reads bytes of a file into memory; throws if it cannot. Of the engine's worker.
-    static READER: RefCell<Option<Function>> = const { RefCell::new(None) };
+    /// The files that are streamed: of the engine's worker, since no other thread can use a handle.
+    static STREAMED: RefCell<Vec<Handle>> = const { RefCell::new(Vec::new()) };
     /// The first read that failed in the middle of a pass, which has no way to say so.
     static FAILED: RefCell<Option<Fault>> = const { RefCell::new(None) };
 }
@@ -34,6 +44,8 @@ struct File {
     /// The whole file, or its header.
     bytes: Bytes,
     len: u64,
+    /// where it stays, if it is streamed
+    handle: Option<Handle>,
 }
 
 /// Bytes that a model and the parser of its header share.
@@ -54,26 +66,46 @@ impl Weights {
         Self::default()
     }
 
-    /// Makes room for the next file, `len` bytes, and returns its address: the caller writes all of it before `Engine.load`.
+    /// Makes room for the next file, `len` bytes, and returns its address: all of it has to be written before `Engine.load`.
     ///
     /// # Errors
     /// `out_of_memory`.
     pub fn add(&mut self, len: f64) -> std::result::Result<u32, JsValue> {
-        let mut bytes = room(len as u64)?;
-        bytes.resize(len as usize, 0);
+        let bytes = zeros(len as u64)?;
         let address = bytes.as_ptr().addr();
-        self.files.push(File { bytes: Bytes(Arc::new(bytes)), len: len as u64 });
+        self.files.push(File { bytes: Bytes(Arc::new(bytes)), len: len as u64, handle: None });
         Ok(address as u32)
     }
 
-    /// The next file stays where it is, and `header` is its beginning, tensor directory and all.
-    pub fn add_streamed(&mut self, header: Vec<u8>, len: f64) {
-        self.files.push(File { bytes: Bytes(Arc::new(header)), len: len as u64 });
+    /// Reads `len` bytes at `at` of a file there is room for.
+    ///
+    /// # Errors
+    /// `storage_unavailable`.
+    pub fn fill(&mut self, file: usize, handle: &Handle, at: f64, len: f64) -> std::result::Result<(), JsValue> {
+        let bytes = self.files.get_mut(file).and_then(|file| Arc::get_mut(&mut file.bytes.0));
+        let place = bytes.and_then(|bytes| bytes.get_mut(at as usize..(at + len) as usize));
+        let place = place.ok_or_else(|| Fault::new("invalid_request", "there is no room for these bytes"))?;
+        Ok(read(handle, at as u64, place)?)
     }
 
-    /// How streamed files are read: `(file, at, address, length) => void`, which throws if it cannot.
-    pub fn set_reader(reader: Function) {
-        READER.set(Some(reader));
+    /// The next file stays where it is: its header is read now, layers when they are needed.
+    ///
+    /// # Errors
+    /// `storage_unavailable`, `out_of_memory`.
+    pub fn stream(&mut self, handle: Handle) -> std::result::Result<(), JsValue> {
+        let len = handle.get_size().map_err(|error| unreadable(&error))? as u64;
+        let mut needed = FIRST_HEADER;
+        let bytes = loop {
+            let mut bytes = zeros(needed.min(len))?;
+            read(&handle, 0, &mut bytes)?;
+            match Gguf::parse_header(&bytes, len) {
+                Err(gguf::Error::Truncated { needed: more, .. }) if more <= len => needed = more.max(2 * needed),
+                // What else is wrong with it, `Engine.load` says.
+                _ => break bytes,
+            }
+        };
+        self.files.push(File { bytes: Bytes(Arc::new(bytes)), len, handle: Some(handle) });
+        Ok(())
     }
 }
 
@@ -87,14 +119,16 @@ impl Weights {
 
     /// Whether a part of the model stays outside of memory.
     pub(crate) fn is_streamed(&self) -> bool {
-        self.files.iter().any(|file| (file.bytes.0.len() as u64) < file.len)
+        self.files.iter().any(|file| file.handle.is_some())
     }
 
-    /// The source of a model's bytes. If it is streamed, it keeps up to `budget` bytes in memory, and more if it has to.
-    pub(crate) fn source(&self, gguf: &Gguf<'_>, budget: u64) -> Result<Arc<dyn WeightSource>> {
+    /// The source of a model's bytes. If it is streamed, it keeps up to `budget` bytes in memory, and more if it has to; while it reads
+    /// them, `progress` hears how many are there, of how many.
+    pub(crate) fn source(&self, gguf: &Gguf<'_>, budget: u64, progress: &Function) -> Result<Arc<dyn WeightSource>> {
         if self.is_streamed() {
             let starts = self.files.iter().scan(0, |start, file| Some(std::mem::replace(start, *start + file.len)));
-            return Ok(Arc::new(Streamed::new(gguf, starts.collect(), budget)?));
+            STREAMED.set(self.files.iter().filter_map(|file| file.handle.clone()).collect());
+            return Ok(Arc::new(Streamed::new(gguf, starts.collect(), budget, progress)?));
         }
         Ok(Arc::new(Joined(self.files.iter().map(|file| file.bytes.clone()).collect())))
     }
@@ -137,7 +171,7 @@ unsafe impl Send for Streamed {}
 unsafe impl Sync for Streamed {}
 
 impl Streamed {
-    fn new(gguf: &Gguf<'_>, starts: Vec<u64>, budget: u64) -> Result<Self> {
+    fn new(gguf: &Gguf<'_>, starts: Vec<u64>, budget: u64, progress: &Function) -> Result<Self> {
         let mut layers: Vec<Vec<Span>> = Vec::new();
         let mut kept = Vec::new();
         for tensor in gguf.tensors() {
@@ -164,27 +198,21 @@ impl Streamed {
         let slot = Slot { layer: usize::MAX, spans: Vec::new(), bytes: room(largest)? };
         let mut streamed =
             Streamed { starts, len: gguf.file_len(), kept: Vec::new(), layers, slot: UnsafeCell::new(slot) };
+        let (mut loaded, total) = (0, bytes(&kept));
         for span in kept {
-            let mut bytes = room(span.len as u64)?;
-            bytes.resize(span.len, 0);
+            let mut bytes = zeros(span.len as u64)?;
             streamed.read(span, &mut bytes)?;
             streamed.kept.push(Region { span, bytes });
+            loaded += span.len;
+            // Whoever hears of it cannot stop it.
+            let _ = progress.call2(&JsValue::NULL, &(loaded as f64).into(), &(total as f64).into());
         }
         Ok(streamed)
     }
 
     fn read(&self, span: Span, into: &mut [u8]) -> Result<()> {
         let file = self.starts.partition_point(|&start| start <= span.offset) - 1;
-        let at = span.offset - self.starts[file];
-        let arguments =
-            [file as f64, at as f64, into.as_mut_ptr().addr() as f64, span.len as f64].map(JsValue::from_f64);
-        READER.with_borrow(|reader| {
-            let reader =
-                reader.as_ref().ok_or_else(|| Fault::new("invalid_request", "streamed weights have no reader"))?;
-            let result = reader.apply(&JsValue::NULL, &arguments.iter().collect());
-            result.map_err(|error| Fault::new("storage_unavailable", crate::error::message_of(&error)))?;
-            Ok(())
-        })
+        STREAMED.with_borrow(|files| read(&files[file], span.offset - self.starts[file], into))
     }
 
     fn fill(&self, slot: &mut Slot, layer: usize) -> Result<()> {
@@ -257,6 +285,34 @@ const MAX_LAYERS: usize = 10_000;
 fn within(whole: Span, part: Span) -> Option<Range<usize>> {
     let start = part.offset.checked_sub(whole.offset)? as usize;
     (start + part.len <= whole.len).then_some(start..start + part.len)
+}
+
+/// Fills `into` with the bytes of a file at `at`.
+fn read(file: &Handle, mut at: u64, into: &mut [u8]) -> Result<()> {
+    let options = FileSystemReadWriteOptions::new();
+    for piece in into.chunks_mut(PIECE) {
+        options.set_at(at as f64);
+        let read = file.read_with_u8_array_and_options(piece, &options).map_err(|error| unreadable(&error))?;
+        let wanted = piece.len();
+        if read as usize != wanted {
+            let cut = "the file has become shorter. Download the model again.";
+            let message = format!("Only {read} of {wanted} bytes could be read at {at}: {cut}");
+            return Err(Fault::new("storage_unavailable", message));
+        }
+        at += wanted as u64;
+    }
+    Ok(())
+}
+
+fn unreadable(error: &JsValue) -> Fault {
+    Fault::new("storage_unavailable", crate::error::message_of(error))
+}
+
+/// That many zeros.
+fn zeros(bytes: u64) -> Result<Vec<u8>> {
+    let mut buffer = room(bytes)?;
+    buffer.resize(bytes as usize, 0);
+    Ok(buffer)
 }
 
 /// An empty buffer with room for `bytes`.

@@ -74,6 +74,7 @@ pub(crate) fn built() -> Result<PathBuf> {
     let dist = dir.join("dist");
     let sources = [
         root.join("core/src"),
+        root.join("core/engine/src"),
         root.join("core/kernels/src"),
         root.join("native/machine/src"),
         root.join("Cargo.lock"),

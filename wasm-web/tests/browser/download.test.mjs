@@ -43,8 +43,8 @@ async function get(options, into = store) {
 async function content(key, from = store) {
   const { files, close } = await openModel(from, key);
   const all = files.map((file) => {
-    const bytes = Buffer.alloc(file.size());
-    file.read(bytes, 0);
+    const bytes = Buffer.alloc(file.getSize());
+    file.read(bytes, { at: 0 });
     return bytes;
   });
   close();
@@ -339,12 +339,12 @@ test('the disk is full in mid-write: what came before is kept', async () => {
   full.open = async (key, name, mode) => {
     const handle = await store.open(key, name, mode);
     if (!name.endsWith('.gguf')) return handle;
-    const write = (bytes, at) => {
+    const write = (bytes, { at }) => {
       if (at >= 6 * MiB) throw Object.assign(new Error('no space left'), { code: 'ENOSPC' });
-      handle.write(bytes, at);
+      handle.write(bytes, { at });
     };
     return {
-      size: () => handle.size(),
+      getSize: () => handle.getSize(),
       read: (...a) => handle.read(...a),
       write,
       truncate: (n) => handle.truncate(n),
@@ -462,9 +462,9 @@ test('in memory: the same, into any handle', async () => {
   }
   const own = Buffer.alloc(SIZE);
   const handle = {
-    size: () => SIZE,
-    read: (into, at) => own.copy(into, 0, at),
-    write: (bytes, at) => own.set(bytes, at),
+    getSize: () => SIZE,
+    read: (into, { at }) => own.copy(into, 0, at),
+    write: (bytes, { at }) => own.set(bytes, at),
     truncate() {},
     flush() {},
     close: () => own.fill(0),

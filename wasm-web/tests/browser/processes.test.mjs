@@ -62,7 +62,7 @@ test('kill -9: the lock is taken over, and at most 4 MiB per connection come twi
   assert.deepEqual(fs.readdirSync(folder), [model.key], 'no lock is left');
   const { files, close } = await openModel(fileStore(folder), model.key);
   const bytes = Buffer.alloc(data.length);
-  files[0].read(bytes, 0);
+  files[0].read(bytes, { at: 0 });
   close();
   assert.ok(bytes.equals(data));
 });

@@ -38,8 +38,8 @@ const methods = {
     const model = await openModel(store, key);
     open.push(model);
     return model.files.map((file) => {
-      const bytes = new Uint8Array(file.size());
-      file.read(bytes, 0);
+      const bytes = new Uint8Array(file.getSize());
+      file.read(bytes, { at: 0 });
       const hash = hasher();
       hash.update(bytes);
       return hash.hex();

@@ -97,7 +97,7 @@ async function whole(store: Store, source: Source): Promise<StoredModel | undefi
 async function sizeOf(store: Store, key: string, index: number): Promise<number> {
   try {
     const handle = await store.open(key, dataName(index), 'read');
-    const size = handle.size();
+    const size = handle.getSize();
     handle.close();
     return size;
   } catch (error) {

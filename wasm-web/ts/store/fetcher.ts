@@ -63,7 +63,7 @@ async function fetchRanges(job: FileJob, state: FileState, hash: PrefixHash, sig
     for (let span; (span = todo.shift()); ) {
       let block = span.first;
       const writer = new BlockWriter(buffer, (filled) => {
-        job.handle.write(filled, block * BLOCK);
+        job.handle.write(filled, { at: block * BLOCK });
         written.push(block++);
         if (Date.now() - last > COMMIT_MS) commit();
       });
@@ -91,7 +91,7 @@ async function fetchStream(job: FileJob, state: FileState, hash: PrefixHash, sig
   state.version.bytes = undefined; // What comes is what counts: a length may have been that of an encoded answer.
   let at = 0;
   const writer = new BlockWriter(new Uint8Array(BLOCK), (filled) => {
-    job.handle.write(filled, at);
+    job.handle.write(filled, { at });
     if (filled.length === BLOCK) state.done.add(at / BLOCK);
     at += filled.length;
     hash.more();

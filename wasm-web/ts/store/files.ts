@@ -75,11 +75,11 @@ export function cacheFolder(): string {
 class NodeHandle implements FileHandle {
   constructor(private readonly fd: number) {}
 
-  size(): number {
+  getSize(): number {
     return fs.fstatSync(this.fd).size;
   }
 
-  read(into: Uint8Array, at: number): number {
+  read(into: Uint8Array, { at }: { at: number }): number {
     let count = 0;
     for (let more = 1; more > 0 && count < into.length; count += more) {
       more = fs.readSync(this.fd, into, count, into.length - count, at + count);
@@ -87,7 +87,7 @@ class NodeHandle implements FileHandle {
     return count;
   }
 
-  write(bytes: Uint8Array, at: number): void {
+  write(bytes: Uint8Array, { at }: { at: number }): void {
     for (let count = 0; count < bytes.length; ) count += fs.writeSync(this.fd, bytes, count, bytes.length - count, at + count);
   }
 

@@ -68,7 +68,7 @@ export class PrefixHash {
     const from = this.next;
     while (this.next < from + AT_ONCE && !this.ended() && this.state.done.has(this.next)) {
       const block = this.buffer.subarray(0, blockBytes(this.next, this.state.version.bytes));
-      if (this.handle.read(block, this.next * BLOCK) !== block.length) throw new PicolmError('storage_unavailable', CUT);
+      if (this.handle.read(block, { at: this.next * BLOCK }) !== block.length) throw new PicolmError('storage_unavailable', CUT);
       this.digest.update(block);
       this.next++;
     }

@@ -91,8 +91,8 @@ export class Journal {
   static async open(store: Store, key: string, url: string, names: string[]): Promise<Journal> {
     const handle = await store.open(key, NAME, 'write');
     try {
-      const bytes = new Uint8Array(handle.size());
-      handle.read(bytes, 0);
+      const bytes = new Uint8Array(handle.getSize());
+      handle.read(bytes, { at: 0 });
       const { state, end } = parse(new TextDecoder().decode(bytes));
       if (state && state.names.join('\n') === names.join('\n')) {
         handle.truncate(end);
@@ -136,7 +136,7 @@ export class Journal {
 
   private append(line: object): void {
     const bytes = new TextEncoder().encode(`${JSON.stringify(line)}\n`);
-    this.handle.write(bytes, this.end); // Not flushed: a line that is lost costs a repetition and nothing else.
+    this.handle.write(bytes, { at: this.end }); // Not flushed: a line that is lost costs a repetition and nothing else.
     this.end += bytes.length;
   }
 }

@@ -40,8 +40,8 @@ export function memoryStore({ why, allocate = () => new Pieces() }: MemoryOption
     text: async (key, name) => {
       const found = file(key, name);
       if (!found) return undefined;
-      const bytes = new Uint8Array(found.size());
-      found.read(bytes, 0);
+      const bytes = new Uint8Array(found.getSize());
+      found.read(bytes, { at: 0 });
       return new TextDecoder().decode(bytes);
     },
     removeFile: async (key, name) => removeFile(key, name),
@@ -57,9 +57,9 @@ export function memoryStore({ why, allocate = () => new Pieces() }: MemoryOption
 /** A handle whose `close` leaves the bytes where they are. */
 function staysOpen(handle: FileHandle): FileHandle {
   return {
-    size: () => handle.size(),
-    read: (into, at) => handle.read(into, at),
-    write: (bytes, at) => handle.write(bytes, at),
+    getSize: () => handle.getSize(),
+    read: (into, options) => handle.read(into, options),
+    write: (bytes, options) => handle.write(bytes, options),
     truncate: (size) => handle.truncate(size),
     flush: () => {},
     close: () => {},
@@ -73,17 +73,17 @@ class Pieces implements FileHandle {
   private pieces: Uint8Array[] = [];
   private length = 0;
 
-  size(): number {
+  getSize(): number {
     return this.length;
   }
 
-  read(into: Uint8Array, at: number): number {
+  read(into: Uint8Array, { at }: { at: number }): number {
     const count = Math.max(0, Math.min(into.length, this.length - at));
     this.each(at, count, (piece, from) => into.set(piece, from));
     return count;
   }
 
-  write(bytes: Uint8Array, at: number): void {
+  write(bytes: Uint8Array, { at }: { at: number }): void {
     if (at + bytes.length > this.length) this.truncate(at + bytes.length);
     this.each(at, bytes.length, (piece, from) => piece.set(bytes.subarray(from, from + piece.length)));
   }

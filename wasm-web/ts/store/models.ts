@@ -34,9 +34,9 @@ export async function openModel(store: Store, key: string, signal?: AbortSignal)
       throwIfAborted(signal);
       const file = await store.open(key, dataName(index), 'read');
       files.push(file);
-      if (file.size() === bytes) continue;
-      const message = `${name} should have ${bytes} bytes but has ${file.size()} on disk. Remove the model and download it again.`;
-      throw new PicolmError('invalid_model', message, { file: name, bytes, onDisk: file.size() });
+      if (file.getSize() === bytes) continue;
+      const message = `${name} should have ${bytes} bytes but has ${file.getSize()} on disk. Remove the model and download it again.`;
+      throw new PicolmError('invalid_model', message, { file: name, bytes, onDisk: file.getSize() });
     }
     return { model, files: [...files], close };
   } catch (error) {

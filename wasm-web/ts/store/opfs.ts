@@ -11,13 +11,8 @@ const HANDLE_TRIES = 25;
 const HANDLE_WAIT_MS = 200;
 
 /** TypeScript's library for pages does not have these. */
-interface SyncAccessHandle {
-  getSize(): number;
-  read(into: Uint8Array, options: { at: number }): number;
+interface SyncAccessHandle extends FileHandle {
   write(bytes: Uint8Array, options: { at: number }): number;
-  truncate(size: number): void;
-  flush(): void;
-  close(): void;
 }
 type WorkerFile = FileSystemFileHandle & { createSyncAccessHandle(options?: { mode: string }): Promise<SyncAccessHandle> };
 interface BlobReader {
@@ -60,11 +55,11 @@ class Opfs implements Store {
   async open(key: string, name: string, mode: 'read' | 'write'): Promise<FileHandle> {
     const file = await this.file(key, name, mode === 'write');
     if (!file) throw new PicolmError('model_not_found', `There is no file ${name} of the model ${key}.`);
-    if (mode === 'write') return new OpfsHandle(await exclusive(file));
+    if (mode === 'write') return checked(await exclusive(file));
     // Where handles for reading cannot be shared between tabs, a snapshot of the file can.
     const sharing = 'mode' in globals().FileSystemSyncAccessHandle!.prototype;
     const handle = sharing ? await file.createSyncAccessHandle({ mode: 'read-only' }).catch(() => undefined) : undefined;
-    return handle ? new OpfsHandle(handle) : blobHandle(await file.getFile());
+    return handle ?? blobHandle(await file.getFile());
   }
 
   async text(key: string, name: string): Promise<string | undefined> {
@@ -116,35 +111,23 @@ class Opfs implements Store {
   }
 }
 
-class OpfsHandle implements FileHandle {
-  constructor(private readonly handle: SyncAccessHandle) {}
-
-  size(): number {
-    return this.handle.getSize();
-  }
-
-  read(into: Uint8Array, at: number): number {
-    return this.handle.read(into, { at });
-  }
-
-  write(bytes: Uint8Array, at: number): void {
-    const written = this.handle.write(bytes, { at });
-    if (written !== bytes.length) throw new DOMException('Only a part could be written: the storage is full.', 'QuotaExceededError');
-  }
-
-  truncate(size: number): void {
-    this.handle.truncate(size);
-    // Chromium's private windows do not throw when there is no room; they just do not grow the file.
-    if (this.handle.getSize() !== size) throw new DOMException('The storage is full.', 'QuotaExceededError');
-  }
-
-  flush(): void {
-    this.handle.flush();
-  }
-
-  close(): void {
-    this.handle.close();
-  }
+/** Writes all or throws. */
+function checked(handle: SyncAccessHandle): FileHandle {
+  const full = () => new DOMException('The storage is full.', 'QuotaExceededError');
+  return {
+    getSize: () => handle.getSize(),
+    read: (into, options) => handle.read(into, options),
+    write: (bytes, options) => {
+      if (handle.write(bytes, options) !== bytes.length) throw full();
+    },
+    truncate: (size) => {
+      handle.truncate(size);
+      // Chromium's private windows do not throw when there is no room; they just do not grow the file.
+      if (handle.getSize() !== size) throw full();
+    },
+    flush: () => handle.flush(),
+    close: () => handle.close(),
+  };
 }
 
 /** Reads a Blob or File synchronously; for files that a user picked, and files that other tabs have open too. */
@@ -154,8 +137,8 @@ export function blobHandle(blob: Blob): FileHandle {
   };
   const reader = new (globals().FileReaderSync!)();
   return {
-    size: () => blob.size,
-    read: (into, at) => {
+    getSize: () => blob.size,
+    read: (into, { at }) => {
       const bytes = new Uint8Array(reader.readAsArrayBuffer(blob.slice(at, at + into.length)));
       into.set(bytes);
       return bytes.length;

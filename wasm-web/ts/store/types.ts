@@ -11,13 +11,16 @@
  * All of it runs in a worker: handles are synchronous.
  */
 
-/** A file's bytes, read and written synchronously. Offsets and sizes in bytes. */
+/**
+ * A file's bytes, read and written synchronously, as the web's `FileSystemSyncAccessHandle` does it: the engine reads from any of these.
+ * Offsets and sizes in bytes.
+ */
 export interface FileHandle {
-  size(): number;
+  getSize(): number;
   /** Fills `into` from the offset `at`; returns how many bytes there were (fewer only at the end). */
-  read(into: Uint8Array, at: number): number;
+  read(into: Uint8Array, options: { at: number }): number;
   /** Writes all of `bytes` at the offset `at`, or throws. */
-  write(bytes: Uint8Array, at: number): void;
+  write(bytes: Uint8Array, options: { at: number }): void;
   truncate(size: number): void;
   /** Returns when what was written is on the disk. */
   flush(): void;

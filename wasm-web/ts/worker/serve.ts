@@ -163,7 +163,7 @@ class Calls {
   }
 
   private finish(instance: Instance, threads: number, files: FileHandle[], loaded: LoadedModel, storage: Open['storage'], storageWhy?: string): EngineInfo {
-    const fileBytes = files.reduce((sum, file) => sum + file.size(), 0);
+    const fileBytes = files.reduce((sum, file) => sum + file.getSize(), 0);
     this.opened = { ...loaded, instance, threads, files, storage, storageWhy, fileBytes };
     return this.info();
   }
