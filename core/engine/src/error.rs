@@ -94,8 +94,10 @@ impl From<TokenizerError> for Error {
 
 impl From<ChatError> for Error {
     fn from(error: ChatError) -> Self {
-        let kind = if matches!(error, ChatError::Refused(_)) { Kind::Request } else { Kind::Template };
-        Error::new(kind, error)
+        match error {
+            ChatError::Refused(_) => Error::request(format!("messages: {error}")).of("messages"),
+            _ => Error::new(Kind::Template, error),
+        }
     }
 }
 

@@ -5,9 +5,7 @@ mod common;
 use common::*;
 use picolm_core::sampler::Params;
 use picolm_core::text::{ChatTemplate, Encode};
-use picolm_engine::{
-    Answer, Batch, Chat, Error, Event, Kind, Prompt, Reason, Request, TokenLogprob, Want,
-};
+use picolm_engine::{Answer, Batch, Chat, Error, Event, Kind, Prompt, Reason, Request, TokenLogprob, Want};
 
 #[test]
 fn steps_of_any_size_and_what_the_session_held_change_nothing() {
@@ -244,7 +242,11 @@ fn the_progress_of_a_prompt_comes_before_its_first_token_and_the_end_comes_last(
         assert!(
             matches!(
                 of[..],
-                [Event::Prompt { done: 5, of: 5, .. }, Event::Piece { .. }, Event::Finished { reason: Reason::Length, .. }]
+                [
+                    Event::Prompt { done: 5, of: 5, .. },
+                    Event::Piece { .. },
+                    Event::Finished { reason: Reason::Length, .. }
+                ]
             ),
             "{of:?}"
         );

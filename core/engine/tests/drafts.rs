@@ -318,7 +318,8 @@ fn drafts_and_log_probabilities() {
     let wanted = answer(&mut batch(), &request);
     assert_eq!(wanted.logprobs.len(), wanted.tokens.len());
     for way in &WAYS {
-        let found = answer_with(&mut batch(), &request, oracle(&request, &wanted.tokens, way.draft)).expect("an answer");
+        let found =
+            answer_with(&mut batch(), &request, oracle(&request, &wanted.tokens, way.draft)).expect("an answer");
         assert_eq!(said(&found), said(&wanted), "{}", way.name);
     }
     let Prompt::Tokens(tokens) = request.prompt else { unreachable!("tokens") };

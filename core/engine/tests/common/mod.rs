@@ -9,6 +9,7 @@ pub use of_core::emulated;
 use of_core::{backends, fixture, load_bytes, team};
 use picolm_core::gguf::Gguf;
 use picolm_core::sampler::Params;
+use picolm_core::session::Engine;
 use picolm_core::text::{ChatTemplate, Tokenizer};
 use picolm_engine::{
     Answer, Batch, Constraint, Drafter, Error, Event, Extras, KvType, Local, Prompt, Request, SessionId, Settings,
@@ -54,8 +55,8 @@ impl Setup {
     pub fn batch_with(&self, template: Option<ChatTemplate>) -> Batch<Local> {
         let model = load_bytes(self.file.clone());
         let tokenizer = Tokenizer::from_gguf(&Gguf::parse(&self.file).expect("a file")).expect("a vocabulary");
-        let shape = (self.settings.context, self.columns, self.kv);
-        let local = Local::new(model, backends()[0], team(1), shape).expect("buffers");
+        let executor = Engine::new(model, backends()[0], team(1), self.columns).expect("buffers");
+        let local = Local::new(executor, self.settings.context, self.kv);
         Batch::new(local, tokenizer, template, self.settings)
     }
 }
