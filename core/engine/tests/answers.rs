@@ -293,7 +293,7 @@ fn conversations_are_what_the_template_makes_of_them() {
     let source = "{% for m in messages %}{% if m.content == 'no' %}{{ raise_exception('No!') }}{% endif %}{{ m.role }}:{{ m.content }};\
                   {% endfor %}{{ extra }}{{ strftime_now('%Y-%m-%d') }}{% if add_generation_prompt %}>{% endif %}";
     let template = ChatTemplate::new(source, bare.tokenizer()).expect("a template");
-    let local = setup.batch_with(Some(template));
+    let local = setup.batch_with(template);
     let Prompt::Chat(whole) = chat(r#"[{"role":"user","content":"abc"}]"#) else { unreachable!("a conversation") };
     let whole = Prompt::Chat(Chat { variables: Some(r#"{"extra":"x"}"#.into()), ..whole });
     let text = local.render(&whole).expect("a text");

@@ -12,8 +12,8 @@ use picolm_core::sampler::Params;
 use picolm_core::session::Engine;
 use picolm_core::text::{ChatTemplate, Tokenizer};
 use picolm_engine::{
-    Answer, Batch, Constraint, Drafter, Error, Event, Extras, KvType, Local, Prompt, Request, SessionId, Settings,
-    Usage, append,
+    Answer, Arithmetic, Batch, Constraint, Drafter, Error, Event, Extras, KvType, Local, Prompt, Request, SessionId,
+    Settings, Usage, append,
 };
 
 pub const MODEL: &str = "llama-Q4_0";
@@ -49,10 +49,19 @@ impl Setup {
     }
 
     pub fn batch(&self) -> Batch<Local> {
-        self.batch_with(None)
+        self.batch_of(|local| local)
     }
 
-    pub fn batch_with(&self, template: Option<ChatTemplate>) -> Batch<Local> {
+    /// Of other arithmetic, made of the core's.
+    pub fn batch_of<A: Arithmetic>(&self, arithmetic: impl FnOnce(Local) -> A) -> Batch<A> {
+        self.with(arithmetic, None)
+    }
+
+    pub fn batch_with(&self, template: ChatTemplate) -> Batch<Local> {
+        self.with(|local| local, Some(template))
+    }
+
+    fn with<A: Arithmetic>(&self, arithmetic: impl FnOnce(Local) -> A, template: Option<ChatTemplate>) -> Batch<A> {
         let model = load_bytes(self.file.clone());
         let tokenizer = Tokenizer::from_gguf(&Gguf::parse(&self.file).expect("a file")).expect("a vocabulary");
         let executor = Engine::new(model, backends()[0], team(1), self.columns).expect("buffers");
