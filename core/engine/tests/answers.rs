@@ -300,10 +300,11 @@ fn conversations_are_what_the_template_makes_of_them() {
     assert_eq!(text, "user:abc;x1970-01-02>");
     assert_eq!(local.prompt(&whole), Ok(local.tokenize(&text, Encode::PROMPT)));
 
+    let refused = local.prompt(&chat(r#"[{"role":"user","content":"no"}]"#)).expect_err("the template refuses it");
+    assert!(refused.kind == Kind::Request && refused.message.contains("No!"), "{refused:?}");
     let field = |prompt: Prompt| local.prompt(&prompt).expect_err("no conversation").field.unwrap_or_default();
     assert_eq!(field(chat("{")), "messages");
     assert_eq!(field(chat("3")), "messages");
-    assert_eq!(field(chat(r#"[{"role":"user","content":"no"}]"#)), "messages");
     assert_eq!(field(chat(r#"[{"role":"user","content":"a"},{"role":"king","content":"a"}]"#)), "messages[1].role");
     assert_eq!(field(chat(r#"[{"content":"a"}]"#)), "messages[0].role");
     let with = |tools: &str, variables: &str| {

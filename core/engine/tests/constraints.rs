@@ -86,11 +86,11 @@ impl Constraint for Begin {
 }
 
 fn odd(token: u32) -> bool {
-    token % 2 == 1
+    !token.is_multiple_of(2)
 }
 
 fn multiple_of_3(token: u32) -> bool {
-    token % 3 == 0
+    token.is_multiple_of(3)
 }
 
 const AFTER_ODD: &[u32] = &[200, 202, 204];
@@ -219,7 +219,7 @@ fn forced_tokens_end_an_answer_as_others_do() {
 
 #[test]
 fn neither_drafts_nor_lookup_nor_batches_change_what_rules_allow() {
-    let ways: [fn(&[u32]) -> Vec<u32>; 4] = [
+    let ways: [Draft; 4] = [
         |next| next.to_vec(),
         |next| next.iter().take(3).copied().collect(),
         |next| next.iter().take(2).copied().chain([1, 1, 1]).collect(),

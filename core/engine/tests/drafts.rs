@@ -6,10 +6,10 @@ use common::*;
 use picolm_core::sampler::Params;
 use picolm_engine::{Answer, Batch, Extras, KvType, Local, Prompt, Reason, Request, SessionId};
 
-/// A way to make drafts: from the tokens that will come.
+/// A way to make drafts.
 struct Way {
     name: &'static str,
-    draft: fn(&[u32]) -> Vec<u32>,
+    draft: Draft,
 }
 
 const WAYS: [Way; 7] = [
@@ -133,26 +133,21 @@ fn no_more_is_chosen_after_the_end() {
     let full = answer(&mut plain, &request);
     assert_eq!(full.reason, Some(Reason::Context));
 
-    // An end token within a draft, by a model that wants one in the place of the ninth.
+    // An end token within a draft: in the place of the tenth.
     let end = end_token(&plain);
-    let ending = |at: usize| {
-        let end_at = EndAt { at, end };
-        move || constrained(end_at)
-    };
+    let ending = request_without_bias(&request, end);
     let limited = Request { max_tokens: 9, ..request.clone() };
-    let stopping = {
-        let text: String = full.tokens[..9].iter().map(|&token| plain.detokenize(&[token], false)).collect();
-        let last = text.chars().last().expect("a text").to_string();
-        Request { stops: vec![last], ..request.clone() }
-    };
-    let none: Box<dyn Fn() -> Extras> = Box::new(Extras::default);
-    let cases: [(&str, Request, Box<dyn Fn() -> Extras>, Reason); 4] = [
-        ("end token", request_without_bias(&request, end), Box::new(ending(9)), Reason::Token),
-        ("limit", limited, Box::new(Extras::default), Reason::Length),
-        ("stop string", stopping, Box::new(Extras::default), Reason::Stop),
-        ("context", request, none, Reason::Context),
+    let text = plain.detokenize(&full.tokens[..9], false);
+    let stops = vec![text.chars().last().expect("a text").to_string()];
+    let stopping = Request { stops, ..request.clone() };
+    let cases = [
+        ("end token", ending, Some(EndAt { at: 9, end }), Reason::Token),
+        ("limit", limited, None, Reason::Length),
+        ("stop string", stopping, None, Reason::Stop),
+        ("context", request, None, Reason::Context),
     ];
-    for (name, request, extras, reason) in cases {
+    for (name, request, rule, reason) in cases {
+        let extras = || rule.map_or_else(Extras::default, constrained);
         let (wanted, session) = whole(&mut batch(), &request, extras());
         assert_eq!(wanted.reason, Some(reason), "{name}");
         for columns in [1, 3, 64] {
@@ -221,7 +216,7 @@ fn a_draft_that_cannot_be_computed_is_dropped() {
     let request = endless(&plain, variations(40)[0].clone());
     let (wanted, session) = whole(&mut plain, &request, Extras::default());
     assert!(!wanted.tokens.contains(&300));
-    let ways: [fn(&[u32]) -> Vec<u32>; 3] = [
+    let ways: [Draft; 3] = [
         |_| vec![300, 4, 5],
         |next| [&start(next, 1)[..], &[300, 4, 5]].concat(),
         |next| [&start(next, 5)[..], &[300, 4, 5]].concat(),
@@ -251,7 +246,7 @@ fn what_was_computed_before_a_draft_broke_counts() {
         let request = request(&batch);
         let next = answer(&mut batch, &request).tokens;
         batch.reset();
-        let way: fn(&[u32]) -> Vec<u32> = |next| [&start(next, 5)[..], &[300]].concat();
+        let way: Draft = |next| [&start(next, 5)[..], &[300]].concat();
         let extras = if drafts { oracle(&request, &next, way) } else { Extras::default() };
         let id = batch.open_with(&request, extras).expect("a free session");
         let steps = (0..).find(|_| {
@@ -281,7 +276,7 @@ fn drafts_in_company_change_no_answer() {
     let alone: Vec<(Answer, Vec<u8>)> =
         requests.iter().map(|request| whole(&mut setup(1).batch(), request, Extras::default())).collect();
     assert!(alone.iter().all(|(answer, _)| !answer.tokens.contains(&300)));
-    let broken_draft: fn(&[u32]) -> Vec<u32> = |next| [&start(next, 3)[..], &[300]].concat();
+    let broken_draft: Draft = |next| [&start(next, 3)[..], &[300]].concat();
     for columns in [1, 5, 64] {
         for impossible in [false, true] {
             let mut batch = setup(columns).batch();

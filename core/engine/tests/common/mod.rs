@@ -64,9 +64,9 @@ impl Setup {
     fn with<A: Arithmetic>(&self, arithmetic: impl FnOnce(Local) -> A, template: Option<ChatTemplate>) -> Batch<A> {
         let model = load_bytes(self.file.clone());
         let tokenizer = Tokenizer::from_gguf(&Gguf::parse(&self.file).expect("a file")).expect("a vocabulary");
-        let executor = Engine::new(model, backends()[0], team(1), self.columns).expect("buffers");
-        let local = Local::new(executor, self.settings.context, self.kv);
-        Batch::new(local, tokenizer, template, self.settings)
+        let engine = Engine::new(model, backends()[0], team(1), self.columns).expect("buffers");
+        let local = Local::new(engine, self.settings.context, self.kv);
+        Batch::new(arithmetic(local), tokenizer, template, self.settings)
     }
 }
 
@@ -156,11 +156,14 @@ pub fn state(batch: &mut Batch<Local>, id: SessionId) -> Vec<u8> {
     state
 }
 
+/// A draft, of the tokens that will come.
+pub type Draft = fn(&[u32]) -> Vec<u32>;
+
 /// Drafts by a function of what has come and of what will.
 pub struct Oracle {
     /// the prompt, and the answer that will come
     pub all: Vec<u32>,
-    pub draft: fn(&[u32]) -> Vec<u32>,
+    pub draft: Draft,
     pub last: Vec<u32>,
 }
 
@@ -177,7 +180,7 @@ impl Drafter for Oracle {
 }
 
 /// Extras with a drafter that knows what will come.
-pub fn oracle(request: &Request, answer: &[u32], draft: fn(&[u32]) -> Vec<u32>) -> Extras {
+pub fn oracle(request: &Request, answer: &[u32], draft: Draft) -> Extras {
     let Prompt::Tokens(prompt) = &request.prompt else { panic!("tokens") };
     let drafter = Oracle { all: [&prompt[..], answer].concat(), draft, last: Vec::new() };
     Extras { drafter: Some(Box::new(drafter)), constraints: Vec::new() }
