@@ -13,11 +13,11 @@
 
 extern crate alloc;
 
-pub mod gguf;
 pub mod model;
 pub mod sampler;
 pub mod session;
 pub mod text;
 pub mod weights;
 
+pub use picolm_gguf as gguf;
 pub use picolm_kernels::{self as kernels, team};

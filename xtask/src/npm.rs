@@ -75,7 +75,10 @@ pub(crate) fn built() -> Result<PathBuf> {
     let sources = [
         root.join("core/src"),
         root.join("core/engine/src"),
+        root.join("core/gguf/src"),
         root.join("core/kernels/src"),
+        root.join("core/template/src"),
+        root.join("core/unicode/src"),
         root.join("native/machine/src"),
         root.join("Cargo.lock"),
         dir.join("src"),

@@ -34,9 +34,23 @@ const STEPS: &[Step] = &[
     Step { possible: on_linux, ..step("aarch64", |full| emulated(&toolchain::AARCH64, full)) },
     Step { possible: on_linux, ..only_full("riscv64", |full| emulated(&toolchain::RISCV64, full)) },
     Step { possible: on_unix, ..only_full("fuzz", |_| fuzz::test(60)) },
-    Step { possible: on_unix, ..only_full("fuzz-coverage", |_| fuzz::coverage("core/src/gguf", 80.0).map(|()| ONE)) },
+    Step { possible: on_unix, ..only_full("fuzz-coverage", |_| fuzz::coverage("core/gguf/src", 80.0).map(|()| ONE)) },
     Step { possible: on_linux, ..only_full("address-sanitizer", address_sanitizer) },
     only_full("properties", properties),
+];
+
+/// The crates that make up the core.
+const CORE: [&str; 10] = [
+    "--package",
+    "picolm-core",
+    "--package",
+    "picolm-gguf",
+    "--package",
+    "picolm-kernels",
+    "--package",
+    "picolm-template",
+    "--package",
+    "picolm-unicode",
 ];
 
 /// Golden models in every way of running.
@@ -164,8 +178,8 @@ fn no_std(_: bool) -> Result<Counts> {
 
 /// For builds that nobody runs: half the time.
 fn unoptimised(command: &mut Command) -> &mut Command {
-    let packages =
-        ["picolm-core", "picolm-kernels", "libm"].map(|name| format!("profile.dev.package.{name}.opt-level=0"));
+    let packages = ["picolm-core", "picolm-kernels", "picolm-template", "libm"]
+        .map(|name| format!("profile.dev.package.{name}.opt-level=0"));
     command.args(["--config", "profile.dev.opt-level=0"]).args(packages.iter().flat_map(|name| ["--config", name]))
 }
 
@@ -173,10 +187,12 @@ fn unoptimised(command: &mut Command) -> &mut Command {
 /// `full` only those that compute.
 fn emulated(target: &Target, full: bool) -> Result<Counts> {
     let mut command = target.cargo("test", "")?;
-    command.args(["--package", "picolm-core", "--no-fail-fast"]).env("PROPTEST_CASES", "32");
+    command.arg("--no-fail-fast").env("PROPTEST_CASES", "32");
     match full {
-        true => command.args(["--package", "picolm-kernels", "--lib", "--tests"]),
-        false => command.args(["--test", "kernels", "--test", "sessions", "--test", "golden"]),
+        true => command.args(CORE).args(["--lib", "--tests"]),
+        false => {
+            command.args(["--package", "picolm-core", "--test", "kernels", "--test", "sessions", "--test", "golden"])
+        }
     };
     run_tests(command.envs(full.then_some(ALL_RUNS)))
 }
@@ -184,17 +200,8 @@ fn emulated(target: &Target, full: bool) -> Result<Counts> {
 /// The core's tests with every access to memory checked, and leaks; the checks of std's unsafe functions are on in any debug build.
 fn address_sanitizer(_: bool) -> Result<Counts> {
     let mut command = cargo("test");
-    command.env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", "-Zsanitizer=address").args(["--package", "picolm-core"]);
-    command.args([
-        "--package",
-        "picolm-kernels",
-        "--lib",
-        "--tests",
-        "--no-fail-fast",
-        "--target",
-        &toolchain::host()?,
-        "--target-dir",
-    ]);
+    command.env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", "-Zsanitizer=address").args(CORE);
+    command.args(["--lib", "--tests", "--no-fail-fast", "--target", &toolchain::host()?, "--target-dir"]);
     command.env("PROPTEST_CASES", "64").env("PICOLM_GUARDED_STACK", "1");
     run_tests(command.arg(build_dir("address")))
 }
@@ -202,11 +209,7 @@ fn address_sanitizer(_: bool) -> Result<Counts> {
 /// The core's tests as users run it, optimised, and with many more random cases.
 fn properties(_: bool) -> Result<Counts> {
     let command = &mut cargo("test");
-    run_tests(
-        command
-            .args(["--release", "--package", "picolm-core", "--package", "picolm-kernels", "--no-fail-fast"])
-            .env("PROPTEST_CASES", "4096"),
-    )
+    run_tests(command.args(CORE).args(["--release", "--no-fail-fast"]).env("PROPTEST_CASES", "4096"))
 }
 
 /// Each command counts as one test.

@@ -24,12 +24,12 @@ mod spelling;
 mod stream;
 mod tokenizer;
 mod trie;
-mod unicode;
 mod unigram;
 mod vocab;
 mod wordpiece;
 
-pub use chat::{ChatError, ChatTemplate, DateTime, Json, JsonError, Message, MessageError, RenderOptions};
+pub use chat::ChatTemplate;
 pub use error::TokenizerError;
+pub use picolm_template::{ChatError, DateTime, Json, JsonError, Message, MessageError, RenderOptions};
 pub use stream::Utf8Stream;
 pub use tokenizer::{Encode, Tokenizer};

@@ -8,11 +8,11 @@
 //! no limit to a word's length. <https://github.com/google-research/bert/blob/master/tokenization.py>
 
 use super::TokenizerError;
-use super::unicode::{Accents, is_control, is_punctuation_or_ascii_sign};
 use super::vocab::Vocab;
 use crate::gguf::Gguf;
 use alloc::string::String;
 use alloc::vec::Vec;
+use picolm_unicode::{Accents, is_control, is_punctuation_or_ascii_sign};
 
 /// Longer words are unknown: `max_input_chars_per_word`.
 const MAX_WORD_CHARS: usize = 100;

@@ -5,7 +5,7 @@
 pub mod kept;
 
 use picolm_core::gguf::{Encode as GgufValue, Gguf, Writer};
-use picolm_core::text::{Json, Tokenizer, TokenizerError};
+use picolm_core::text::{Tokenizer, TokenizerError};
 
 /// Keys and values of a vocabulary, in order; later entries of a name replace earlier ones.
 pub struct Keys(Vec<(String, Write)>);
@@ -102,17 +102,4 @@ pub fn byte_alphabet() -> Vec<String> {
     let printable = |b: &u32| matches!(b, 33..=126 | 161..=172 | 174..=255);
     let chars = (0..256u32).filter(printable).chain(256..324);
     chars.map(|c| char::from_u32(c).unwrap().to_string()).collect()
-}
-
-/// What a test writes as JSON.
-pub fn json(value: serde_json::Value) -> Json {
-    Json::parse(&value.to_string()).unwrap()
-}
-
-/// The entries of an object.
-pub fn entries(value: serde_json::Value) -> Vec<(String, Json)> {
-    match json(value) {
-        Json::Object(entries) => entries,
-        other => panic!("{other:?}"),
-    }
 }

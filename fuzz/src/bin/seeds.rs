@@ -24,9 +24,9 @@ fn write(folder: &Path, seeds: Vec<Vec<u8>>) -> std::io::Result<()> {
     Ok(())
 }
 
-/// The published templates of the core's tests.
+/// The published templates of the interpreter's tests.
 fn template_seeds() -> std::io::Result<Vec<Vec<u8>>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../core/tests/chat_templates");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../core/template/tests/published");
     let mut paths = std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "jinja"));
     paths.sort();

@@ -1,7 +1,7 @@
 //! GPT-2's rule, and those that cut numbers or punctuation off before it: SmolLM, StarCoder, Falcon, BLOOM.
 
 use super::scan::{contraction, isolated, run, run_upto, runs, spaces};
-use crate::text::unicode::{is_letter, is_number, is_punctuation, is_punctuation_or_ascii_sign, is_space, is_symbol};
+use picolm_unicode::{is_letter, is_number, is_punctuation, is_punctuation_or_ascii_sign, is_space, is_symbol};
 
 /// `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`
 pub(super) fn gpt2(text: &str) -> usize {

@@ -1,9 +1,7 @@
 //! DeepSeek's rules: scripts and punctuation kept apart by several cuts in a row.
 
 use super::scan::{first, headed, isolated, lines_or_spaces, run, runs};
-use crate::text::unicode::{
-    is_letter, is_letter_or_mark, is_newline, is_punctuation, is_punctuation_or_sign, is_space,
-};
+use picolm_unicode::{is_letter, is_letter_or_mark, is_newline, is_punctuation, is_punctuation_or_sign, is_space};
 
 /// `[\r\n]`, each on its own.
 pub(super) fn single_newlines(text: &str) -> usize {

@@ -1,6 +1,6 @@
 //! What the rules are put together from: lengths, in bytes, of what a text begins with.
 
-use crate::text::unicode::{is_newline, is_space};
+use picolm_unicode::{is_newline, is_space};
 
 /// A class of characters.
 pub(super) type Class = fn(char) -> bool;

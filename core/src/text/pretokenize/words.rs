@@ -1,7 +1,7 @@
 //! The rules of Llama 3, Qwen and GPT-4o: words with the sign before them, numbers of a few digits, lines.
 
 use super::scan::{Class, contraction, first, headed, isolated, lines_or_spaces, run, run_upto};
-use crate::text::unicode::{
+use picolm_unicode::{
     is_letter, is_letter_or_mark, is_lower_or_uncased, is_mark, is_newline, is_number, is_symbol, is_uncased,
     is_upper_or_uncased,
 };

@@ -1,12 +1,13 @@
 //! Chat templates are programs from strangers. Each of these must end in an error, in bounded memory and on a small stack.
 
-mod vocabulary;
+mod common;
+#[path = "../../tests/kept/mod.rs"]
+mod kept;
 
-use picolm_core::text::{ChatError, ChatTemplate, Json, Message, RenderOptions};
+use picolm_template::{ChatError, Json, Message, RenderOptions};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
-use vocabulary::Keys;
 
 /// What a browser gives a WebAssembly module.
 const STACK_BYTES: usize = 1 << 20;
@@ -48,13 +49,12 @@ fn render_with(template: &str, options: RenderOptions) -> Result<String, ChatErr
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let template = template.to_string();
-    vocabulary::kept::keep("template", template.as_bytes());
+    kept::keep("template", template.as_bytes());
     let before = HELD.load(Relaxed);
     PEAK.store(before, Relaxed);
     let run = move || {
-        let tokenizer = Keys::bytes().read().unwrap();
         let messages = [Message::new("user", "Hi"), Message::new("assistant", "Hello")];
-        ChatTemplate::new(&template, &tokenizer)?.render(&messages, &options)
+        common::render(&template, &messages, &options)
     };
     let stack = STACK_BYTES * if std::env::var_os(GUARDED).is_some() { 16 } else { 1 };
     let result = std::thread::Builder::new().stack_size(stack).spawn(run).unwrap().join().unwrap();

@@ -1,14 +1,14 @@
 //! What the writer writes the reader reads; what gguf-py and llama.cpp write both agree on; what is damaged is refused
 //! or still keeps the reader's promises.
 
-use picolm_core::gguf::{Array, Encode, GgmlType, Gguf, Value, ValueType, Writer};
+use picolm_gguf::{Array, Encode, GgmlType, Gguf, Value, ValueType, Writer};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Written by gguf-py: `vectors/make_gguf.py` lists the contents.
-const GGUF_PY: &[u8] = include_bytes!("vectors/gguf_py.gguf");
+/// Written by gguf-py: `make_gguf.py` lists the contents.
+const GGUF_PY: &[u8] = include_bytes!("gguf_py.gguf");
 
 fn ty(name: &str) -> GgmlType {
     GgmlType::from_name(name).expect("a ggml type")
@@ -98,7 +98,7 @@ fn reads_what_gguf_py_writes() {
 /// Written by llama.cpp and gguf-py, which lay tensors out without gaps: sizes computed from types and shapes must fill the file.
 #[test]
 fn reads_what_llama_cpp_and_gguf_py_write() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden");
     let index = std::fs::read(folder.join("index.json")).unwrap();
     let index: Vec<serde_json::Value> = serde_json::from_slice(&index).unwrap();
     assert!(index.len() >= 32);
@@ -126,7 +126,7 @@ fn reads_what_llama_cpp_and_gguf_py_write() {
 #[test]
 fn reads_published_vocabularies() {
     for (name, size) in [("gpt-2", 50_257), ("llama-bpe", 128_256), ("llama-spm", 32_000), ("qwen2", 151_936)] {
-        let path = format!("{}/tests/tokenizers/ggml-vocab-{name}.gguf", env!("CARGO_MANIFEST_DIR"));
+        let path = format!("{}/../tests/tokenizers/ggml-vocab-{name}.gguf", env!("CARGO_MANIFEST_DIR"));
         let file = std::fs::read(path).unwrap();
         let gguf = Gguf::parse(&file).unwrap();
         let tokens = gguf.require_array("tokenizer.ggml.tokens", ValueType::String).unwrap();

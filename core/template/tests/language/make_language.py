@@ -5,16 +5,16 @@
     python3 make_language.py
 
 A list of [template, text], with null for the text where Jinja2 fails. The environment is that of
-../chat_templates/make_expected.py. Left out are templates whose output names addresses (generators).
+../published/make_expected.py. Left out are templates whose output names addresses (generators).
 """
 import json
 import pathlib
 import sys
 
 HERE = pathlib.Path(__file__).parent
-sys.path.insert(0, str(HERE.parent / "chat_templates"))
+sys.path.insert(0, str(HERE.parent / "published"))
 
-from make_expected import environment  # noqa: E402: of ../chat_templates
+from make_expected import environment  # noqa: E402: of ../published
 
 VALUES = ["'aBc'", "''", "' a\\n'", "'é-x y'", "'5'", "'-3.7'", "0", "7", "-2", "2.5", "1e15", "true", "none", "nope", "[]", "[3,1,2]",
           "['b','A','c']", "(1,)", "{}", "{'b':1,'A':[1.0]}", "[{'a':2,'b':'x'},{'a':1}]"]

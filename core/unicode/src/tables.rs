@@ -1,4 +1,4 @@
-//! Tables of Unicode 16. Written by `core/examples/unicode_tables.rs`: change that, not this.
+//! Tables of Unicode 16. Written by `core/unicode/examples/tables.rs`: change that, not this.
 
 /// The classes of all characters, in runs: see `run_at`.
 #[rustfmt::skip]

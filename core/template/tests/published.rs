@@ -1,17 +1,17 @@
-//! The templates of published models render byte for byte as Jinja2 renders them (`chat_templates/make_expected.py`).
+//! The templates of published models render byte for byte as Jinja2 renders them (`published/make_expected.py`).
 
-mod vocabulary;
+mod common;
 
-use picolm_core::text::{ChatError, ChatTemplate, DateTime, Message, RenderOptions};
+use common::entries;
+use picolm_template::{ChatError, DateTime, Message, RenderOptions};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use vocabulary::{Keys, entries};
 
 /// 2026-02-28 13:05:09, as in the script.
 const NOW: i64 = 1_772_283_909;
 
 fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/chat_templates")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/published")
 }
 
 fn json(name: &str) -> Value {
@@ -27,15 +27,14 @@ fn message(json: &Value) -> Message {
 }
 
 fn render(source: &str, talk: &Value) -> Result<String, ChatError> {
-    let tokenizer = Keys::bytes().read().expect("a tokenizer");
     let messages: Vec<Message> = talk["messages"].as_array().expect("messages").iter().map(message).collect();
     let options = RenderOptions {
         add_generation_prompt: talk["add_generation_prompt"].as_bool().expect("a boolean"),
         now: Some(DateTime::from_unix(NOW)),
-        tools: talk.get("tools").cloned().map(vocabulary::json),
+        tools: talk.get("tools").cloned().map(common::json),
         variables: talk.get("variables").cloned().map(entries).unwrap_or_default(),
     };
-    ChatTemplate::new(source, &tokenizer)?.render(&messages, &options)
+    common::render(source, &messages, &options)
 }
 
 #[test]

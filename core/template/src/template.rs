@@ -1,65 +1,20 @@
-//! Chat templates: a model's own Jinja program that turns messages into its prompt format.
-//!
-//! ```text
-//!   tokenizer.chat_template ──ChatTemplate──► render(messages, options) ──► prompt ──Tokenizer::encode──► ids
-//! ```
-//!
-//! Templates come from the model file and are programs from strangers, so they run in an interpreter that has nothing but
-//! these values: no files, no clock, no other templates; and every operation pays from the budget of the rendering (`run`).
-//!
-//! ```text
-//!   source ──lexer──► tokens ──parser──► ast ──render──► text
-//!                                               │
-//!               operators, methods, filters, checks, globals   (on values, paid through run)
-//! ```
-//!
-//! The language is Jinja2's, in the dialect of Hugging Face's `apply_chat_template`: `trim_blocks` and `lstrip_blocks` are
-//! on, loops have `break` and `continue`, nothing is escaped (<https://jinja.palletsprojects.com/en/stable/templates/>,
-//! <https://huggingface.co/docs/transformers/chat_templating>). It differs where Python is larger than prompts need:
-//! integers have 64 bits, formats no widths, powers whole exponents (all else is an error); what Jinja2 makes a generator is a
-//! list; and `safe` gives plain text, which Jinja2 would escape what is added to.
+//! A template as hosts use it: what goes in becomes the interpreter's values, what comes out is a prompt.
 
-mod ast;
-mod checks;
-mod decimal;
-mod filters;
-mod globals;
-mod json;
-mod lexer;
-mod message;
-mod methods;
-mod native;
-mod operators;
-mod parser;
-mod printf;
-mod python;
-mod render;
-mod run;
-mod strftime;
-mod tojson;
-mod value;
-
-pub use json::{Json, JsonError};
-pub use message::{Message, MessageError};
-pub use strftime::DateTime;
-
-use super::Tokenizer;
-use crate::gguf::{self, Gguf};
+use crate::render::Renderer;
+use crate::run::{self, Fail, Run};
+use crate::value::Value;
+use crate::{ChatError, DateTime, Json, Message, parser};
 use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
-use render::Renderer;
-use run::{Fail, Run};
-use value::Value;
 
 /// Templates longer than this are refused; the longest published ones have about 20 KB.
 const MAX_TEMPLATE_BYTES: usize = 128 << 10;
 
-/// A model's chat template.
+/// A chat template.
 #[derive(Debug, Clone)]
-pub struct ChatTemplate {
+pub struct Template {
     source: String,
-    /// `bos_token` and so on, as the tokenizer spells them
     special_tokens: Vec<(&'static str, String)>,
 }
 
@@ -68,7 +23,7 @@ pub struct ChatTemplate {
 pub struct RenderOptions {
     /// End with the beginning of an answer, for the model to continue.
     pub add_generation_prompt: bool,
-    /// The time now, which the core does not know. Without it `strftime_now` is undefined, and templates that ask
+    /// The time now, which is the host's to know. Without it `strftime_now` is undefined, and templates that ask
     /// `is defined` use a fixed date.
     pub now: Option<DateTime>,
     /// Functions the model may call: a list of JSON schemas.
@@ -77,60 +32,21 @@ pub struct RenderOptions {
     pub variables: Vec<(String, Json)>,
 }
 
-/// Why a prompt could not be made.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-#[allow(missing_docs)] // the messages say what the fields are
-pub enum ChatError {
-    /// `tokenizer.chat_template` is not a string.
-    #[error(transparent)]
-    Gguf(#[from] gguf::Error),
-    /// The template is longer or more deeply nested than any honest one.
-    #[error("the chat template has {what} of {found} (allowed: {max})")]
-    Size { what: &'static str, found: usize, max: usize },
-    /// The template is not valid Jinja.
-    #[error("the chat template, line {line}: {message}")]
-    Syntax { line: usize, message: String },
-    /// The template failed: an unknown function, a wrong type.
-    #[error("the chat template failed in line {line}: {message}")]
-    Render { line: usize, message: String },
-    /// The template refuses these messages (`raise_exception`), for instance two of one role in a row.
-    #[error("the chat template refuses these messages: {0}")]
-    Refused(String),
-    /// The template used up what one rendering may use.
-    #[error("the chat template in line {line} exceeds the limit on {what}")]
-    Limit { line: usize, what: &'static str },
-}
-
-impl ChatTemplate {
-    /// Reads the model's template; `None` if it has none.
+impl Template {
+    /// A template, and what it knows of the tokenizer: `bos_token` and so on, with their spellings.
     ///
     /// # Errors
     /// A template that is too long or not valid Jinja.
-    pub fn from_gguf(gguf: &Gguf<'_>, tokenizer: &Tokenizer) -> Result<Option<ChatTemplate>, ChatError> {
-        let Some(source) = gguf.str("tokenizer.chat_template")? else { return Ok(None) };
-        ChatTemplate::new(source, tokenizer).map(Some)
-    }
-
-    /// A template that is not the model's own.
-    ///
-    /// # Errors
-    /// As [`from_gguf`](Self::from_gguf).
-    pub fn new(source: &str, tokenizer: &Tokenizer) -> Result<ChatTemplate, ChatError> {
+    pub fn new(source: &str, special_tokens: Vec<(&'static str, String)>) -> Result<Self, ChatError> {
         if source.len() > MAX_TEMPLATE_BYTES {
             return Err(ChatError::Size { what: "a length", found: source.len(), max: MAX_TEMPLATE_BYTES });
         }
-        let names = ["bos_token", "eos_token", "unk_token"];
-        let ids = [tokenizer.bos(), tokenizer.eos(), tokenizer.unknown()];
-        let spell = |id| String::from_utf8_lossy(tokenizer.token_bytes(id)).into_owned();
-        let special_tokens = names.into_iter().zip(ids).filter_map(|(name, id)| Some((name, spell(id?)))).collect();
         let source = source.replace("\r\n", "\n").replace('\r', "\n");
         parser::parse(&source).map_err(|error| *error)?;
-        Ok(ChatTemplate { source, special_tokens })
+        Ok(Template { source, special_tokens })
     }
 
-    /// Renders a conversation. Encode the result with [`Encode::PROMPT`](super::Encode::PROMPT), which recognises the
-    /// special tokens in it and does not add a second BOS.
+    /// Renders a conversation.
     ///
     /// # Errors
     /// [`ChatError::Refused`] if the template does not accept the messages; [`ChatError::Limit`] if it uses too much.

@@ -1,6 +1,6 @@
 """Writes gguf_py.gguf: a small file of every kind of value, made by gguf-py and not by picolm (pip install gguf).
 
-Read by core/tests/gguf_roundtrip.rs, which states the same contents again.
+Read by core/gguf/tests/roundtrip.rs, which states the same contents again.
 """
 
 from pathlib import Path

@@ -1,12 +1,12 @@
-//! Writes `core/src/text/unicode/tables.rs` from the crates that have all of Unicode (the tests compare what came of it):
-//! `cargo run -p picolm-core --example unicode_tables > core/src/text/unicode/tables.rs`
+//! Writes `core/unicode/src/tables.rs` from the crates that have all of Unicode (the tests compare what came of it):
+//! `cargo run -p picolm-unicode --example tables > core/unicode/src/tables.rs`
 
 use unicode_general_category::{GeneralCategory, GeneralCategory::*, get_general_category};
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::{canonical_combining_class, is_combining_mark};
 
 fn main() {
-    println!("//! Tables of Unicode 16. Written by `core/examples/unicode_tables.rs`: change that, not this.\n");
+    println!("//! Tables of Unicode 16. Written by `core/unicode/examples/tables.rs`: change that, not this.\n");
     println!("/// The classes of all characters, in runs: see `run_at`.\n#[rustfmt::skip]");
     let runs = class_runs();
     println!("pub(super) static CLASS_RUNS: [u8; {}] = [", runs.len());

@@ -2,9 +2,10 @@
 //! and in memory bounded by the length of the file. Accepted files beside them prove that it is the hostile part that
 //! is refused.
 
+#[path = "../../tests/kept/mod.rs"]
 mod kept;
 
-use picolm_core::gguf::{Error, GgmlType, Gguf, ValueType, Writer};
+use picolm_gguf::{Error, GgmlType, Gguf, ValueType, Writer};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 

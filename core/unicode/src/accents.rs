@@ -7,14 +7,14 @@ use alloc::vec::Vec;
 
 /// Takes accents off, character by character.
 #[derive(Default)]
-pub(in crate::text) struct Accents {
+pub struct Accents {
     /// Marks that stay, since the last letter, each with its combining class: NFD sorts them by it.
     marks: Vec<(u8, char)>,
 }
 
 impl Accents {
     /// Puts what stays of the next character.
-    pub(in crate::text) fn strip(&mut self, c: char, put: &mut dyn FnMut(char)) {
+    pub fn strip(&mut self, c: char, put: &mut dyn FnMut(char)) {
         if c.is_ascii() {
             return self.keep(c, put);
         }
@@ -33,7 +33,7 @@ impl Accents {
     }
 
     /// Puts the marks at the text's end.
-    pub(in crate::text) fn finish(&mut self, put: &mut dyn FnMut(char)) {
+    pub fn finish(&mut self, put: &mut dyn FnMut(char)) {
         self.marks.sort_by_key(|&(order, _)| order);
         self.marks.drain(..).for_each(|(_, c)| put(c));
     }

@@ -1,6 +1,5 @@
 //! Values as Python writes them: `str()`, `repr()` and the parts of `json.dumps()` that are like it.
 
-use super::super::unicode;
 use super::decimal;
 use super::run::{Object, Result, Run, limit};
 use super::value::{List, Value};
@@ -132,7 +131,7 @@ impl<'r> Text<'r> {
                 '\r' => self.push("\\r")?,
                 '\t' => self.push("\\t")?,
                 c if c == quote || c == '\\' => self.push(&format!("\\{c}"))?,
-                c if unicode::is_printable(c) => self.char(c)?,
+                c if picolm_unicode::is_printable(c) => self.char(c)?,
                 c => {
                     let code = u32::from(c);
                     self.push(&match code {

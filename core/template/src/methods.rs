@@ -1,6 +1,5 @@
 //! The methods of strings, lists, dictionaries and loops that do not change them.
 
-use super::super::unicode;
 use super::checks::is_cased;
 use super::native::{Call, Native, find as find_in, native};
 use super::printf;
@@ -113,12 +112,12 @@ static STR: [Native; 31] = [
     native("find", "sub ?start ?end", |call| Ok(Value::Int(find_text(call, false)?.unwrap_or(-1)))),
     native("format", "*", printf::format_method),
     native("index", "sub ?start ?end", |call| found(find_text(call, false)?)),
-    native("isalnum", "", |call| every(call, |c| unicode::is_letter(c) || c.is_numeric())),
-    native("isalpha", "", |call| every(call, unicode::is_letter)),
+    native("isalnum", "", |call| every(call, |c| picolm_unicode::is_letter(c) || c.is_numeric())),
+    native("isalpha", "", |call| every(call, picolm_unicode::is_letter)),
     native("isascii", "", |call| Ok(Value::Bool(call.text()?.is_ascii()))),
-    native("isdecimal", "", |call| every(call, unicode::is_decimal)),
+    native("isdecimal", "", |call| every(call, picolm_unicode::is_decimal)),
     native("isdigit", "", |call| {
-        every(call, |c| unicode::is_decimal(c) || matches!(c, '²' | '³' | '¹' | '⁰'..='⁹' | '₀'..='₉'))
+        every(call, |c| picolm_unicode::is_decimal(c) || matches!(c, '²' | '³' | '¹' | '⁰'..='⁹' | '₀'..='₉'))
     }),
     native("islower", "", |call| Ok(Value::Bool(is_cased(&call.text()?, char::is_lowercase)))),
     native("isnumeric", "", |call| every(call, char::is_numeric)),

@@ -54,7 +54,7 @@ impl<'a> Directory<'a> {
     }
 
     /// Where a tensor stands in [`tensors`](Self::tensors).
-    pub(crate) fn index(&self, name: &str) -> Option<usize> {
+    pub fn index(&self, name: &str) -> Option<usize> {
         self.by_name.binary_search_by(|&i| self.tensors[i].name.cmp(name)).ok().map(|at| self.by_name[at])
     }
 

@@ -1,10 +1,22 @@
 //! Character classes of the pre-tokenisers' regular expressions and of BERT's normaliser, for Unicode 16, and (`accents`) letters
 //! without their accents. The tables hold just what these need: the whole of Unicode would be half of a WebAssembly build.
+//!
+//! ```
+//! assert!(picolm_unicode::is_letter('é') && picolm_unicode::is_number('½'));
+//! let mut text = String::new();
+//! let mut accents = picolm_unicode::Accents::default();
+//! "naïve".chars().for_each(|c| accents.strip(c, &mut |c| text.push(c)));
+//! accents.finish(&mut |c| text.push(c));
+//! assert_eq!(text, "naive");
+//! ```
+#![cfg_attr(not(test), no_std)]
+
+extern crate alloc;
 
 mod accents;
 mod tables;
 
-pub(super) use accents::Accents;
+pub use accents::Accents;
 
 use Class::*;
 use tables::CLASS_RUNS;
@@ -39,7 +51,7 @@ enum Class {
 }
 
 /// `\p{L}`: letters of any case, modifier letters and ideographs; not marks.
-pub(super) fn is_letter(c: char) -> bool {
+pub fn is_letter(c: char) -> bool {
     if c.is_ascii() {
         return c.is_ascii_alphabetic();
     }
@@ -47,22 +59,22 @@ pub(super) fn is_letter(c: char) -> bool {
 }
 
 /// `\p{M}`: marks that combine with the letter before them.
-pub(super) fn is_mark(c: char) -> bool {
+pub fn is_mark(c: char) -> bool {
     !c.is_ascii() && matches!(class(c), Accent | StillMark | WideMark)
 }
 
 /// `\p{Cc}`, `\p{Cf}`, `\p{Co}`: controls, what shapes text unseen, private use.
-pub(super) fn is_control(c: char) -> bool {
+pub fn is_control(c: char) -> bool {
     class(c) == Control
 }
 
 /// `[\p{L}\p{M}]`
-pub(super) fn is_letter_or_mark(c: char) -> bool {
+pub fn is_letter_or_mark(c: char) -> bool {
     is_letter(c) || is_mark(c)
 }
 
 /// `[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]`: what may stand where a word has its capitals.
-pub(super) fn is_upper_or_uncased(c: char) -> bool {
+pub fn is_upper_or_uncased(c: char) -> bool {
     if c.is_ascii() {
         return c.is_ascii_uppercase();
     }
@@ -70,7 +82,7 @@ pub(super) fn is_upper_or_uncased(c: char) -> bool {
 }
 
 /// `[\p{Ll}\p{Lm}\p{Lo}\p{M}]`: what may stand where a word has its small letters.
-pub(super) fn is_lower_or_uncased(c: char) -> bool {
+pub fn is_lower_or_uncased(c: char) -> bool {
     if c.is_ascii() {
         return c.is_ascii_lowercase();
     }
@@ -78,22 +90,22 @@ pub(super) fn is_lower_or_uncased(c: char) -> bool {
 }
 
 /// `[\p{Lm}\p{Lo}\p{M}]`
-pub(super) fn is_uncased(c: char) -> bool {
+pub fn is_uncased(c: char) -> bool {
     !c.is_ascii() && matches!(class(c), Uncased | Accent | StillMark | WideMark)
 }
 
 /// `\p{Nd}`: decimal digits.
-pub(super) fn is_decimal(c: char) -> bool {
+pub fn is_decimal(c: char) -> bool {
     class(c) == Decimal
 }
 
 /// What Python's `repr` shows as it is: no controls, nothing unassigned, of spaces only the plain one.
-pub(super) fn is_printable(c: char) -> bool {
+pub fn is_printable(c: char) -> bool {
     c == ' ' || !matches!(class(c), Control | Other)
 }
 
 /// `\p{N}`: decimal digits, letter numbers (Ⅷ) and others (½).
-pub(super) fn is_number(c: char) -> bool {
+pub fn is_number(c: char) -> bool {
     if c.is_ascii() {
         return c.is_ascii_digit();
     }
@@ -101,32 +113,32 @@ pub(super) fn is_number(c: char) -> bool {
 }
 
 /// `\p{P}`: punctuation; in ASCII not ``$+<=>^`|~``.
-pub(super) fn is_punctuation(c: char) -> bool {
+pub fn is_punctuation(c: char) -> bool {
     class(c) == Punctuation
 }
 
 /// `[\p{P}\p{S}]`: punctuation, and signs of mathematics, money and anything else.
-pub(super) fn is_punctuation_or_sign(c: char) -> bool {
+pub fn is_punctuation_or_sign(c: char) -> bool {
     matches!(class(c), Punctuation | Sign)
 }
 
 /// `\p{P}` and what ASCII has of signs, which others count as punctuation: Hugging Face's `Punctuation` and BERT.
-pub(super) fn is_punctuation_or_ascii_sign(c: char) -> bool {
+pub fn is_punctuation_or_ascii_sign(c: char) -> bool {
     if c.is_ascii() { c.is_ascii_punctuation() } else { is_punctuation(c) }
 }
 
 /// `\s`: the property White_Space.
-pub(super) fn is_space(c: char) -> bool {
+pub fn is_space(c: char) -> bool {
     c.is_whitespace()
 }
 
 /// `\r` or `\n`.
-pub(super) fn is_newline(c: char) -> bool {
+pub fn is_newline(c: char) -> bool {
     matches!(c, '\r' | '\n')
 }
 
 /// `[^\s\p{L}\p{N}]`: what is neither blank nor part of a word or number; marks among them.
-pub(super) fn is_symbol(c: char) -> bool {
+pub fn is_symbol(c: char) -> bool {
     !is_space(c) && !is_letter(c) && !is_number(c)
 }
 

@@ -1,0 +1,64 @@
+//! The chat template of a model file: `picolm-template` with what the file and the tokenizer say.
+
+use super::Tokenizer;
+use crate::gguf::{Gguf, Value};
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use picolm_template::{ChatError, Message, RenderOptions, Template};
+
+/// A model's chat template.
+///
+/// ```
+/// use picolm_core::gguf::Gguf;
+/// use picolm_core::text::{ChatTemplate, Encode, Message, RenderOptions, Tokenizer};
+///
+/// # let file = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tokenizers/ggml-vocab-qwen2.gguf"))?;
+/// let gguf = Gguf::parse(&file)?;
+/// let tokenizer = Tokenizer::from_gguf(&gguf)?;
+/// let template = match ChatTemplate::from_gguf(&gguf, &tokenizer)? {
+///     Some(template) => template,
+///     None => ChatTemplate::new("{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}", &tokenizer)?,
+/// };
+/// let prompt = template.render(&[Message::new("user", "Hi")], &RenderOptions::default())?;
+/// let tokens = tokenizer.encode(&prompt, Encode::PROMPT);
+/// # assert!(!tokens.is_empty());
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct ChatTemplate(Template);
+
+impl ChatTemplate {
+    /// Reads the model's template; `None` if it has none.
+    ///
+    /// # Errors
+    /// A template that is too long or not valid Jinja.
+    pub fn from_gguf(gguf: &Gguf<'_>, tokenizer: &Tokenizer) -> Result<Option<Self>, ChatError> {
+        match gguf.get("tokenizer.chat_template") {
+            None => Ok(None),
+            Some(Value::String(source)) => Self::new(source, tokenizer).map(Some),
+            Some(other) => Err(ChatError::NotAString { found: other.value_type().to_string() }),
+        }
+    }
+
+    /// A template that is not the model's own.
+    ///
+    /// # Errors
+    /// As [`from_gguf`](Self::from_gguf).
+    pub fn new(source: &str, tokenizer: &Tokenizer) -> Result<Self, ChatError> {
+        let names = ["bos_token", "eos_token", "unk_token"];
+        let ids = [tokenizer.bos(), tokenizer.eos(), tokenizer.unknown()];
+        let spell = |id| String::from_utf8_lossy(tokenizer.token_bytes(id)).into_owned();
+        let special_tokens: Vec<_> =
+            names.into_iter().zip(ids).filter_map(|(name, id)| Some((name, spell(id?)))).collect();
+        Template::new(source, special_tokens).map(Self)
+    }
+
+    /// Renders a conversation. Encode the result with [`Encode::PROMPT`](super::Encode::PROMPT), which recognises the
+    /// special tokens in it and does not add a second BOS.
+    ///
+    /// # Errors
+    /// [`ChatError::Refused`] if the template does not accept the messages; [`ChatError::Limit`] if it uses too much.
+    pub fn render(&self, messages: &[Message], options: &RenderOptions) -> Result<String, ChatError> {
+        self.0.render(messages, options)
+    }
+}
