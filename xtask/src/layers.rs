@@ -1,8 +1,11 @@
 //! The layer rules of docs/architecture.md, held against the sources.
 //!
 //! GGUF bytes → model → session → sampler → text: data flows one way, `kernels` knows no model, `session` no text, the
-//! core no host, and unsafe has few addresses. The sources are read as tokens, so comments and strings cannot mislead
-//! and macros cannot hide. Tests (`#[cfg(test)]`) may use what they like, but not unsafe elsewhere.
+//! core no host, a host no other host, modules do not go in circles ([`circles`]), and unsafe has few addresses. The sources are
+//! read as tokens, so comments and strings cannot mislead and macros cannot hide. Tests (`#[cfg(test)]`) may use what they
+//! like, but not unsafe elsewhere.
+
+mod circles;
 
 use std::collections::HashSet;
 use std::fs;
@@ -18,7 +21,6 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("session", &["kernels", "model", "team", "weights"]),
     ("sampler", &["kernels"]),
     ("text", &["gguf"]),
-    ("generation", &["sampler", "session", "text"]),
 ];
 
 /// Names of the core that are crates of their own, which know nothing of it.
@@ -43,30 +45,55 @@ const UNSAFE: &[&str] = &[
     "wasm-web/src/weights.rs",
 ];
 
-/// The folders that are read. Integration tests are not: they need unsafe to count allocations, say.
-const CRATES: &[&str] = &[
-    "core/src",
+/// Each crate and those of this repository it may depend on (its tests, on any). Hosts (from `picolm` on) do not know each other.
+const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
+    ("picolm-unicode", &[]),
+    ("picolm-gguf", &[]),
+    ("picolm-kernels", &[]),
+    ("picolm-template", &["picolm-unicode"]),
+    ("picolm-core", &["picolm-gguf", "picolm-kernels", "picolm-template", "picolm-unicode"]),
+    ("picolm-engine", &["picolm-core"]),
+    ("picolm-machine", &["picolm-core"]),
+    ("picolm-server", &["picolm-core", "picolm-engine"]),
+    ("picolm", &["picolm-core", "picolm-engine", "picolm-machine"]),
+    ("picolm-web", &["picolm-core", "picolm-engine", "picolm-machine"]),
+    ("picolm-guest", &["picolm-core", "picolm-engine"]),
+    ("picolm-host", &["picolm-core", "picolm-engine", "picolm-machine", "picolm-server"]),
+    ("picolm-benches", &["picolm-core", "picolm-machine"]),
+    ("picolm-fuzz", &["picolm-core"]),
+    ("picolm-client-guest", &[]),
+    ("picolm-hostile-guest", &[]),
+    ("picolm-web-build", &[]),
+    ("xtask", &[]),
+];
+
+/// The crates whose modules are held free of circles.
+const WITHOUT_CIRCLES: &[&str] = &[
+    "benches/src",
+    "core/engine/src",
     "core/gguf/src",
-    "core/kernels/src",
-    "core/template/src",
     "core/unicode/src",
-    "native/src",
+    "fuzz/src",
     "native/machine/src",
+    "wasi-host/guest/src",
     "wasm-web/src",
     "wasm-web/build/src",
-    "wasi-host/src",
-    "wasi-host/guest/src",
-    "wasi-host/server/src",
     "xtask/src",
-    "benches",
-    "fuzz",
 ];
 
 /// Every breach, as `file:line: what`, for the repository at `root`.
 pub(crate) fn check(root: &Path) -> Result<Vec<String>> {
-    let mut files = Vec::new();
-    for folder in CRATES {
-        rust_files(&root.join(folder), &mut files)?;
+    let manifest = fs::read_to_string(root.join("Cargo.toml"))?;
+    let members = manifest.lines().find_map(|line| line.strip_prefix("members = ["));
+    let members = members.context("Cargo.toml has no line of members")?.split('"').skip(1).step_by(2);
+    let (mut faults, mut files) = (Vec::new(), Vec::new());
+    for member in members.chain(["fuzz"]) {
+        let manifest = format!("{member}/Cargo.toml");
+        faults.extend(check_manifest(&manifest, &fs::read_to_string(root.join(&manifest))?));
+        // Integration tests are not read: they need unsafe to count allocations, say.
+        if !member.contains("/tests/") {
+            rust_files(&root.join(member).join(if member == "fuzz" { "" } else { "src" }), &mut files)?;
+        }
     }
     files.sort();
     let mut sources = Vec::new();
@@ -74,7 +101,38 @@ pub(crate) fn check(root: &Path) -> Result<Vec<String>> {
         let name = file.strip_prefix(root)?.to_string_lossy().replace('\\', "/");
         sources.push((name, fs::read_to_string(&file)?));
     }
-    check_sources(&sources)
+    faults.extend(check_sources(&sources)?);
+    Ok(faults)
+}
+
+/// What a `Cargo.toml` depends on that it may not.
+fn check_manifest(name: &str, text: &str) -> Vec<String> {
+    let (mut package, mut section, mut faults) = ("", "", Vec::new());
+    for (line, number) in text.lines().zip(1..) {
+        if let Some(header) = line.strip_prefix('[').and_then(|line| line.split(']').next()) {
+            section = header;
+        }
+        let (key, value) = line.split_once('=').unwrap_or((line, ""));
+        if section == "package" && key.trim() == "name" {
+            package = value.trim().trim_matches('"');
+        }
+        // `[dependencies]`, `[target.….dependencies]`, `[dependencies.x]`, but not of tests.
+        let dependency = match section.split_once("dependencies.") {
+            Some((_, dependency)) if line.starts_with('[') => dependency,
+            None if section.ends_with("dependencies") => key.split('.').next().unwrap_or("").trim(),
+            _ => continue,
+        };
+        let ours = MAY_DEPEND_ON.iter().any(|(crate_, _)| *crate_ == dependency) || dependency.starts_with("picolm");
+        let allowed =
+            MAY_DEPEND_ON.iter().find(|(crate_, _)| *crate_ == package).map_or(&[][..], |(_, allowed)| allowed);
+        if ours && !section.starts_with("dev-") && !allowed.contains(&dependency) {
+            faults.push(format!("{name}:{number}: {package} must not depend on {dependency}"));
+        }
+    }
+    if !MAY_DEPEND_ON.iter().any(|(crate_, _)| *crate_ == package) {
+        faults.push(format!("{name}: a new crate; say what it may depend on in xtask/src/layers.rs"));
+    }
+    faults
 }
 
 fn rust_files(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
@@ -103,7 +161,8 @@ fn check_sources(sources: &[(String, String)]) -> Result<Vec<String>> {
     }
     let is_test = |name: &str| test_modules.iter().any(|module| name.starts_with(module.as_str()));
 
-    let mut faults = Vec::new();
+    let mut faults = circles::find(&parsed);
+    faults.retain(|circle| WITHOUT_CIRCLES.iter().any(|folder| circle.starts_with(folder)));
     for module in &modules {
         if !MAY_USE.iter().any(|(name, _)| name == module) {
             faults
@@ -314,8 +373,8 @@ mod tests {
         assert_eq!(
             found,
             [
-                "core/src/text/x.rs:1: crate::Session hides its module: name it in full",
-                "core/src/new: a new top-level module; say what it may use in xtask/src/layers.rs"
+                "core/src/new: a new top-level module; say what it may use in xtask/src/layers.rs",
+                "core/src/text/x.rs:1: crate::Session hides its module: name it in full"
             ]
         );
     }
@@ -344,6 +403,26 @@ mod tests {
             faults(&[("core/src/model/x.rs", text), ("core/src/model/x/checks.rs", "use crate::session;")]),
             ["core/src/model/x.rs:2: unsafe outside its places", "core/src/model/x.rs:5: model must not use text"]
         );
+    }
+
+    #[test]
+    fn hosts_do_not_depend_on_each_other_nor_the_core_on_a_host() {
+        let check =
+            |package: &str, rest: &str| check_manifest("x", &format!("[package]\nname = \"{package}\"\n{rest}"));
+        let bad = "x:4: picolm-core must not depend on picolm";
+        for rest in
+            ["[dependencies]\npicolm.workspace = true", "[target.'cfg(unix)'.dependencies]\npicolm = { path = \"a\" }"]
+        {
+            assert_eq!(check("picolm-core", rest), [bad]);
+        }
+        assert_eq!(check("picolm-core", "\n[dependencies.picolm]\nversion = \"1\""), [bad]);
+        assert_eq!(
+            check("picolm-web", "[dependencies]\npicolm-guest = \"1\""),
+            ["x:4: picolm-web must not depend on picolm-guest"]
+        );
+        let fine = "[dependencies]\nlibm.workspace = true\npicolm-gguf.workspace = true\n[dev-dependencies]\npicolm.workspace = true\n[features]\npicolm = []";
+        assert_eq!(check("picolm-core", fine), [""; 0]);
+        assert_eq!(check("picolm-new", ""), ["x: a new crate; say what it may depend on in xtask/src/layers.rs"]);
     }
 
     #[test]

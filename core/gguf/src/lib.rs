@@ -33,6 +33,7 @@ mod reader;
 mod split;
 mod tensor;
 mod value;
+mod value_type;
 mod writer;
 
 pub use directory::Directory;
@@ -40,5 +41,6 @@ pub use error::Error;
 pub use reader::Gguf;
 pub use split::part_names;
 pub use tensor::{GgmlType, Tensor};
-pub use value::{Array, Value, ValueType};
+pub use value::{Array, Value};
+pub use value_type::ValueType;
 pub use writer::{Encode, Writer};
