@@ -63,6 +63,8 @@ pub(crate) fn package() -> Result<PathBuf> {
     run(npm("run", &dir).args(["--silent", "build:ts"]))?;
     let target = build_dir("npm");
     fs::create_dir_all(&target)?;
+    // npm packs what lies below its folder.
+    ["LICENSE-APACHE", "LICENSE-MIT"].iter().try_for_each(|name| copy(&root().join(name), &dir.join(name)))?;
     run(npm("pack", &dir).args(["--silent", "--pack-destination"]).arg(&target))?;
     let version = env!("CARGO_PKG_VERSION");
     Ok(target.join(format!("picolm-{version}.tgz")))
