@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 /// shape.
 ///
 /// ```
-/// use picolm_core::gguf::{GgmlType, Gguf, Writer};
+/// use picolm_gguf::{GgmlType, Gguf, Writer};
 /// let f32_type = GgmlType::from_name("F32").unwrap();
 /// let file = Writer::new()
 ///     .with("general.architecture", "llama")

@@ -37,6 +37,14 @@ use adjust::Adjust;
 use candidates::Candidates;
 
 /// Chooses tokens for one sequence. It remembers the tokens the penalties look at, and nothing else.
+///
+/// ```
+/// use picolm_core::sampler::{Params, Sampler};
+///
+/// let mut sampler = Sampler::new(Params { temperature: 0.0, ..Params::default() }, 3)?;
+/// assert_eq!(sampler.sample(&[0.5, 2.0, -1.0], 0)?, 1);
+/// # Ok::<_, picolm_core::sampler::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Sampler {
     adjust: Adjust,

@@ -13,6 +13,22 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 /// A vocabulary and the rules for writing text with it. Owns compact data and borrows nothing from the file.
+///
+/// ```
+/// use picolm_core::gguf::{Gguf, Writer};
+/// use picolm_core::text::{Encode, Tokenizer};
+///
+/// let file = Writer::new()
+///     .with("tokenizer.ggml.model", "gpt2")
+///     .with("tokenizer.ggml.pre", "gpt-2")
+///     .with("tokenizer.ggml.tokens", ["a", "b", "ab"])
+///     .with("tokenizer.ggml.merges", ["a b"])
+///     .finish();
+/// let tokenizer = Tokenizer::from_gguf(&Gguf::parse(&file)?)?;
+/// assert_eq!(tokenizer.encode("aab", Encode::PROMPT), [0, 2]);
+/// assert_eq!(tokenizer.decode(&[0, 2], false), "aab");
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Tokenizer {
     vocab: Vocab,
