@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::iter::once;
 use core::slice::from_ref;
 
-use super::params::{Error, Params};
+use super::{Error, Params};
 
 /// The biases, and the counts of the tokens in the window.
 #[derive(Debug, Clone)]

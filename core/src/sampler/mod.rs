@@ -23,18 +23,29 @@
 
 mod adjust;
 mod candidates;
+mod error;
 mod params;
 mod random;
 mod stop;
 #[cfg(test)]
 mod tests;
 
-pub use params::{Error, MAX_VOCABULARY, MAX_WINDOW, Params};
+pub use error::Error;
+pub use params::Params;
 pub use random::random;
-pub use stop::{MAX_STOPS, Released, StopMatcher};
+pub use stop::{Released, StopMatcher};
 
 use adjust::Adjust;
 use candidates::Candidates;
+
+/// The longest window of the penalties, in tokens.
+pub const MAX_WINDOW: usize = 1 << 20;
+
+/// The largest vocabulary. It keeps the sums of the weights (at most 2^40 each) inside 64 bits.
+pub const MAX_VOCABULARY: usize = 1 << 23;
+
+/// The most stop strings of one request: each costs a step per byte of text.
+pub const MAX_STOPS: usize = 256;
 
 /// Chooses tokens for one sequence. It remembers the tokens the penalties look at, and nothing else.
 ///

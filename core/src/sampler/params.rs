@@ -1,6 +1,6 @@
 use alloc::vec::Vec;
 
-use super::stop::MAX_STOPS;
+use super::{Error, MAX_VOCABULARY, MAX_WINDOW};
 
 /// What shapes the choice of a token. Plain data: [`Sampler::new`](super::Sampler::new) checks it.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,11 +27,6 @@ pub struct Params {
     /// Picks one of 2^64 sequences of random numbers.
     pub seed: u64,
 }
-
-/// The longest window of the penalties, in tokens.
-pub const MAX_WINDOW: usize = 1 << 20;
-/// The largest vocabulary. It keeps the sums of the weights (at most 2^40 each) inside 64 bits.
-pub const MAX_VOCABULARY: usize = 1 << 23;
 
 /// llama.cpp's defaults, and seed 0: the core has no clock to take another from, and a run can be repeated.
 impl Default for Params {
@@ -105,74 +100,6 @@ impl Params {
 /// NaN is in no range.
 fn in_range(field: &'static str, value: f32, low: f32, high: f32) -> Result<(), Error> {
     if (low..=high).contains(&value) { Ok(()) } else { Err(Error::Range { field, value, low, high }) }
-}
-
-/// Why a sampler cannot be made, or cannot choose a token.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Error {
-    /// A number outside its range, or NaN.
-    #[error("{field} is {value}, which is not from {low} to {high}")]
-    Range {
-        /// The field of [`Params`].
-        field: &'static str,
-        /// What it was set to.
-        value: f32,
-        /// The least it can be.
-        low: f32,
-        /// The most it can be.
-        high: f32,
-    },
-    /// A window that is too long.
-    #[error("penalty_last_n is {0}, which is not from 0 to {MAX_WINDOW}")]
-    Window(usize),
-    /// A bias on a token that does not exist.
-    #[error("logit_bias.{token} is of no token: the vocabulary ends at {last}", last = .n_vocab.saturating_sub(1))]
-    BiasToken {
-        /// The token.
-        token: u32,
-        /// The tokens there are.
-        n_vocab: usize,
-    },
-    /// A bias that is NaN, +infinity or too large.
-    #[error("logit_bias.{token} is {bias}, which is not from -100 to 100 or -inf")]
-    Bias {
-        /// The token.
-        token: u32,
-        /// Its bias.
-        bias: f32,
-    },
-    /// Two biases on one token.
-    #[error("logit_bias.{0} is there twice")]
-    BiasTwice(u32),
-    /// A vocabulary that is empty or too large.
-    #[error("a vocabulary of {0} tokens is not from 1 to {MAX_VOCABULARY}")]
-    Vocabulary(usize),
-    /// Logits of another vocabulary.
-    #[error("{found} logits for a vocabulary of {n_vocab} tokens")]
-    Logits {
-        /// The logits given.
-        found: usize,
-        /// The logits expected.
-        n_vocab: usize,
-    },
-    /// A logit that is NaN or +infinity.
-    #[error("the logit of the token {token} is {value}")]
-    Logit {
-        /// The token.
-        token: usize,
-        /// Its logit.
-        value: f32,
-    },
-    /// Every token is banned, by biases of -infinity, by logits of -infinity or by both.
-    #[error("every token of the vocabulary is banned")]
-    AllBanned,
-    /// A stop string without text, which would stop everywhere.
-    #[error("stop has an empty string, number {0}, which would stop everywhere")]
-    EmptyStop(usize),
-    /// More stop strings than [`MAX_STOPS`].
-    #[error("stop has more than {MAX_STOPS} strings")]
-    Stops,
 }
 
 #[cfg(test)]

@@ -8,10 +8,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::params::Error;
-
-/// The most stop strings of one request: each costs a step per byte of text.
-pub const MAX_STOPS: usize = 256;
+use super::{Error, MAX_STOPS};
 
 /// Finds the first of some stop strings in streamed text, and holds back no more text than could belong to one.
 #[derive(Debug, Clone, Default)]

@@ -1,7 +1,6 @@
 //! Which tokens does a text begin with: a tree of tokens by their bytes.
 
 use super::merge::NONE;
-use super::vocab::Vocab;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -23,17 +22,17 @@ impl Trie {
     }
 
     /// `sorted`: tokens that are not empty, no two alike, in order of their bytes.
-    pub(super) fn new(vocab: &Vocab, sorted: &[u32]) -> Trie {
+    pub(super) fn new<'v>(bytes: &dyn Fn(u32) -> &'v [u8], sorted: &[u32]) -> Trie {
         let mut trie = Trie { labels: vec![0], children: Vec::new(), tokens: Vec::new() };
         // Of each node: the tokens below it, and how many of their bytes lead there.
         let mut below = vec![(sorted, 0)];
         while let Some(&(mut ids, depth)) = below.get(trie.children.len()) {
             trie.children.push(trie.labels.len() as u32);
-            let ends_here = ids.split_first().filter(|(id, _)| vocab.bytes(**id).len() == depth);
+            let ends_here = ids.split_first().filter(|(id, _)| bytes(**id).len() == depth);
             trie.tokens.push(ends_here.map_or(NONE, |(id, _)| *id));
             ids = ends_here.map_or(ids, |(_, longer)| longer);
-            for same in ids.chunk_by(|&a, &b| vocab.bytes(a)[depth] == vocab.bytes(b)[depth]) {
-                trie.labels.push(vocab.bytes(same[0])[depth]);
+            for same in ids.chunk_by(|&a, &b| bytes(a)[depth] == bytes(b)[depth]) {
+                trie.labels.push(bytes(same[0])[depth]);
                 below.push((same, depth + 1));
             }
         }

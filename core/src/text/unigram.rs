@@ -57,7 +57,7 @@ impl Unigram {
         let normal = |id: &usize| vocab.kind(*id as u32) == Some(Kind::Normal);
         let lowest = (0..scores.len()).filter(normal).map(|id| scores[id]).min_by(f32::total_cmp);
         Ok(Unigram {
-            tokens: Trie::new(vocab, &vocab.sorted(&[Kind::Normal])),
+            tokens: Trie::new(&|id| vocab.bytes(id), &vocab.sorted(&[Kind::Normal])),
             bytes: vocab.byte_tokens()?,
             unknown: unknown.ok_or(TokenizerError::MissingUnknown)?,
             unknown_score: f64::from(lowest.unwrap_or(0.0)) - UNKNOWN_PENALTY,

@@ -236,7 +236,7 @@ impl Vocab {
                 return Err(TokenizerError::Duplicate { text: text.to_string(), first, second });
             }
         }
-        self.specials = Trie::new(self, &specials);
+        self.specials = Trie::new(&|id| self.bytes(id), &specials);
         Ok(())
     }
 
