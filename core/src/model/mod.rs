@@ -5,7 +5,7 @@
 //!                 └─► Layer…   (each tensor found by name, its shape and format checked: `load.rs`)
 //! ```
 //! Nothing is copied but norms and biases (a few KB as f32): a [`Weight`] is a place in the file, and [`Model::matrix`] asks the
-//! [`WeightSource`](crate::weights::WeightSource) for its bytes when they are needed.
+//! [`WeightSource`] for its bytes when they are needed.
 
 pub mod arch;
 mod check;

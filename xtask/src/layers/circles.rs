@@ -58,7 +58,7 @@ impl Tree {
             let name = name.to_string();
             match word.to_string().as_str() {
                 "mod" => {
-                    let child = [&at[..], &[name.clone()]].concat();
+                    let child = [&at[..], std::slice::from_ref(&name)].concat();
                     if let Some(TokenTree::Group(body)) = tokens.get(i + 2) {
                         self.read(child, file, body.stream(), files);
                     } else {
