@@ -2,7 +2,7 @@
 
 use super::wit::kernels;
 use picolm_core::model::Plan;
-use picolm_engine::{Arithmetic, Feed, Result, Want};
+use picolm_engine::{Arithmetic, Error, Feed, Kind, Read, Result, Want, Write, append};
 
 /// What is read of a state at once.
 const READ: usize = 64 << 10;
