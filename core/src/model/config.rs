@@ -1,7 +1,7 @@
 //! Hyperparameters: parsed and checked once, so that nothing downstream has to.
 
 use super::LoadError;
-use super::arch::{Arch, NormKind, REGISTRY, Window};
+use super::arch::{Arch, LocalRope, NormKind, REGISTRY, Window};
 use super::rope::Scaling;
 use crate::gguf::{Error as GgufError, Gguf, Value};
 use crate::kernels::math::sqrt;
@@ -274,9 +274,9 @@ impl Keys<'_, '_> {
     }
 
     fn local_rope_base(&self, base: f32) -> Result<f32, LoadError> {
-        match self.arch.local_rope_base {
-            None => Ok(base),
-            Some(local) => Ok(self.optional_positive("rope.freq_base_swa")?.unwrap_or(local)),
+        match self.arch.local_rope {
+            LocalRope::Same => Ok(base),
+            LocalRope::Base(local) => Ok(self.optional_positive("rope.freq_base_swa")?.unwrap_or(local)),
         }
     }
 

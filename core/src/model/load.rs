@@ -1,7 +1,10 @@
 //! Finds every tensor by name and checks its shape and format.
 
-use super::arch::{Biases, NormKind};
-use super::{Arch, Config, Experts, Ffn, Layer, LoadError, Model, ModelId, Norm, Rope, Weight, fingerprint};
+use super::arch::{Arrangement, Biases, LocalRope, NormKind, NormedTogether};
+use super::{
+    Arch, Attention, Config, Experts, Ffn, Layer, LoadError, Mixer, Mlp, Model, ModelId, Norm, Norms, QkNorm, Rope,
+    Weight, fingerprint,
+};
 use crate::gguf::{Directory, Error as GgufError, Gguf, Tensor};
 use crate::kernels::{Format, Operand};
 use crate::weights::{Span, WeightSource};
@@ -85,6 +88,28 @@ fn check_source(expected: u64, source: &dyn WeightSource) -> Result<(), LoadErro
 }
 
 fn layer(tensors: &mut Tensors<'_, '_>, c: &Config, i: usize) -> Result<Layer, LoadError> {
+    let mixer = Mixer::Attention(attention(tensors, c, i)?);
+    let ffn = match c.experts {
+        None => Ffn::Dense(dense(tensors, c, i)?),
+        Some(experts) => Ffn::Experts {
+            router: tensors.matrix(&format!("blk.{i}.ffn_gate_inp"), experts.count, c.embedding)?,
+            all: expert_mlps(tensors, c, experts, i)?,
+        },
+    };
+    let mut norm = |part: &str| tensors.norm(&format!("blk.{i}.{part}"), c.embedding);
+    let norms = match c.arch.norms {
+        Arrangement::Before => Norms::Before { mixer: norm("attn_norm")?, ffn: norm("ffn_norm")? },
+        Arrangement::After => Norms::After { mixer: norm("post_attention_norm")?, ffn: norm("post_ffw_norm")? },
+        Arrangement::Around => Norms::Around {
+            mixer: [norm("attn_norm")?, norm("post_attention_norm")?],
+            ffn: [norm("ffn_norm")?, norm("post_ffw_norm")?],
+        },
+        Arrangement::Parallel => Norms::Parallel(norm("attn_norm")?),
+    };
+    Ok(Layer { mixer, ffn, norms })
+}
+
+fn attention(tensors: &mut Tensors<'_, '_>, c: &Config, i: usize) -> Result<Attention, LoadError> {
     let name = |part: &str| format!("blk.{i}.{part}");
     let (arch, q, kv) = (c.arch, c.heads * c.head_dim, c.kv_heads * c.head_dim);
     let [wq, wk, wv] = match tensors.directory.tensor(&name("attn_qkv.weight")) {
@@ -98,42 +123,25 @@ fn layer(tensors: &mut Tensors<'_, '_>, c: &Config, i: usize) -> Result<Layer, L
             tensors.biased(&name("attn_v"), kv, c.embedding)?,
         ],
     };
-    let mut norm = |wanted: bool, part: &str, width: usize| match wanted {
-        true => tensors.norm(&name(part), width).map(Some),
-        false => Ok(None),
+    let wo = tensors.biased(&name("attn_output"), c.embedding, q)?;
+    let widths = match arch.qk_norm {
+        NormedTogether::Nothing => None,
+        NormedTogether::Head => Some((c.head_dim, c.head_dim)),
+        NormedTogether::Row => Some((q, kv)),
     };
-    let qk_norm = norm(arch.qk_norm, "attn_q_norm", c.head_dim)?.zip(norm(arch.qk_norm, "attn_k_norm", c.head_dim)?);
-    let post_attn_norm = norm(arch.post_norms, "post_attention_norm", c.embedding)?;
-    let ffn_norm = norm(!arch.parallel, "ffn_norm", c.embedding)?;
-    let post_ffn_norm = norm(arch.post_norms, "post_ffw_norm", c.embedding)?;
-    let (ffn, router) = match c.experts {
-        None => (dense(tensors, c, i)?, None),
-        Some(experts) => {
-            let router = tensors.matrix(&name("ffn_gate_inp"), experts.count, c.embedding)?;
-            (expert_ffns(tensors, c, experts, i)?, Some(router))
-        }
+    let mut norm = |part: &str, width: usize| tensors.norm(&name(part), width);
+    let qk_norm = match widths {
+        None => None,
+        Some((q, k)) => Some(QkNorm { q: norm("attn_q_norm", q)?, k: norm("attn_k_norm", k)? }),
     };
     let window = c.windows[i];
-    let local = window.is_some() && arch.local_rope_base.is_some();
-    Ok(Layer {
-        attn_norm: tensors.norm(&name("attn_norm"), c.embedding)?,
-        wq,
-        wk,
-        wv,
-        wo: tensors.biased(&name("attn_output"), c.embedding, q)?,
-        qk_norm,
-        post_attn_norm,
-        ffn_norm,
-        ffn,
-        router,
-        post_ffn_norm,
-        rope: (!arch.no_rope_every.is_some_and(|n| (i + 1).is_multiple_of(n))).then_some(usize::from(local)),
-        window,
-    })
+    let local = window.is_some() && arch.local_rope != LocalRope::Same;
+    let rope = (!arch.no_rope_every.is_some_and(|n| (i + 1).is_multiple_of(n))).then_some(usize::from(local));
+    Ok(Attention { wq, wk, wv, wo, qk_norm, rope, window })
 }
 
 /// Gate and up, apart or (without a gate of that name) one below the other in `ffn_up`; down.
-fn dense(tensors: &mut Tensors<'_, '_>, c: &Config, i: usize) -> Result<Ffn, LoadError> {
+fn dense(tensors: &mut Tensors<'_, '_>, c: &Config, i: usize) -> Result<Mlp, LoadError> {
     let name = |part: &str| format!("blk.{i}.{part}");
     let wide = c.feed_forward;
     let twice = |t: &Tensor<'_>| t.dims[1] == 2 * wide as u64;
@@ -151,13 +159,13 @@ fn dense(tensors: &mut Tensors<'_, '_>, c: &Config, i: usize) -> Result<Ffn, Loa
         }
         (false, _) => (None, tensors.biased(&name("ffn_up"), wide, c.embedding)?),
     };
-    Ok(Ffn { gate, up, down: tensors.biased(&name("ffn_down"), c.embedding, wide)? })
+    Ok(Mlp { gate, up, down: tensors.biased(&name("ffn_down"), c.embedding, wide)? })
 }
 
 /// The matrices of all experts, each kind in one tensor.
-fn expert_ffns(tensors: &mut Tensors<'_, '_>, c: &Config, experts: Experts, i: usize) -> Result<Ffn, LoadError> {
+fn expert_mlps(tensors: &mut Tensors<'_, '_>, c: &Config, experts: Experts, i: usize) -> Result<Mlp, LoadError> {
     let mut all = |part: &str, rows, cols| tensors.stack(&format!("blk.{i}.{part}"), experts.count, rows, cols);
-    Ok(Ffn {
+    Ok(Mlp {
         gate: Some(all("ffn_gate_exps", experts.feed_forward, c.embedding)?),
         up: all("ffn_up_exps", experts.feed_forward, c.embedding)?,
         down: all("ffn_down_exps", c.embedding, experts.feed_forward)?,
@@ -180,7 +188,7 @@ fn ropes(tensors: &mut Tensors<'_, '_>, c: &Config) -> Result<Vec<Rope>, LoadErr
         global.freqs = tensors.rope_factors("rope_freqs", &global.freqs)?;
     }
     let mut ropes = vec![global];
-    if c.arch.local_rope_base.is_some() {
+    if c.arch.local_rope != LocalRope::Same {
         ropes.push(Rope::local(c));
     }
     Ok(ropes)

@@ -12,12 +12,14 @@ mod check;
 mod config;
 mod error;
 mod fingerprint;
+mod layer;
 mod load;
 mod rope;
 
 pub use arch::Arch;
 pub use config::{Config, Experts, MAX_HEAD_DIM};
 pub use error::LoadError;
+pub use layer::{Attention, Ffn, Layer, Mixer, Mlp, Norm, Norms, QkNorm};
 pub use load::Plan;
 pub use rope::{Rope, Scaling, Yarn};
 
@@ -50,83 +52,6 @@ impl Weight {
         let span = Span { offset: self.span.offset + (rows.start * row) as u64, len: rows.len() * row };
         let bias = self.bias.as_ref().map(|bias| bias[rows.clone()].to_vec());
         Weight { format: self.format, rows: rows.len(), cols: self.cols, span, bias }
-    }
-}
-
-/// A norm's weights, and its bias where it is a layer norm.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Norm {
-    /// (width)
-    pub weight: Vec<f32>,
-    /// (width)
-    pub bias: Option<Vec<f32>>,
-}
-
-/// One transformer layer. Shapes are (outputs, inputs).
-#[derive(Debug)]
-pub struct Layer {
-    /// (embedding)
-    pub attn_norm: Norm,
-    /// (heads * head_dim, embedding)
-    pub wq: Weight,
-    /// (kv_heads * head_dim, embedding)
-    pub wk: Weight,
-    /// (kv_heads * head_dim, embedding)
-    pub wv: Weight,
-    /// (embedding, heads * head_dim)
-    pub wo: Weight,
-    /// (head_dim): norms of q and k, where the architecture has them
-    pub qk_norm: Option<(Norm, Norm)>,
-    /// (embedding): of what attention adds
-    pub post_attn_norm: Option<Norm>,
-    /// (embedding); `None`: the feed-forward part reads what attention reads, beside it
-    pub ffn_norm: Option<Norm>,
-    /// The feed-forward part, of all experts if there are any.
-    pub ffn: Ffn,
-    /// (experts, embedding): the matrix that chooses them
-    pub router: Option<Weight>,
-    /// (embedding): of what the feed-forward part adds
-    pub post_ffn_norm: Option<Norm>,
-    /// Which of the model's RoPE tables turns q and k.
-    pub rope: Option<usize>,
-    /// Positions it sees, its own included; `None`: all.
-    pub window: Option<usize>,
-}
-
-/// A feed-forward part, or those of all experts one below the other.
-#[derive(Debug)]
-pub struct Ffn {
-    /// (feed_forward, embedding), if it is gated
-    pub gate: Option<Weight>,
-    /// (feed_forward, embedding)
-    pub up: Weight,
-    /// (embedding, feed_forward)
-    pub down: Weight,
-}
-
-impl Ffn {
-    /// The part of expert `i` of `count`.
-    pub fn expert(&self, i: usize, count: usize) -> Ffn {
-        let part = |w: &Weight| w.part(w.rows / count * i..w.rows / count * (i + 1));
-        Ffn { gate: self.gate.as_ref().map(part), up: part(&self.up), down: part(&self.down) }
-    }
-}
-
-impl Layer {
-    /// Every matrix of the layer.
-    pub fn weights(&self) -> impl Iterator<Item = &Weight> {
-        let always = [&self.wq, &self.wk, &self.wv, &self.wo, &self.ffn.up, &self.ffn.down];
-        always.into_iter().chain(&self.ffn.gate).chain(&self.router)
-    }
-
-    fn norms(&self) -> impl Iterator<Item = &Norm> {
-        let qk = self.qk_norm.iter().flat_map(|(q, k)| [q, k]);
-        [&self.attn_norm]
-            .into_iter()
-            .chain(qk)
-            .chain(&self.post_attn_norm)
-            .chain(&self.ffn_norm)
-            .chain(&self.post_ffn_norm)
     }
 }
 
@@ -178,10 +103,18 @@ impl Model {
 
     /// Bytes of all weights in the file that are read for each token.
     pub fn weight_bytes(&self) -> u64 {
-        let all = self.layers.iter().flat_map(Layer::weights).map(|w| w.span.len as u64).sum::<u64>();
-        let experts = self.layers.iter().filter(|l| l.router.is_some()).map(|l| &l.ffn);
-        let experts =
-            experts.flat_map(|f| [&f.up, &f.down].into_iter().chain(&f.gate)).map(|w| w.span.len as u64).sum::<u64>();
+        let bytes = |weights: &mut dyn Iterator<Item = &Weight>| weights.map(|w| w.span.len as u64).sum::<u64>();
+        let all = bytes(&mut self.layers.iter().flat_map(Layer::weights));
+        let experts = bytes(
+            &mut self
+                .layers
+                .iter()
+                .flat_map(|layer| match &layer.ffn {
+                    Ffn::Dense(_) => None,
+                    Ffn::Experts { all, .. } => Some(all.weights()),
+                })
+                .flatten(),
+        );
         let read = self.config.experts.map_or(experts, |e| experts * e.used as u64 / e.count as u64);
         all - experts + read + self.output.span.len as u64
     }

@@ -7,10 +7,10 @@
 //! ```
 //! "Experts" in `docs/numerics.md`.
 
-use super::pass::{Flag, Pass, Place, apply_ffn, matmul, operands};
-use super::{Error, memory};
+use super::ops::{Compute, Flag, operands};
+use super::{Error, memory, mlp};
 use crate::kernels::{Activations, Operands, math, quantize_column};
-use crate::model::{Experts, Ffn, Weight};
+use crate::model::{Experts, Mlp, Weight};
 use crate::team::{Strips, for_parts};
 use alloc::vec::Vec;
 
@@ -57,14 +57,18 @@ impl Buffers {
     }
 }
 
-/// v_or_delta = the experts of the input. False if a value is not finite.
-pub(super) fn feed_forward(pass: &mut Pass<'_>, router: &Weight, ffn: &Ffn) -> bool {
-    let (model, backend, team) = (pass.model, pass.backend, pass.team);
-    let (width, b) = (model.config.embedding, &mut *pass.b);
-    let (n, e) = (b.batch.len(), b.experts.as_mut().expect("a model with experts has their buffers"));
+/// delta = the experts of `n` columns of x, which comes quantised. False if a value is not finite.
+pub(super) fn feed_forward(
+    compute: Compute<'_>,
+    room: mlp::Room<'_>,
+    (router, all): (&Weight, &Mlp),
+    n: usize,
+    (x, e): (&Activations, &mut Buffers),
+    delta: &mut [f32],
+) -> bool {
     let Experts { count, used, .. } = e.numbers;
-    let scores = &mut e.scores[..n * count];
-    matmul(model, backend, team, b.input.columns(n, width), [(router, &mut *scores)]);
+    let (width, scores) = (router.cols, &mut e.scores[..n * count]);
+    compute.matmul(x.columns(n, width), [(router, &mut *scores)]);
     if !scores.iter().all(|s| s.is_finite()) {
         return false;
     }
@@ -75,22 +79,21 @@ pub(super) fn feed_forward(pass: &mut Pass<'_>, router: &Weight, ffn: &Ffn) -> b
     e.choices.sort_unstable_by_key(|c| (c.expert, c.column));
     let mut ok = true;
     for choices in e.choices.chunk_by(|a, b| a.expert == b.expert) {
-        let (expert, m) = (ffn.expert(choices[0].expert, count), choices.len());
-        let (x, finite) = (&b.input.floats, Flag::new());
+        let (expert, m, finite) = (all.expert(choices[0].expert, count), choices.len(), Flag::new());
         let operands = operands([&expert.up].into_iter().chain(&expert.gate));
-        for_parts(team, e.input.parts(m, width), |i, column| {
-            column.0.copy_from_slice(&x[choices[i].column * width..][..width]);
-            finite.and(quantize_column(backend, operands, column));
+        for_parts(compute.team, e.input.parts(m, width), |i, column| {
+            column.0.copy_from_slice(&x.floats[choices[i].column * width..][..width]);
+            finite.and(quantize_column(compute.backend, operands, column));
         });
-        let place = Place { backend, team, gate: &mut b.q_or_gate, up: &mut b.k_or_up };
-        ok &= apply_ffn(model, place, &expert, m, &mut e.input, &mut b.v_or_delta) && finite.get();
-        for (choice, y) in choices.iter().zip(b.v_or_delta.chunks_exact(width)) {
+        let room = mlp::Room { gate: &mut *room.gate, up: &mut *room.up };
+        ok &= mlp::apply(compute, room, &expert, m, &mut e.input, delta) && finite.get();
+        for (choice, y) in choices.iter().zip(delta.chunks_exact(width)) {
             let said = &mut e.said[(choice.column * used + choice.rank) * width..][..width];
             said.iter_mut().zip(y).for_each(|(said, y)| *said = choice.weight * y);
         }
     }
     let said = &e.said;
-    for_parts(team, Strips::new(&mut b.v_or_delta, width, n), |i, delta| {
+    for_parts(compute.team, Strips::new(delta, width, n), |i, delta| {
         delta.fill(0.0);
         for said in said[i * used * width..][..used * width].chunks_exact(width) {
             delta.iter_mut().zip(said).for_each(|(delta, said)| *delta += said);

@@ -1,5 +1,6 @@
 //! Batches: feeds are cut into columns, and columns taken through the model as many at a time as the buffers hold.
 
+use super::ops::Compute;
 use super::pass::{Buffers, Column, Pass};
 use super::{Error, Session};
 use crate::kernels::{Backend, FloatEnv};
@@ -146,7 +147,8 @@ impl Engine {
             feeds[column.feed].session.reserve(column.position + 1)?;
         }
         let model = self.model.clone();
-        let mut pass = Pass { model: &model, backend: self.backend, team: &*self.team, b: &mut self.buffers };
+        let compute = Compute { model: &model, backend: self.backend, team: &*self.team };
+        let mut pass = Pass { compute, b: &mut self.buffers };
         pass.embed(feeds);
         for (i, layer) in model.layers.iter().enumerate() {
             model.upcoming(i);

@@ -16,6 +16,8 @@ mod experts;
 mod forward;
 mod kv;
 mod memory;
+mod mlp;
+mod ops;
 mod pass;
 mod rope;
 mod state;

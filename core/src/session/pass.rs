@@ -1,13 +1,13 @@
 //! One batch on its way through the model: "The layer" in `docs/numerics.md`.
 
 use super::kv::Chunk;
-use super::{Error, Feed, Session, Want, experts, memory, rope};
-use crate::kernels::{Activations, Backend, CHUNK, Columns, Gathered, Matrix, Operands, Queries, quantize_column};
-use crate::model::{Config, Ffn, Layer, MAX_HEAD_DIM, Model, Norm, Weight};
+use super::ops::{Compute, Flag, operands};
+use super::{Error, Feed, Session, Want, experts, memory, mlp, rope};
+use crate::kernels::{Activations, Backend, CHUNK, Gathered, Operands, Queries, quantize_column};
+use crate::model::{Attention, Config, Ffn, Layer, Mixer, Model, Norm, Norms};
 use crate::team::{Parts, Strips, Team, Tile, Tiles, for_parts};
 use alloc::vec::Vec;
 use core::ops::Range;
-use core::sync::atomic::{AtomicBool, Ordering};
 
 /// Columns whose logits are computed together: more would only make the buffer larger.
 const LOGIT_COLUMNS: usize = 8;
@@ -37,13 +37,13 @@ pub(super) struct Buffers {
     /// (columns, embedding): the residual stream
     x: Vec<f32>,
     /// input of the next matrix
-    pub(super) input: Activations,
+    input: Activations,
     /// (columns, heads * head_dim), then (columns, feed_forward)
-    pub(super) q_or_gate: Vec<f32>,
+    q_or_gate: Vec<f32>,
     /// (columns, kv_heads * head_dim), then (columns, feed_forward)
-    pub(super) k_or_up: Vec<f32>,
+    k_or_up: Vec<f32>,
     /// (columns, kv_heads * head_dim), then (columns, embedding): what a layer adds to x
-    pub(super) v_or_delta: Vec<f32>,
+    v_or_delta: Vec<f32>,
     /// (columns / ATTEND_COLUMNS, kv_heads, ATTEND_COLUMNS * group * (padded head_dim + 2)): attention before it is normed
     gathered: Vec<f32>,
     /// (RoPE tables, columns, rope_dims / 2) each
@@ -52,7 +52,7 @@ pub(super) struct Buffers {
     /// (LOGIT_COLUMNS, vocabulary)
     logits: Vec<f32>,
     /// of a mixture of experts
-    pub(super) experts: Option<experts::Buffers>,
+    experts: Option<experts::Buffers>,
 }
 
 impl Buffers {
@@ -91,23 +91,21 @@ impl Buffers {
 
 /// One batch on its way through the model.
 pub(super) struct Pass<'a> {
-    pub(super) model: &'a Model,
-    pub(super) backend: Backend,
-    pub(super) team: &'a dyn Team,
+    pub(super) compute: Compute<'a>,
     pub(super) b: &'a mut Buffers,
 }
 
 impl Pass<'_> {
     /// x = the embedding of each token; RoPE tables of each position.
     pub(super) fn embed(&mut self, feeds: &[Feed<'_>]) {
-        let (c, b) = (&self.model.config, &mut *self.b);
-        let embedding = self.model.matrix(&self.model.embedding);
+        let (model, b) = (self.compute.model, &mut *self.b);
+        let (c, embedding) = (&model.config, model.matrix(&model.embedding));
         let (pairs, n) = (c.rope_dims / 2, b.batch.len());
         for (i, column) in b.batch.iter().enumerate() {
             let x = &mut b.x[i * c.embedding..][..c.embedding];
             embedding.format.dequantize(embedding.row(column.token as usize), x);
             x.iter_mut().for_each(|x| *x *= c.embedding_scale);
-            for (t, table) in self.model.ropes.iter().enumerate() {
+            for (t, table) in model.ropes.iter().enumerate() {
                 let at = (t * n + i) * pairs;
                 let (cos, sin) = (&mut b.cos[at..][..pairs], &mut b.sin[at..][..pairs]);
                 let freqs = table.freqs(feeds[column.feed].session.context);
@@ -119,62 +117,78 @@ impl Pass<'_> {
     /// Layer `i`. The error says where a value was not finite.
     pub(super) fn layer(&mut self, i: usize, layer: &Layer, feeds: &mut [Feed<'_>]) -> Result<(), &'static str> {
         let checked = |ok, stage| if ok { Ok(()) } else { Err(stage) };
-        checked(self.attention_input(layer), "the attention input")?;
+        let Mixer::Attention(attention) = &layer.mixer;
+        let before = match &layer.norms {
+            Norms::Before { mixer: norm, .. } | Norms::Around { mixer: [norm, _], .. } | Norms::Parallel(norm) => {
+                Some(norm)
+            }
+            Norms::After { .. } => None,
+        };
+        checked(self.attention_input(before, attention), "the attention input")?;
         checked(self.store_kv(i, feeds), "the keys and values")?;
-        if i + 1 == self.model.layers.len() {
+        if i + 1 == self.compute.model.layers.len() {
             // Nobody reads what the others would become.
             self.keep_wanted();
             if self.b.batch.is_empty() {
                 return Ok(());
             }
         }
-        checked(self.attend(i, layer, feeds), "attention")?;
-        // Beside attention, the feed-forward part reads x as it was.
-        let ok = match &layer.ffn_norm {
-            Some(norm) => {
-                self.add_delta(layer.post_attn_norm.as_ref());
-                self.ffn_input(norm, layer)
-            }
-            None => {
-                let ok = self.ffn_input(&layer.attn_norm, layer);
+        checked(self.attend(i, attention, feeds), "attention")?;
+        let readers = operands(layer.ffn.readers());
+        let (ok, after) = match &layer.norms {
+            Norms::Before { ffn, .. } => {
                 self.add_delta(None);
-                ok
+                (self.input(Some(ffn), readers), None)
+            }
+            Norms::After { mixer, ffn } => {
+                self.add_delta(Some(mixer));
+                (self.input(None, readers), Some(ffn))
+            }
+            Norms::Around { mixer: [_, mixer], ffn: [before, after] } => {
+                self.add_delta(Some(mixer));
+                (self.input(Some(before), readers), Some(after))
+            }
+            Norms::Parallel(norm) => {
+                // The feed-forward part reads x as it was.
+                let ok = self.input(Some(norm), readers);
+                self.add_delta(None);
+                (ok, None)
             }
         };
-        checked(ok && self.feed_forward(layer), "the feed-forward part")?;
-        self.add_delta(layer.post_ffn_norm.as_ref());
+        checked(ok && self.feed_forward(&layer.ffn), "the feed-forward part")?;
+        self.add_delta(after);
         Ok(())
     }
 
-    /// q, k, v of the normed x; norms of heads and RoPE on q and k.
-    fn attention_input(&mut self, layer: &Layer) -> bool {
-        let (c, n) = (&self.model.config, self.b.batch.len());
+    /// q, k, v of x, normed or not; norms of q and k, and RoPE.
+    fn attention_input(&mut self, norm: Option<&Norm>, attention: &Attention) -> bool {
+        let (compute, n) = (self.compute, self.b.batch.len());
+        let (c, Attention { wq, wk, wv, .. }) = (&compute.model.config, attention);
         let (q, kv) = (c.heads * c.head_dim, c.kv_heads * c.head_dim);
-        let ok = self.norm_input(&layer.attn_norm, operands([&layer.wq, &layer.wk, &layer.wv]));
+        let ok = self.input(norm, operands([wq, wk, wv]));
         let b = &mut *self.b;
-        let outs = [
-            (&layer.wq, &mut b.q_or_gate[..n * q]),
-            (&layer.wk, &mut b.k_or_up[..n * kv]),
-            (&layer.wv, &mut b.v_or_delta[..n * kv]),
-        ];
-        matmul(self.model, self.backend, self.team, b.input.columns(n, c.embedding), outs);
-        let (pairs, backend) = (c.rope_dims / 2, self.backend);
-        let tables = layer.rope.map(|t| (&b.cos[t * n * pairs..], &b.sin[t * n * pairs..]));
+        let outs = [(wq, &mut b.q_or_gate[..n * q]), (wk, &mut b.k_or_up[..n * kv]), (wv, &mut b.v_or_delta[..n * kv])];
+        compute.matmul(b.input.columns(n, c.embedding), outs);
+        let pairs = c.rope_dims / 2;
+        let tables = attention.rope.map(|t| (&b.cos[t * n * pairs..], &b.sin[t * n * pairs..]));
         let finite = Flag::new();
-        let parts = (Strips::new(&mut b.q_or_gate, q, n), Strips::new(&mut b.k_or_up, kv, n));
-        for_parts(self.team, parts, |i, (q, k)| {
-            let norms = layer.qk_norm.as_ref();
-            for (heads, norm) in [(&mut *q, norms.map(|n| &n.0)), (k, norms.map(|n| &n.1))] {
-                for head in heads.chunks_exact_mut(c.head_dim) {
-                    if let Some(norm) = norm {
-                        let mut copy = [0.0; MAX_HEAD_DIM];
-                        copy[..c.head_dim].copy_from_slice(head);
-                        apply_norm(backend, norm, c, &copy[..c.head_dim], head);
-                    }
-                    if let Some((cos, sin)) = tables {
-                        rope::rotate(head, c.arch.rope_pairs, &cos[i * pairs..][..pairs], &sin[i * pairs..][..pairs]);
+        // The input has been read, and there is room for q of each column.
+        let before = Strips::new(&mut b.input.floats, q, n);
+        let parts = (Strips::new(&mut b.q_or_gate, q, n), Strips::new(&mut b.k_or_up, kv, n), before);
+        for_parts(compute.team, parts, |i, (q, k, before)| {
+            if let Some(norms) = &attention.qk_norm {
+                for (row, norm) in [(&mut *q, &norms.q), (&mut *k, &norms.k)] {
+                    let (before, width) = (&mut before[..row.len()], norm.weight.len());
+                    before.copy_from_slice(row);
+                    for (x, out) in before.chunks_exact(width).zip(row.chunks_exact_mut(width)) {
+                        compute.norm(norm, x, out);
                     }
                 }
+            }
+            if let Some((cos, sin)) = tables {
+                let (cos, sin) = (&cos[i * pairs..][..pairs], &sin[i * pairs..][..pairs]);
+                let heads = q.chunks_exact_mut(c.head_dim).chain(k.chunks_exact_mut(c.head_dim));
+                heads.for_each(|head| rope::rotate(head, c.arch.rope_pairs, cos, sin));
             }
             finite.and(q.iter().all(|q| q.abs() <= LARGEST_QUERY));
         });
@@ -183,16 +197,17 @@ impl Pass<'_> {
 
     /// Puts keys and values into the caches.
     fn store_kv(&mut self, layer: usize, feeds: &mut [Feed<'_>]) -> bool {
-        let (b, kv) = (&*self.b, self.model.config.kv_heads * self.model.config.head_dim);
+        let (b, Compute { model, backend, .. }) = (&*self.b, self.compute);
+        let kv = model.config.kv_heads * model.config.head_dim;
         b.batch.iter().enumerate().fold(true, |ok, (i, column)| {
             let (k, v) = (&b.k_or_up[i * kv..][..kv], &b.v_or_delta[i * kv..][..kv]);
-            feeds[column.feed].session.kv.store(self.backend, layer, column.position, k, v) && ok
+            feeds[column.feed].session.kv.store(backend, layer, column.position, k, v) && ok
         })
     }
 
     /// Drops the columns that nobody wants anything of, with their x and q.
     fn keep_wanted(&mut self) {
-        let (c, b) = (&self.model.config, &mut *self.b);
+        let (c, b) = (&self.compute.model.config, &mut *self.b);
         let (x, q) = (c.embedding, c.heads * c.head_dim);
         let mut kept = 0;
         for i in 0..b.batch.len() {
@@ -207,16 +222,17 @@ impl Pass<'_> {
     }
 
     /// Attention of every column and key/value head; v_or_delta = output matrix times the result.
-    fn attend(&mut self, index: usize, layer: &Layer, feeds: &[Feed<'_>]) -> bool {
-        let (c, n, b) = (&self.model.config, self.b.batch.len(), &mut *self.b);
-        let (backend, batch, q, heads) = (self.backend, &b.batch, &b.q_or_gate, c.kv_heads);
+    fn attend(&mut self, index: usize, attention: &Attention, feeds: &[Feed<'_>]) -> bool {
+        let (compute, n, b) = (self.compute, self.b.batch.len(), &mut *self.b);
+        let (c, backend, Attention { wo, window, .. }) = (&compute.model.config, compute.backend, attention);
+        let (batch, q, heads) = (&b.batch, &b.q_or_gate, c.kv_heads);
         // Columns of one session share what is read of its cache; others are better spread over the threads.
         let together = batch.iter().all(|column| column.feed == batch[0].feed);
         let per_part = if together { ATTEND_COLUMNS } else { ATTEND_COLUMNS / 4 };
         let (rows, scratch) = (c.group() * c.head_dim, per_part * c.group() * gathered_per_head(c.head_dim));
         let outs = Tiles::new(&mut b.input.floats[..n * heads * rows], n, rows, per_part);
         let scratch = Strips::new(&mut b.gathered, scratch, outs.count());
-        for_parts(self.team, (outs, scratch), |i, ((rows, mut out), scratch)| {
+        for_parts(compute.team, (outs, scratch), |i, ((rows, mut out), scratch)| {
             let (head, first) = (i % heads, i / heads * per_part);
             let mut at = 0;
             for columns in batch[first..first + out.columns()].chunk_by(|a, b| a.feed == b.feed) {
@@ -230,43 +246,42 @@ impl Pass<'_> {
                 };
                 let place = AttendPlace { backend, session: feeds[columns[0].feed].session, layer: index, head };
                 let outs = (at..at + columns.len(), &mut out);
-                attend_columns(place, columns, layer.window, queries, scratch, outs);
+                attend_columns(place, columns, *window, queries, scratch, outs);
                 at += columns.len();
             }
         });
         let parts = b.input.parts(n, c.heads * c.head_dim);
         let finite = Flag::new();
-        let operands = operands([&layer.wo]);
-        for_parts(self.team, parts, |_, column| finite.and(quantize_column(backend, operands, column)));
+        let operands = operands([wo]);
+        for_parts(compute.team, parts, |_, column| finite.and(quantize_column(backend, operands, column)));
         let out = &mut b.v_or_delta[..n * c.embedding];
-        matmul(self.model, backend, self.team, b.input.columns(n, c.heads * c.head_dim), [(&layer.wo, out)]);
+        compute.matmul(b.input.columns(n, c.heads * c.head_dim), [(wo, out)]);
         finite.get()
     }
 
-    fn ffn_input(&mut self, norm: &Norm, layer: &Layer) -> bool {
-        self.norm_input(norm, operands([&layer.ffn.up].into_iter().chain(&layer.ffn.gate).chain(&layer.router)))
-    }
-
     /// v_or_delta = the feed-forward part of the input.
-    fn feed_forward(&mut self, layer: &Layer) -> bool {
-        if let Some(router) = &layer.router {
-            return experts::feed_forward(self, router, &layer.ffn);
-        }
+    fn feed_forward(&mut self, ffn: &Ffn) -> bool {
         let (n, b) = (self.b.batch.len(), &mut *self.b);
-        let place = Place { backend: self.backend, team: self.team, gate: &mut b.q_or_gate, up: &mut b.k_or_up };
-        apply_ffn(self.model, place, &layer.ffn, n, &mut b.input, &mut b.v_or_delta)
+        let room = mlp::Room { gate: &mut b.q_or_gate, up: &mut b.k_or_up };
+        match ffn {
+            Ffn::Dense(mlp) => mlp::apply(self.compute, room, mlp, n, &mut b.input, &mut b.v_or_delta),
+            Ffn::Experts { router, all } => {
+                let buffers = b.experts.as_mut().expect("a model with experts has their buffers");
+                experts::feed_forward(self.compute, room, (router, all), n, (&b.input, buffers), &mut b.v_or_delta)
+            }
+        }
     }
 
     /// x = x + scale * delta, or the norm of delta.
     fn add_delta(&mut self, norm: Option<&Norm>) {
-        let (c, n, b, backend) = (&self.model.config, self.b.batch.len(), &mut *self.b, self.backend);
-        let delta = &b.v_or_delta;
-        // The input is free to hold the norm: who has one after a part has one before the next.
+        let (compute, n, b) = (self.compute, self.b.batch.len(), &mut *self.b);
+        let (c, delta) = (&compute.model.config, &b.v_or_delta);
+        // The input has been read: it is made anew for the next part.
         let parts = (Strips::new(&mut b.x, c.embedding, n), Strips::new(&mut b.input.floats, c.embedding, n));
-        for_parts(self.team, parts, |i, (x, normed)| {
+        for_parts(compute.team, parts, |i, (x, normed)| {
             let mut delta = &delta[i * c.embedding..][..c.embedding];
             if let Some(norm) = norm {
-                apply_norm(backend, norm, c, delta, normed);
+                compute.norm(norm, delta, normed);
                 delta = normed;
             }
             for (x, delta) in x.iter_mut().zip(delta) {
@@ -275,13 +290,17 @@ impl Pass<'_> {
         });
     }
 
-    /// input = norm(x), quantised as its readers need it.
-    fn norm_input(&mut self, norm: &Norm, operands: Operands) -> bool {
-        let (c, n, b, backend) = (&self.model.config, self.b.batch.len(), &mut *self.b, self.backend);
-        let (x, finite) = (&b.x, Flag::new());
-        for_parts(self.team, b.input.parts(n, c.embedding), |i, column| {
-            apply_norm(backend, norm, c, &x[i * c.embedding..][..c.embedding], column.0);
-            finite.and(quantize_column(backend, operands, column));
+    /// input = x or its norm, quantised as its readers need it.
+    fn input(&mut self, norm: Option<&Norm>, operands: Operands) -> bool {
+        let (compute, n, b) = (self.compute, self.b.batch.len(), &mut *self.b);
+        let (x, width, finite) = (&b.x, compute.model.config.embedding, Flag::new());
+        for_parts(compute.team, b.input.parts(n, width), |i, column| {
+            let x = &x[i * width..][..width];
+            match norm {
+                Some(norm) => compute.norm(norm, x, column.0),
+                None => column.0.copy_from_slice(x),
+            }
+            finite.and(quantize_column(compute.backend, operands, column));
         });
         finite.get()
     }
@@ -303,22 +322,22 @@ impl Pass<'_> {
 
     /// The output matrix on some columns, a few at a time.
     fn logits(&mut self, columns: Range<usize>, rows: &mut dyn FnMut(usize, usize, &[f32])) -> bool {
-        let (model, backend, b) = (self.model, self.backend, &mut *self.b);
+        let (compute, b) = (self.compute, &mut *self.b);
+        let Compute { model, backend, team } = compute;
         let c = &model.config;
         let most = b.logits.len() / c.vocab;
         let x = b.x[columns.start * c.embedding..columns.end * c.embedding].chunks(most * c.embedding);
         for (x, columns) in x.zip(b.batch[columns].chunks(most)) {
             let (n, finite) = (columns.len(), Flag::new());
-            for_parts(self.team, b.input.parts(n, c.embedding), |i, column| {
-                let x = &x[i * c.embedding..][..c.embedding];
-                apply_norm(backend, &model.output_norm, c, x, column.0);
+            for_parts(team, b.input.parts(n, c.embedding), |i, column| {
+                compute.norm(&model.output_norm, &x[i * c.embedding..][..c.embedding], column.0);
                 finite.and(quantize_column(backend, operands([&model.output]), column));
             });
             let out = &mut b.logits[..n * c.vocab];
-            matmul(model, backend, self.team, b.input.columns(n, c.embedding), [(&model.output, &mut *out)]);
+            compute.matmul(b.input.columns(n, c.embedding), [(&model.output, &mut *out)]);
             // Before the cap, which hides an infinity, and after the scale, which can make one.
             let ok = finite.get() && all_finite(out);
-            if !ok || (scale_logits(c, backend, self.team, out) && !all_finite(out)) {
+            if !ok || (scale_logits(c, backend, team, out) && !all_finite(out)) {
                 return false;
             }
             for (row, column) in out.chunks_exact(c.vocab).zip(columns) {
@@ -330,94 +349,21 @@ impl Pass<'_> {
 
     /// The normed x of some columns.
     fn hidden(&mut self, columns: Range<usize>, rows: &mut dyn FnMut(usize, usize, &[f32])) -> bool {
-        let (model, b) = (self.model, &mut *self.b);
-        let c = &model.config;
+        let (compute, b) = (self.compute, &mut *self.b);
+        let Model { config: c, output_norm, .. } = compute.model;
         let x = b.x[columns.start * c.embedding..columns.end * c.embedding].chunks_exact(c.embedding);
         x.zip(&b.batch[columns]).all(|(x, column)| {
             let out = &mut b.input.floats[..c.embedding];
-            apply_norm(self.backend, &model.output_norm, c, x, out);
+            compute.norm(output_norm, x, out);
             rows(column.feed, column.position, out);
             out.iter().all(|x| x.is_finite())
         })
     }
 }
 
-/// Threads and room for [`apply_ffn`].
-pub(super) struct Place<'a> {
-    pub(super) backend: Backend,
-    pub(super) team: &'a dyn Team,
-    /// (columns, feed_forward) each
-    pub(super) gate: &'a mut [f32],
-    pub(super) up: &'a mut [f32],
-}
-
-/// out = down(f(gate) * up) of `n` columns of `x`, or down(f(up)). `x` comes quantised, and is overwritten. False if a value is not
-/// finite.
-pub(super) fn apply_ffn(
-    model: &Model,
-    place: Place<'_>,
-    ffn: &Ffn,
-    n: usize,
-    x: &mut Activations,
-    out: &mut [f32],
-) -> bool {
-    let Place { backend, team, gate, up } = place;
-    let (wide, narrow, f) = (ffn.up.rows, ffn.up.cols, model.config.arch.activation);
-    let (gate, up) = (&mut gate[..n * wide], &mut up[..n * wide]);
-    match &ffn.gate {
-        Some(w) => matmul(model, backend, team, x.columns(n, narrow), [(w, &mut *gate), (&ffn.up, &mut *up)]),
-        None => matmul(model, backend, team, x.columns(n, narrow), [(&ffn.up, &mut *up)]),
-    }
-    let (finite, operands) = (Flag::new(), operands([&ffn.down]));
-    for_parts(team, x.parts(n, wide), |i, column| {
-        let (gate, up) = (&gate[i * wide..][..wide], &up[i * wide..][..wide]);
-        match &ffn.gate {
-            Some(_) => (backend.kernels().activate)(f, gate, Some(up), column.0),
-            None => (backend.kernels().activate)(f, up, None, column.0),
-        }
-        finite.and(quantize_column(backend, operands, column));
-    });
-    matmul(model, backend, team, x.columns(n, wide), [(&ffn.down, &mut out[..n * narrow])]);
-    finite.get()
-}
-
 /// Floats per query head in `Buffers::gathered`: its values padded for either KV type, a maximum and a sum.
 fn gathered_per_head(head_dim: usize) -> usize {
     head_dim.next_multiple_of(32) + 2
-}
-
-/// What the columns must be quantised to for these matrices.
-pub(super) fn operands<'w>(readers: impl IntoIterator<Item = &'w Weight>) -> Operands {
-    readers.into_iter().fold(Operands::default(), |set, w| set.with(w.format.operand()))
-}
-
-fn apply_norm(backend: Backend, norm: &Norm, c: &Config, x: &[f32], out: &mut [f32]) {
-    match &norm.bias {
-        None => (backend.kernels().rms_norm)(x, &norm.weight, c.eps, out),
-        Some(bias) => (backend.kernels().layer_norm)(x, &norm.weight, bias, c.eps, out),
-    }
-}
-
-/// Several matrices times the same columns, in one fork: out is (columns, rows) each.
-pub(super) fn matmul<const N: usize>(
-    model: &Model,
-    backend: Backend,
-    team: &dyn Team,
-    x: Columns<'_>,
-    jobs: [(&Weight, &mut [f32]); N],
-) {
-    let matrices = jobs.each_ref().map(|(w, _)| (model.matrix(w), w.bias.as_deref()));
-    // Multiples of 16 rows, the height of a kernel's group; larger where a matrix has many, to take fewer turns.
-    let tiles = jobs.map(|(w, out)| Tiles::new(out, x.n, if w.rows < 4096 { 32 } else { 128 }, x.n));
-    for_parts(team, tiles, |_, (which, (rows, mut tile))| {
-        let (matrix, bias): &(Matrix<'_>, Option<&[f32]>) = &matrices[which];
-        (backend.kernels().matmul)(matrix.format, matrix.rows(rows.clone()), x, &mut tile);
-        if let Some(bias) = bias {
-            for c in 0..x.n {
-                tile.column(c).iter_mut().zip(&bias[rows.clone()]).for_each(|(y, b)| *y += b);
-            }
-        }
-    });
 }
 
 /// logits = cap(scale * logits), where the model has these; false if it has neither.
@@ -492,24 +438,5 @@ fn attend_columns(
         for (out, o) in out.iter_mut().zip(&gathered[r * padded..]) {
             *out = o * inverse;
         }
-    }
-}
-
-/// True until a part says false.
-pub(super) struct Flag(AtomicBool);
-
-impl Flag {
-    pub(super) fn new() -> Self {
-        Flag(AtomicBool::new(true))
-    }
-
-    pub(super) fn and(&self, ok: bool) {
-        if !ok {
-            self.0.store(false, Ordering::Relaxed);
-        }
-    }
-
-    pub(super) fn get(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
     }
 }

@@ -126,7 +126,7 @@ impl<'a> Runner<'a> {
 fn bytes_per_token(model: &Model, prompt: usize, n: usize, kv: KvType) -> u64 {
     let per_position = Session::memory_for(model, CHUNK, kv) / (CHUNK * model.layers.len()) as u64;
     let seen = |position: usize| {
-        model.layers.iter().map(|layer| layer.window.unwrap_or(usize::MAX).min(position) as u64).sum::<u64>()
+        model.config.windows.iter().map(|window| window.unwrap_or(usize::MAX).min(position) as u64).sum::<u64>()
     };
     model.weight_bytes() + (prompt + 1..=prompt + n).map(seen).sum::<u64>() * per_position / n as u64
 }

@@ -39,12 +39,10 @@ pub struct Arch {
     pub family: &'static str,
     /// How activations are normed.
     pub norm: NormKind,
-    /// RMS norms on each head of q and k, before RoPE.
-    pub qk_norm: bool,
-    /// Norms also after attention and after the feed-forward part.
-    pub post_norms: bool,
-    /// Attention and the feed-forward part read the same normed activations, and both are added (without `post_norms`).
-    pub parallel: bool,
+    /// RMS norms of q and k, before RoPE.
+    pub qk_norm: NormedTogether,
+    /// Where the norms of a layer stand.
+    pub norms: Arrangement,
     /// Biases that must be there; others are used where the file has them.
     pub biases: Biases,
     /// The function of the feed-forward part.
@@ -57,8 +55,8 @@ pub struct Arch {
     pub rope_pairs: RopePairs,
     /// RoPE base where `rope.freq_base` is absent; `None`: it must be there.
     pub rope_base: Option<f32>,
-    /// RoPE base of layers with a sliding window, where it is another.
-    pub local_rope_base: Option<f32>,
+    /// What RoPE does in layers with a sliding window.
+    pub local_rope: LocalRope,
     /// Every n-th layer has no RoPE.
     pub no_rope_every: Option<usize>,
     /// Which layers see a sliding window only.
@@ -78,16 +76,15 @@ pub const BASE: Arch = Arch {
     name: "",
     family: "",
     norm: NormKind::Rms,
-    qk_norm: false,
-    post_norms: false,
-    parallel: false,
+    qk_norm: NormedTogether::Nothing,
+    norms: Arrangement::Before,
     biases: Biases::Found,
     activation: Activation::Silu,
     gated: true,
     experts: false,
     rope_pairs: RopePairs::Halves,
     rope_base: None,
-    local_rope_base: None,
+    local_rope: LocalRope::Same,
     no_rope_every: None,
     window: Window::Found,
     scaled_embedding: false,
@@ -103,6 +100,39 @@ pub enum NormKind {
     Rms,
     /// Mean subtracted, divided by the standard deviation, a bias added.
     Layer,
+}
+
+/// What of q and of k is normed together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NormedTogether {
+    /// They are not normed.
+    Nothing,
+    /// Each head.
+    Head,
+    /// All heads.
+    Row,
+}
+
+/// How a layer's norms and its two parts are put together: [`Norms`](crate::model::Norms).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arrangement {
+    /// Each part reads a norm.
+    Before,
+    /// What each part adds is normed.
+    After,
+    /// Both.
+    Around,
+    /// Both parts read the same norm.
+    Parallel,
+}
+
+/// What RoPE does in layers with a sliding window.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum LocalRope {
+    /// What it does in the others.
+    Same,
+    /// It has a base of its own, unless `rope.freq_base_swa` says another, and is never stretched.
+    Base(f32),
 }
 
 /// Biases an architecture must have.
