@@ -3,7 +3,7 @@
 
 use super::plain;
 use super::wit::{kernels, types};
-use picolm_core::model::{Arch, Config, Experts, Scaling, Yarn};
+use picolm_core::model::RawValue;
 
 /// Two enums with the same names.
 macro_rules! same {
@@ -18,6 +18,22 @@ macro_rules! same {
             fn from(value: $b) -> Self {
                 use $b as B;
                 match value { $(B::$name => Self::$name),+ }
+            }
+        }
+    };
+}
+
+/// Values of metadata, which have other names there.
+macro_rules! same_values {
+    ($($ours:ident = $theirs:ident),+) => {
+        impl From<RawValue> for kernels::Value {
+            fn from(value: RawValue) -> Self {
+                match value { $(RawValue::$ours(value) => Self::$theirs(value)),+ }
+            }
+        }
+        impl From<kernels::Value> for RawValue {
+            fn from(value: kernels::Value) -> Self {
+                match value { $(kernels::Value::$theirs(value) => Self::$ours(value)),+ }
             }
         }
     };
@@ -162,87 +178,16 @@ impl From<plain::Event> for types::Event {
     }
 }
 
-impl From<&Config> for kernels::Config {
-    fn from(config: &Config) -> Self {
-        let scaling = &config.rope_scaling;
-        kernels::Config {
-            architecture: config.arch.name.to_string(),
-            layers: config.layers as u32,
-            embedding: config.embedding as u32,
-            feed_forward: config.feed_forward as u32,
-            heads: config.heads as u32,
-            kv_heads: config.kv_heads as u32,
-            head_dim: config.head_dim as u32,
-            rope_dims: config.rope_dims as u32,
-            rope_bases: config.rope_bases.into(),
-            rope_scaling: kernels::RopeScaling {
-                factor: scaling.factor,
-                yarn: scaling.yarn.map(|yarn| (yarn.beta_fast, yarn.beta_slow)),
-                attention_factor: scaling.attention_factor,
-                original_context: scaling.original_context.map(saturated),
-            },
-            windows: config.windows.iter().map(|window| window.map(saturated)).collect(),
-            eps: config.eps,
-            experts: config.experts.map(|experts| kernels::Experts {
-                count: experts.count as u32,
-                used: experts.used as u32,
-                feed_forward: experts.feed_forward as u32,
-            }),
-            embedding_scale: config.embedding_scale,
-            residual_scale: config.residual_scale,
-            attention_scale: config.attention_scale,
-            logit_scale: config.logit_scale,
-            attention_cap: config.attention_cap,
-            logit_cap: config.logit_cap,
-            vocabulary: config.vocab as u32,
-            context: config.context as u32,
-        }
-    }
-}
-
-/// Nothing is checked here but the name of the architecture: `Model::from_plan` checks all of it.
-impl TryFrom<&kernels::Config> for Config {
-    type Error = plain::Error;
-
-    fn try_from(config: &kernels::Config) -> plain::Result<Self> {
-        let arch = Arch::find(&config.architecture).ok_or_else(|| {
-            plain::Error::new(plain::Kind::Model, format!("architecture {:?} is not supported", config.architecture))
-        })?;
-        let scaling = &config.rope_scaling;
-        Ok(Config {
-            arch,
-            layers: config.layers as usize,
-            embedding: config.embedding as usize,
-            feed_forward: config.feed_forward as usize,
-            heads: config.heads as usize,
-            kv_heads: config.kv_heads as usize,
-            head_dim: config.head_dim as usize,
-            rope_dims: config.rope_dims as usize,
-            rope_bases: config.rope_bases.into(),
-            rope_scaling: Scaling {
-                factor: scaling.factor,
-                yarn: scaling.yarn.map(|(beta_fast, beta_slow)| Yarn { beta_fast, beta_slow }),
-                attention_factor: scaling.attention_factor,
-                original_context: scaling.original_context.map(|n| n as usize),
-            },
-            windows: config.windows.iter().map(|window| window.map(|n| n as usize)).collect(),
-            eps: config.eps,
-            experts: config.experts.as_ref().map(|experts| Experts {
-                count: experts.count as usize,
-                used: experts.used as usize,
-                feed_forward: experts.feed_forward as usize,
-            }),
-            embedding_scale: config.embedding_scale,
-            residual_scale: config.residual_scale,
-            attention_scale: config.attention_scale,
-            logit_scale: config.logit_scale,
-            attention_cap: config.attention_cap,
-            logit_cap: config.logit_cap,
-            vocab: config.vocabulary as usize,
-            context: config.context as usize,
-        })
-    }
-}
+same_values!(
+    Bool = Truth,
+    Int = Integer,
+    Float = Number,
+    Text = Text,
+    Bools = Truths,
+    Ints = Integers,
+    Floats = Numbers,
+    Texts = Texts
+);
 
 fn saturated(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)

@@ -1,16 +1,17 @@
 //! Hyperparameters: parsed and checked once, so that nothing downstream has to.
 
-use super::LoadError;
 use super::arch::{Arch, LocalRope, NormKind, REGISTRY, Window};
 use super::rope::Scaling;
-use crate::gguf::{Error as GgufError, Gguf, Value};
+use super::{LoadError, Raw, RawValue};
+use crate::gguf::{Directory, Error as GgufError, Gguf};
 use crate::kernels::math::sqrt;
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::ToString;
 use alloc::vec::Vec;
 
-/// The numbers of a model.
+/// The numbers of a model. There is one way to get them, [`Config::parse`], so that they are never wrong.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Config {
     /// Its architecture.
     pub arch: &'static Arch,
@@ -67,14 +68,12 @@ pub struct Experts {
     pub feed_forward: usize,
 }
 
-/// Widest head.
-pub const MAX_HEAD_DIM: usize = 1024;
-
 /// Upper bounds that no model reaches, so that products of them cannot overflow and nothing absurd is allocated.
 pub(super) mod limit {
     pub(in crate::model) const LAYERS: usize = 1024;
     pub(in crate::model) const WIDTH: usize = 1 << 20;
     pub(in crate::model) const HEADS: usize = 1024;
+    pub(in crate::model) const HEAD_DIM: usize = 1024;
     pub(in crate::model) const EXPERTS: usize = 1024;
     /// Experts that see a token, and they times the width.
     pub(in crate::model) const EXPERTS_USED: usize = 64;
@@ -82,29 +81,47 @@ pub(super) mod limit {
     /// Scores stay finite below this: see "KV cache" in `docs/numerics.md`.
     pub(in crate::model) const ATTENTION_SCALE: f32 = 1024.0;
     pub(in crate::model) const CONTEXT: usize = 1 << 28;
+    pub(in crate::model) const VOCABULARY: usize = 1 << 24;
+    /// Metadata of an architecture, and entries of a list in it.
+    pub(in crate::model) const KEYS: usize = 1024;
+    pub(in crate::model) const LIST: usize = LAYERS;
 }
 
 impl Config {
     /// Reads the hyperparameters of a file.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse).
     pub fn from_gguf(gguf: &Gguf<'_>) -> Result<Self, LoadError> {
-        let name = gguf.require_str("general.architecture")?;
-        let arch = Arch::find(name).ok_or_else(|| LoadError::Architecture {
-            name: name.to_string(),
+        Self::parse(&Raw::from_gguf(gguf)?, gguf.directory())
+    }
+
+    /// Makes numbers that nobody has to ask about again of metadata, which may be anything, and of the embedding among the tensors.
+    ///
+    /// # Errors
+    /// An unknown architecture; a key that is missing, of another type, or out of its bounds.
+    pub fn parse(raw: &Raw, tensors: &Directory<'_>) -> Result<Self, LoadError> {
+        let arch = Arch::find(raw.architecture()).ok_or_else(|| LoadError::Architecture {
+            name: raw.architecture().chars().take(64).collect(),
             known: REGISTRY.iter().map(|a| a.name).collect(),
         })?;
-        let keys = Keys { gguf, arch };
+        let keys = Keys { raw, arch };
         keys.refuse_what_is_not_done()?;
         let embedding = keys.count("embedding_length", limit::WIDTH)?;
         let layers = keys.count("block_count", limit::LAYERS)?;
         let heads = keys.count("attention.head_count", limit::HEADS)?;
         let kv_heads = keys.optional_count("attention.head_count_kv", limit::HEADS)?.unwrap_or(heads);
         if !heads.is_multiple_of(kv_heads) {
-            return Err(keys.bad("attention.head_count_kv", kv_heads, format!("must divide the {heads} query heads")));
+            return Err(keys.raw.bad(
+                "attention.head_count_kv",
+                kv_heads,
+                format!("must divide the {heads} query heads"),
+            ));
         }
         let head_dim = keys.head_dim(embedding, heads)?;
         let rope_dims = keys.optional_count("rope.dimension_count", head_dim)?.unwrap_or(head_dim);
         if !rope_dims.is_multiple_of(2) {
-            return Err(keys.bad("rope.dimension_count", rope_dims, "must be even".to_string()));
+            return Err(keys.raw.bad("rope.dimension_count", rope_dims, "must be even"));
         }
         let rope_base = keys.rope_base()?;
         let score_dim =
@@ -130,7 +147,7 @@ impl Config {
             logit_scale: if arch.scales { keys.logit_scale()? } else { 1.0 },
             attention_cap: keys.cap("attn_logit_softcapping")?,
             logit_cap: keys.cap("final_logit_softcapping")?,
-            vocab: vocab(gguf)?,
+            vocab: vocab(tensors)?,
             context: keys.count("context_length", limit::CONTEXT)?,
         })
     }
@@ -142,49 +159,38 @@ impl Config {
 }
 
 /// Look-ups of this architecture's keys.
-pub(super) struct Keys<'g, 'a> {
-    pub(super) gguf: &'g Gguf<'a>,
+pub(super) struct Keys<'a> {
+    pub(super) raw: &'a Raw,
     arch: &'static Arch,
 }
 
-impl Keys<'_, '_> {
-    pub(super) fn name(&self, key: &str) -> String {
-        format!("{}.{key}", self.arch.name)
-    }
-
-    pub(super) fn bad(&self, key: &str, value: impl ToString, expected: String) -> LoadError {
-        LoadError::Hyperparameter { key: self.name(key), value: value.to_string(), expected }
-    }
-
+impl Keys<'_> {
     /// A number from 1 to `max`, `None` if absent.
     pub(super) fn optional_count(&self, key: &str, max: usize) -> Result<Option<usize>, LoadError> {
-        let found = match self.gguf.get(&self.name(key)) {
-            Some(Value::Array(_)) => Some(self.same_for_all(key)?),
-            _ => self.gguf.u32(&self.name(key))?,
+        let found = match self.raw.get(key) {
+            Some(RawValue::Ints(list)) => Some(self.same_for_all(key, list)?),
+            _ => self.raw.u32(key)?,
         };
         match found {
             None => Ok(None),
             Some(n) if n >= 1 && n as usize <= max => Ok(Some(n as usize)),
-            Some(n) => Err(self.bad(key, n, format!("must be 1 to {max}"))),
+            Some(n) => Err(self.raw.bad(key, n, format!("must be 1 to {max}"))),
         }
     }
 
     /// A number that is written once for each layer, and has to be the same.
-    fn same_for_all(&self, key: &str) -> Result<u32, LoadError> {
-        let array = self.gguf.array(&self.name(key))?.into_iter().flat_map(|array| array.iter());
-        let mut numbers = array.map(|value| value.as_int().and_then(|n| u32::try_from(n).ok()));
-        match numbers.next() {
-            Some(Some(first)) if numbers.all(|n| n == Some(first)) => Ok(first),
-            _ => Err(self.bad(key, "a list", "one number for all layers is supported".to_string())),
-        }
+    fn same_for_all(&self, key: &str, list: &[i64]) -> Result<u32, LoadError> {
+        let first = list.first().filter(|first| list.iter().all(|n| n == *first));
+        let number = first.and_then(|&n| u32::try_from(n).ok());
+        number.ok_or_else(|| self.raw.bad(key, "a list", "one number for all layers is supported"))
     }
 
     /// Keys that change results in ways picolm does not know, unless they say what it does.
     fn refuse_what_is_not_done(&self) -> Result<(), LoadError> {
         // (Granite's RoPE is switched off by the second.)
         for key in ["attention.causal", "rope.scaling.finetuned"] {
-            if self.gguf.bool(&self.name(key))? == Some(false) && (key == "attention.causal" || self.arch.scales) {
-                return Err(self.bad(key, false, "only true is supported".to_string()));
+            if self.raw.bool(key)? == Some(false) && (key == "attention.causal" || self.arch.scales) {
+                return Err(self.raw.bad(key, false, "only true is supported"));
             }
         }
         let floats = [
@@ -193,8 +199,10 @@ impl Keys<'_, '_> {
             ("rope.scaling.yarn_log_multiplier", 0.0),
         ];
         for (key, done) in floats {
-            match self.gguf.f32(&self.name(key))? {
-                Some(value) if value != done => return Err(self.bad(key, value, format!("only {done} is supported"))),
+            match self.raw.f32(key)? {
+                Some(value) if value != done => {
+                    return Err(self.raw.bad(key, value, format!("only {done} is supported")));
+                }
                 _ => {}
             }
         }
@@ -205,7 +213,7 @@ impl Keys<'_, '_> {
         let key = "attention.scale";
         match self.require_positive(key)? {
             scale if scale <= limit::ATTENTION_SCALE => Ok(scale),
-            scale => Err(self.bad(key, scale, format!("must be at most {}", limit::ATTENTION_SCALE))),
+            scale => Err(self.raw.bad(key, scale, format!("must be at most {}", limit::ATTENTION_SCALE))),
         }
     }
 
@@ -214,32 +222,36 @@ impl Keys<'_, '_> {
         let (key, divisor) = ("logit_scale", self.require_positive("logit_scale")?);
         match 1.0 / divisor {
             scale if scale.is_finite() => Ok(scale),
-            _ => Err(self.bad(key, divisor, "is too small to divide by".to_string())),
+            _ => Err(self.raw.bad(key, divisor, "is too small to divide by")),
         }
     }
 
     pub(super) fn count(&self, key: &str, max: usize) -> Result<usize, LoadError> {
         let value = self.optional_count(key, max)?;
-        value.ok_or_else(|| crate::gguf::Error::MissingKey(self.name(key)).into())
+        value.ok_or_else(|| self.raw.missing(key))
     }
 
     /// `attention.key_length`, or the embedding divided by the heads, as the format defines it.
     fn head_dim(&self, embedding: usize, heads: usize) -> Result<usize, LoadError> {
-        let key = self.optional_count("attention.key_length", MAX_HEAD_DIM)?;
-        let value = self.optional_count("attention.value_length", MAX_HEAD_DIM)?;
+        let key = self.optional_count("attention.key_length", limit::HEAD_DIM)?;
+        let value = self.optional_count("attention.value_length", limit::HEAD_DIM)?;
         let head_dim = match key {
             Some(n) => n,
             None if embedding.is_multiple_of(heads) => embedding / heads,
             None => {
-                return Err(self.bad("attention.head_count", heads, format!("must divide the embedding, {embedding}")));
+                return Err(self.raw.bad(
+                    "attention.head_count",
+                    heads,
+                    format!("must divide the embedding, {embedding}"),
+                ));
             }
         };
         match value {
             Some(n) if n != head_dim => {
-                Err(self.bad("attention.value_length", n, format!("must equal the key length, {head_dim}")))
+                Err(self.raw.bad("attention.value_length", n, format!("must equal the key length, {head_dim}")))
             }
-            _ if head_dim > MAX_HEAD_DIM => {
-                Err(self.bad("attention.head_count", heads, format!("heads of {head_dim} are too wide")))
+            _ if head_dim > limit::HEAD_DIM => {
+                Err(self.raw.bad("attention.head_count", heads, format!("heads of {head_dim} are too wide")))
             }
             _ => Ok(head_dim),
         }
@@ -249,15 +261,15 @@ impl Keys<'_, '_> {
         if value.is_finite() && value > 0.0 {
             return Ok(value);
         }
-        Err(self.bad(key, value, "must be a positive number".to_string()))
+        Err(self.raw.bad(key, value, "must be a positive number"))
     }
 
     pub(super) fn optional_positive(&self, key: &str) -> Result<Option<f32>, LoadError> {
-        self.gguf.f32(&self.name(key))?.map(|value| self.positive(key, value)).transpose()
+        self.raw.f32(key)?.map(|value| self.positive(key, value)).transpose()
     }
 
     pub(super) fn require_positive(&self, key: &str) -> Result<f32, LoadError> {
-        self.positive(key, self.gguf.require_f32(&self.name(key))?)
+        self.positive(key, self.raw.f32(key)?.ok_or_else(|| self.raw.missing(key))?)
     }
 
     fn eps(&self) -> Result<f32, LoadError> {
@@ -270,7 +282,7 @@ impl Keys<'_, '_> {
     fn rope_base(&self) -> Result<f32, LoadError> {
         let key = "rope.freq_base";
         let base = self.optional_positive(key)?.or(self.arch.rope_base);
-        base.ok_or_else(|| GgufError::MissingKey(self.name(key)).into())
+        base.ok_or_else(|| self.raw.missing(key))
     }
 
     fn local_rope_base(&self, base: f32) -> Result<f32, LoadError> {
@@ -282,8 +294,8 @@ impl Keys<'_, '_> {
 
     /// Absent or 0: no cap, unless the architecture has them.
     fn cap(&self, key: &str) -> Result<Option<f32>, LoadError> {
-        match self.gguf.f32(&self.name(key))? {
-            None if self.arch.soft_caps => Err(GgufError::MissingKey(self.name(key)).into()),
+        match self.raw.f32(key)? {
+            None if self.arch.soft_caps => Err(self.raw.missing(key)),
             None | Some(0.0) => Ok(None),
             Some(cap) => self.positive(key, cap).map(Some),
         }
@@ -292,9 +304,9 @@ impl Keys<'_, '_> {
     /// The window of each layer.
     fn windows(&self, layers: usize) -> Result<Vec<Option<usize>>, LoadError> {
         let key = "attention.sliding_window";
-        let window = match (self.gguf.u32(&self.name(key))?, self.arch.window) {
-            (None, Window::AllBut(_)) => return Err(GgufError::MissingKey(self.name(key)).into()),
-            (Some(0), Window::AllBut(_)) => return Err(self.bad(key, 0, "must be at least 1".to_string())),
+        let window = match (self.raw.u32(key)?, self.arch.window) {
+            (None, Window::AllBut(_)) => return Err(self.raw.missing(key)),
+            (Some(0), Window::AllBut(_)) => return Err(self.raw.bad(key, 0, "must be at least 1")),
             (None | Some(0), _) => None,
             (Some(window), _) => Some(window as usize),
         };
@@ -302,11 +314,16 @@ impl Keys<'_, '_> {
             Window::Found => None,
             Window::AllBut(n) => Some(n),
         };
-        let pattern = self.name("attention.sliding_window_pattern");
-        let (every, listed) = match self.gguf.get(&pattern) {
+        let pattern = "attention.sliding_window_pattern";
+        let (every, listed) = match self.raw.get(pattern) {
             None => (every, None),
-            Some(Value::Array(_)) => (None, Some(self.listed_windows(layers)?)),
-            Some(_) => (self.optional_count("attention.sliding_window_pattern", limit::LAYERS)?, None),
+            Some(RawValue::Bools(listed)) if listed.len() == layers => (None, Some(listed)),
+            Some(RawValue::Bools(listed)) => {
+                let expected = format!("must have an entry for each of {layers} layers");
+                return Err(self.raw.bad(pattern, listed.len(), expected));
+            }
+            Some(RawValue::Ints(_)) => return Err(self.raw.bad(pattern, "a list", "a list must be of booleans")),
+            Some(_) => (self.optional_count(pattern, limit::LAYERS)?, None),
         };
         let windowed = |i: usize| match &listed {
             Some(listed) => listed[i],
@@ -315,24 +332,14 @@ impl Keys<'_, '_> {
         Ok((0..layers).map(|i| window.filter(|_| windowed(i))).collect())
     }
 
-    /// A pattern with a boolean for each layer.
-    fn listed_windows(&self, layers: usize) -> Result<Vec<bool>, LoadError> {
-        let key = "attention.sliding_window_pattern";
-        let array = self.gguf.require_array(&self.name(key), crate::gguf::ValueType::Bool)?;
-        if array.len() != layers {
-            return Err(self.bad(key, array.len(), format!("must have an entry for each of {layers} layers")));
-        }
-        Ok(array.iter().map(|value| matches!(value, Value::Bool(true))).collect())
-    }
-
     fn experts(&self, embedding: usize) -> Result<Option<Experts>, LoadError> {
         let key = "expert_count";
         if !self.arch.experts {
-            return match self.gguf.u32(&self.name(key))? {
+            return match self.raw.u32(key)? {
                 None | Some(0) => Ok(None),
                 Some(n) => {
                     let family = self.arch.family;
-                    Err(self.bad(key, n, format!("mixtures of experts are not supported for {family} models")))
+                    Err(self.raw.bad(key, n, format!("mixtures of experts are not supported for {family} models")))
                 }
             };
         }
@@ -343,19 +350,16 @@ impl Keys<'_, '_> {
     }
 }
 
-/// Most tokens of a vocabulary.
-pub(super) const MAX_VOCABULARY: usize = 1 << 24;
-
 /// Rows of the embedding matrix.
-fn vocab(gguf: &Gguf<'_>) -> Result<usize, LoadError> {
-    let tensor = gguf.require_tensor("token_embd.weight")?;
-    let rows = tensor.dims[1];
-    if rows > MAX_VOCABULARY as u64 {
-        return Err(LoadError::Shape {
-            tensor: tensor.name.to_string(),
-            expected: [tensor.dims[0], MAX_VOCABULARY as u64].to_vec(),
+fn vocab(tensors: &Directory<'_>) -> Result<usize, LoadError> {
+    let name = "token_embd.weight";
+    let tensor = tensors.tensor(name).ok_or_else(|| GgufError::MissingTensor(name.to_string()))?;
+    match tensor.dims[1] {
+        rows if rows <= limit::VOCABULARY as u64 => Ok(rows as usize),
+        _ => Err(LoadError::Shape {
+            tensor: name.to_string(),
+            expected: [tensor.dims[0], limit::VOCABULARY as u64].to_vec(),
             found: tensor.dims.to_vec(),
-        });
+        }),
     }
-    Ok(rows as usize)
 }

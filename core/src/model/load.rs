@@ -2,8 +2,8 @@
 
 use super::arch::{Arrangement, Biases, LocalRope, NormKind, NormedTogether};
 use super::{
-    Arch, Attention, Config, Experts, Ffn, Layer, LoadError, Mixer, Mlp, Model, ModelId, Norm, Norms, QkNorm, Rope,
-    Weight, fingerprint,
+    Arch, Attention, Config, Experts, Ffn, Layer, LoadError, Mixer, Mlp, Model, ModelId, Norm, Norms, QkNorm, Raw,
+    Rope, Weight, fingerprint,
 };
 use crate::gguf::{Directory, Error as GgufError, Gguf, Tensor};
 use crate::kernels::{Format, Operand};
@@ -17,8 +17,8 @@ use alloc::vec::Vec;
 /// What a header says of a model. A host may have it read elsewhere, in a sandbox, and take the plan: whatever stands in it, it is checked.
 #[derive(Debug, Clone)]
 pub struct Plan<'a> {
-    /// Hyperparameters.
-    pub config: Config,
+    /// Hyperparameters, as they are written.
+    pub raw: Raw,
     /// Where the tensors are.
     pub tensors: Directory<'a>,
     /// Tells saved sessions of one model from those of another, with samples of the weights.
@@ -29,7 +29,7 @@ impl<'a> Plan<'a> {
     /// Reads the plan of a model.
     ///
     /// # Errors
-    /// A bad hyperparameter, or a part of a model without the others.
+    /// No architecture, or a part of a model without the others.
     pub fn from_gguf(gguf: &Gguf<'a>) -> Result<Plan<'a>, LoadError> {
         let count = gguf.split_count()?;
         if count != gguf.parts() {
@@ -39,8 +39,16 @@ impl<'a> Plan<'a> {
             ))
             .into());
         }
-        let config = Config::from_gguf(gguf)?;
-        Ok(Plan { config, tensors: gguf.directory().clone(), header_hash: fingerprint::of_header(gguf) })
+        let (raw, tensors) = (Raw::from_gguf(gguf)?, gguf.directory().clone());
+        Ok(Plan { raw, tensors, header_hash: fingerprint::of_header(gguf) })
+    }
+
+    /// The hyperparameters.
+    ///
+    /// # Errors
+    /// As [`Config::parse`].
+    pub fn config(&self) -> Result<Config, LoadError> {
+        Config::parse(&self.raw, &self.tensors)
     }
 }
 
@@ -59,10 +67,9 @@ impl Model {
     /// # Errors
     /// As [`load`](Self::load).
     pub fn from_plan(plan: &Plan<'_>, source: Arc<dyn WeightSource>) -> Result<Model, LoadError> {
-        let Plan { config, tensors: directory, header_hash } = plan;
+        let (directory, header_hash) = (&plan.tensors, plan.header_hash);
         check_source(directory.file_len(), &*source)?;
-        config.check()?;
-        let (config, used) = (config.clone(), vec![false; directory.tensors().len()]);
+        let (config, used) = (plan.config()?, vec![false; directory.tensors().len()]);
         let mut tensors = Tensors { directory, source: &*source, used, arch: config.arch };
         let embedding = tensors.matrix("token_embd", config.vocab, config.embedding)?;
         let output = match directory.tensor("output.weight") {
@@ -75,7 +82,7 @@ impl Model {
         if let Some(extra) = tensors.used.iter().position(|used| !used) {
             return Err(LoadError::UnexpectedTensor(directory.tensors()[extra].name.to_string()));
         }
-        let (id, header_hash) = (ModelId::next(), *header_hash);
+        let id = ModelId::next();
         Ok(Model { config, embedding, layers, output_norm, output, ropes, source, id, header_hash })
     }
 }

@@ -1,26 +1,27 @@
 //! A model: hyperparameters parsed from metadata, and the places of its weights.
 //!
 //! ```text
-//!   Gguf ──► Plan ──► Config   (numbers, checked once: `config.rs`)
-//!                 └─► Layer…   (each tensor found by name, its shape and format checked: `load.rs`)
+//!   Gguf ──► Plan: Raw, Directory ──► Config   (numbers, checked once: `config.rs`)
+//!                                 └─► Layer…   (each tensor found by name, its shape and format checked: `load.rs`)
 //! ```
 //! Nothing is copied but norms and biases (a few KB as f32): a [`Weight`] is a place in the file, and [`Model::matrix`] asks the
 //! [`WeightSource`] for its bytes when they are needed.
 
 pub mod arch;
-mod check;
 mod config;
 mod error;
 mod fingerprint;
 mod layer;
 mod load;
+mod raw;
 mod rope;
 
 pub use arch::Arch;
-pub use config::{Config, Experts, MAX_HEAD_DIM};
+pub use config::{Config, Experts};
 pub use error::LoadError;
 pub use layer::{Attention, Ffn, Layer, Mixer, Mlp, Norm, Norms, QkNorm};
 pub use load::Plan;
+pub use raw::{Raw, RawValue};
 pub use rope::{Rope, Scaling, Yarn};
 
 use crate::kernels::{Format, Matrix};

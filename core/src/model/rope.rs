@@ -2,7 +2,6 @@
 
 use super::config::Keys;
 use super::{Config, LoadError};
-use alloc::string::ToString;
 use alloc::vec::Vec;
 
 /// How RoPE is stretched beyond the context first trained for.
@@ -42,12 +41,12 @@ pub struct Rope {
 impl Scaling {
     const NONE: Scaling = Scaling { factor: 1.0, yarn: None, attention_factor: 1.0, original_context: None };
 
-    pub(super) fn from_keys(keys: &Keys<'_, '_>) -> Result<Self, LoadError> {
+    pub(super) fn from_keys(keys: &Keys<'_>) -> Result<Self, LoadError> {
         let (kind_key, factor_key) = ("rope.scaling.type", "rope.scaling.factor");
         let original_context = keys.optional_count("rope.scaling.original_context_length", usize::MAX)?;
         let attention_factor = keys.optional_positive("rope.scaling.attn_factor")?.unwrap_or(1.0);
         let scaling = Scaling { attention_factor, original_context, ..Self::NONE };
-        let kind = keys.gguf.str(&keys.name(kind_key))?;
+        let kind = keys.raw.text(kind_key)?;
         match kind {
             Some("none" | "longrope") => Ok(scaling),
             // Where a factor stands alone, it is linear.
@@ -66,10 +65,10 @@ impl Scaling {
                 let original_context = Some(keys.count("rope.scaling.original_context_length", usize::MAX)?);
                 match keys.require_positive(factor_key)? {
                     factor if factor >= 1.0 => Ok(Scaling { factor, yarn: Some(yarn), original_context, ..scaling }),
-                    factor => Err(keys.bad(factor_key, factor, "must be at least 1".to_string())),
+                    factor => Err(keys.raw.bad(factor_key, factor, "must be at least 1")),
                 }
             }
-            Some(other) => Err(keys.bad(kind_key, other, "supported: none, linear, yarn, longrope".to_string())),
+            Some(other) => Err(keys.raw.bad(kind_key, other, "supported: none, linear, yarn, longrope")),
         }
     }
 }

@@ -8,7 +8,7 @@ use super::memory::Space;
 use crate::options::Options;
 use crate::{Error, Result};
 use picolm_core::gguf::{Directory, Tensor};
-use picolm_core::model::{Model, Plan};
+use picolm_core::model::{Model, Plan, Raw};
 use picolm_core::session::{Engine, Session};
 use picolm_core::weights::{InMemory, WeightSource};
 use picolm_engine::{Arithmetic, Feed, Local, append, take};
@@ -164,7 +164,9 @@ impl Kernels {
             false => Err(Error::request(format!("tensor {:?} is not aligned", tensor.name))),
         });
         let tensors = Directory::new(tensors.collect::<Result<_>>()?, self.mapping.len())?;
-        let plan = Plan { config: (&plan.config).try_into()?, tensors, header_hash: plan.header_hash };
+        let mut raw = Raw::new(plan.architecture.as_str());
+        plan.metadata.iter().try_for_each(|(key, value)| raw.insert(key, value.clone().into()))?;
+        let plan = Plan { raw, tensors, header_hash: plan.header_hash };
         let model = Arc::new(Model::from_plan(&plan, self.mapping.clone())?);
 
         let options = &self.options;
@@ -215,6 +217,10 @@ mod tests {
     use picolm_core::gguf::Gguf;
     use std::path::Path;
 
+    /// Of the golden model.
+    const VOCABULARY: u32 = 320;
+    const CONTEXT: usize = 256;
+
     /// A golden model, and the plan that an honest guest makes of it.
     fn loaded() -> (Kernels, kernels::Plan) {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../core/tests/golden/llama-F32.gguf");
@@ -228,7 +234,12 @@ mod tests {
             dims: tensor.dims[..tensor.n_dims].to_vec(),
             offset: tensor.offset,
         });
-        let plan = kernels::Plan { config: (&plan.config).into(), tensors: tensors.collect(), header_hash: 1 };
+        let plan = kernels::Plan {
+            architecture: plan.raw.architecture().to_string(),
+            metadata: plan.raw.entries().map(|(key, value)| (key.to_string(), value.clone().into())).collect(),
+            tensors: tensors.collect(),
+            header_hash: 1,
+        };
         let options = Options { threads: 1, sessions: 2, ..Options::default() };
         (Kernels::new(file.map().expect("a mapping"), options), plan)
     }
@@ -243,6 +254,31 @@ mod tests {
         assert!(kernels.open().is_err(), "nothing is loaded");
         kernels.load(&plan).expect("an honest plan");
         assert_eq!(kernels.load(&plan).expect_err("a second plan").kind, ErrorKind::Request);
+    }
+
+    #[test]
+    fn metadata_is_checked() {
+        let text = |len| kernels::Value::Text("x".repeat(len));
+        let changes: [fn(&mut kernels::Plan); 7] = [
+            |plan| plan.architecture.clear(),
+            |plan| plan.metadata.clear(),
+            |plan| plan.metadata.push(plan.metadata[0].clone()),
+            |plan| plan.metadata.extend((0..2000).map(|i| (format!("key.{i}"), kernels::Value::Truth(true)))),
+            |plan| plan.metadata.push(("long".into(), kernels::Value::Integers(vec![1; 5000]))),
+            |plan| plan.metadata.iter_mut().for_each(|(_, value)| *value = kernels::Value::Number(f32::NAN)),
+            |plan| plan.metadata.iter_mut().for_each(|(_, value)| *value = kernels::Value::Integer(i64::MIN)),
+        ];
+        for (i, change) in changes.into_iter().enumerate() {
+            let (mut kernels, mut plan) = loaded();
+            change(&mut plan);
+            let error = kernels.load(&plan).expect_err("a bad plan");
+            assert_eq!((i, error.kind), (i, ErrorKind::Model), "{error}");
+            assert!(kernels.open().is_err(), "nothing is loaded");
+        }
+        // What no architecture reads may be anything.
+        let (mut kernels, mut plan) = loaded();
+        plan.metadata.push(("unread".into(), text(1 << 20)));
+        kernels.load(&plan).expect("a plan");
     }
 
     #[test]
@@ -272,20 +308,20 @@ mod tests {
         let sessions = [(); 3].map(|()| kernels.open().expect("two, and one more"));
         assert_eq!(kernels.open().expect_err("a fourth").kind, ErrorKind::Busy);
         let rows = kernels.forward(vec![feed(sessions[0], &[1, 2]), feed(sessions[2], &[3])]).expect("logits");
-        assert_eq!(rows.len(), 2 * plan.config.vocabulary as usize);
-        let many = vec![1; plan.config.context as usize + 1];
+        assert_eq!(rows.len(), 2 * VOCABULARY as usize);
+        let many = vec![1; CONTEXT + 1];
         for bad in [
             vec![feed(sessions[0], &[1]), feed(sessions[0], &[1])],
             vec![feed(9, &[1])],
             vec![feed(u32::MAX, &[1])],
             vec![feed(sessions[0], &[u32::MAX])],
             vec![feed(sessions[0], &many)],
-            vec![feed(sessions[1], &[1]), feed(sessions[0], &[plan.config.vocabulary])],
+            vec![feed(sessions[1], &[1]), feed(sessions[0], &[VOCABULARY])],
         ] {
             assert!(kernels.forward(bad.clone()).is_err(), "{bad:?}");
         }
         // Nothing of these was kept.
         let again = kernels.forward(vec![feed(sessions[1], &[1, 2])]).expect("logits");
-        assert_eq!(again, rows[..plan.config.vocabulary as usize]);
+        assert_eq!(again, rows[..VOCABULARY as usize]);
     }
 }

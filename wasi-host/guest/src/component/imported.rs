@@ -1,7 +1,7 @@
 //! Arithmetic by the host's kernels.
 
 use super::wit::kernels;
-use picolm_core::model::Plan;
+use picolm_core::model::{Config, Plan};
 use picolm_engine::{Arithmetic, Error, Feed, Kind, Read, Result, Want, Write, append};
 
 /// What is read of a state at once.
@@ -16,8 +16,8 @@ pub(super) struct Imported {
 }
 
 impl Imported {
-    /// Hands the plan over.
-    pub(super) fn load(plan: &Plan<'_>) -> Result<Self> {
+    /// Hands the plan over, whose numbers are `config`.
+    pub(super) fn load(plan: &Plan<'_>, config: &Config) -> Result<Self> {
         let tensors = plan.tensors.tensors().iter().map(|tensor| kernels::Tensor {
             name: tensor.name.to_string(),
             type_: tensor.ty.id,
@@ -25,11 +25,12 @@ impl Imported {
             offset: tensor.offset,
         });
         let (backend, weight_bytes) = kernels::load(&kernels::Plan {
-            config: (&plan.config).into(),
+            architecture: plan.raw.architecture().to_string(),
+            metadata: plan.raw.entries().map(|(key, value)| (key.to_string(), value.clone().into())).collect(),
             tensors: tensors.collect(),
             header_hash: plan.header_hash,
         })?;
-        Ok(Imported { backend, weight_bytes, vocabulary: plan.config.vocab, embedding: plan.config.embedding })
+        Ok(Imported { backend, weight_bytes, vocabulary: config.vocab, embedding: config.embedding })
     }
 
     /// The kernels' name, and the bytes of the weights that are read for each token.

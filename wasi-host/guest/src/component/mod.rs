@@ -133,11 +133,11 @@ fn load(options: &types::Options) -> picolm_engine::Result<(Batch, picolm_engine
     let tokenizer = Tokenizer::from_gguf(&gguf)?;
     let template = ChatTemplate::from_gguf(&gguf, &tokenizer)?;
     let plan = Plan::from_gguf(&gguf)?;
-    let config = plan.config.clone();
+    let config = plan.config()?;
     let context = if options.context == 0 { config.context.min(4096) } else { options.context as usize };
     let (batch, kv) = (options.batch as usize, options.kv.into());
     let (arithmetic, backend, weight_bytes): (Box<dyn Arithmetic>, _, _) = if offered {
-        let imported = Imported::load(&plan)?;
+        let imported = Imported::load(&plan, &config)?;
         let (backend, bytes) = imported.about();
         (Box::new(imported), backend, bytes)
     } else {

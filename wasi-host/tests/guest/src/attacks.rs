@@ -1,7 +1,8 @@
 //! The attacks, by name.
 
+use crate::bindings::picolm::engine::kernels::{self, Value};
 use crate::bindings::picolm::engine::types::{Error, ErrorKind, Event, Happening, Want};
-use crate::bindings::picolm::engine::{kernels, weights};
+use crate::bindings::picolm::engine::weights;
 use core::arch::wasm32::{memory_grow, memory_size};
 use core::hint::black_box;
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -198,38 +199,23 @@ fn read() -> Vec<u32> {
 
 /// A plan of nothing in particular.
 fn plan() -> kernels::Plan {
-    kernels::Plan {
-        config: kernels::Config {
-            architecture: "llama".into(),
-            layers: 1,
-            embedding: 64,
-            feed_forward: 96,
-            heads: 4,
-            kv_heads: 2,
-            head_dim: 16,
-            rope_dims: 16,
-            rope_bases: (10_000.0, 10_000.0),
-            rope_scaling: kernels::RopeScaling {
-                factor: 1.0,
-                yarn: None,
-                attention_factor: 1.0,
-                original_context: None,
-            },
-            windows: vec![None],
-            eps: 1e-5,
-            experts: None,
-            embedding_scale: 1.0,
-            residual_scale: 1.0,
-            attention_scale: 0.25,
-            logit_scale: 1.0,
-            attention_cap: None,
-            logit_cap: None,
-            vocabulary: 8,
-            context: 64,
-        },
-        tensors: Vec::new(),
-        header_hash: 0,
-    }
+    let integers = [
+        ("block_count", 1),
+        ("embedding_length", 64),
+        ("feed_forward_length", 96),
+        ("attention.head_count", 4),
+        ("attention.head_count_kv", 2),
+        ("context_length", 64),
+    ];
+    let mut metadata: Vec<_> = integers.map(|(key, n)| (key.to_string(), Value::Integer(n))).into();
+    metadata.push(("attention.layer_norm_rms_epsilon".into(), Value::Number(1e-5)));
+    kernels::Plan { architecture: "llama".into(), metadata, tensors: Vec::new(), header_hash: 0 }
+}
+
+/// The plan with another value.
+fn with(plan: &mut kernels::Plan, key: &str, value: Value) {
+    plan.metadata.retain(|(other, _)| other != key);
+    plan.metadata.push((key.into(), value));
 }
 
 /// Plans that are lies, or worse.
@@ -241,25 +227,28 @@ fn plans() -> Vec<u32> {
         dims: dims.into(),
         offset,
     };
-    let changes: [Change; 18] = [
+    let changes: [Change; 21] = [
         |_| {},
-        |p| p.config.architecture = "x".repeat(1 << 20),
-        |p| p.config.layers = 0,
-        |p| p.config.layers = u32::MAX,
-        |p| p.config.kv_heads = 0,
-        |p| p.config.heads = u32::MAX,
-        |p| p.config.head_dim = u32::MAX,
-        |p| p.config.rope_dims = u32::MAX,
-        |p| p.config.rope_dims = 15,
-        |p| p.config.embedding = u32::MAX,
-        |p| p.config.vocabulary = u32::MAX,
-        |p| p.config.context = u32::MAX,
-        |p| p.config.windows = Vec::new(),
-        |p| p.config.windows = vec![Some(0); 4000],
-        |p| p.config.eps = f32::NAN,
-        |p| p.config.attention_scale = f32::INFINITY,
-        |p| p.config.rope_scaling.yarn = Some((f32::NAN, 0.0)),
-        |p| p.config.experts = Some(kernels::Experts { count: u32::MAX, used: u32::MAX, feed_forward: u32::MAX }),
+        |p| p.architecture = "x".repeat(1 << 20),
+        |p| p.metadata.clear(),
+        |p| p.metadata.push(p.metadata[0].clone()),
+        |p| p.metadata = (0..100_000).map(|i| (format!("key.{i}"), Value::Truth(false))).collect(),
+        |p| with(p, &"x".repeat(1 << 20), Value::Text("x".repeat(1 << 20))),
+        |p| with(p, "block_count", Value::Integer(0)),
+        |p| with(p, "block_count", Value::Integer(i64::MAX)),
+        |p| with(p, "block_count", Value::Integers(vec![1; 100_000])),
+        |p| with(p, "block_count", Value::Texts(vec![String::new(); 100_000])),
+        |p| with(p, "attention.head_count_kv", Value::Integer(0)),
+        |p| with(p, "attention.head_count", Value::Integer(u32::MAX.into())),
+        |p| with(p, "attention.key_length", Value::Integer(u32::MAX.into())),
+        |p| with(p, "rope.dimension_count", Value::Integer(15)),
+        |p| with(p, "embedding_length", Value::Integer(-1)),
+        |p| with(p, "context_length", Value::Integer(u32::MAX.into())),
+        |p| with(p, "attention.sliding_window_pattern", Value::Truths(Vec::new())),
+        |p| with(p, "attention.layer_norm_rms_epsilon", Value::Number(f32::NAN)),
+        |p| with(p, "rope.freq_base", Value::Number(f32::INFINITY)),
+        |p| with(p, "rope.scaling.type", Value::Text("yarn".into())),
+        |p| with(p, "expert_count", Value::Integer(u32::MAX.into())),
     ];
     let mut attempts: Vec<kernels::Plan> = changes
         .iter()
