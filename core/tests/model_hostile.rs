@@ -8,7 +8,7 @@ use common::{backends, team};
 use picolm_core::gguf::{Error as GgufError, GgmlType, Gguf, Value, ValueType, Writer};
 use picolm_core::model::{LoadError, Model};
 use picolm_core::session::{Engine, Error, Feed, KvType, Session, Want};
-use picolm_core::weights::{InMemory, Span, WeightSource};
+use picolm_core::weights::{InMemory, Lent, Part, WeightSource, WeightsError};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -333,11 +333,14 @@ mod hyperparameters {
     fn an_absurd_vocabulary() {
         struct Huge;
         impl WeightSource for Huge {
-            fn bytes(&self, span: Span) -> &[u8] {
-                panic!("read {span:?}")
-            }
             fn len(&self) -> u64 {
                 1 << 40
+            }
+            fn read(&self, offset: u64, _: &mut [u8]) -> Result<(), WeightsError> {
+                panic!("read at {offset}")
+            }
+            fn lend(&self, part: Part) -> Result<Lent<'_>, WeightsError> {
+                panic!("read {part}")
             }
         }
         let mut small = Small::new("llama");

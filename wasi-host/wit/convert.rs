@@ -39,7 +39,7 @@ macro_rules! same_values {
     };
 }
 
-same!(types::ErrorKind, plain::Kind: Model, Template, Request, Unsupported, ContextFull, Busy, Memory, State, Stopped);
+same!(types::ErrorKind, plain::Kind: Model, Template, Request, Unsupported, ContextFull, Busy, Memory, Storage, State, Stopped);
 same!(types::Reason, plain::Reason: Token, Stop, Length, Context);
 same!(types::Want, plain::Want: Nothing, Last, All, Hidden);
 

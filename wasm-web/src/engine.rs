@@ -3,7 +3,7 @@
 use crate::error::{Result, of_load, of_tokenizer};
 use crate::header::{int, object};
 use crate::team::Team;
-use crate::weights::{self, Weights};
+use crate::weights::Weights;
 use js_sys::Function;
 use picolm_core::kernels::Backend;
 use picolm_core::model::Model;
@@ -163,17 +163,8 @@ impl Engine {
 
     fn try_step(&mut self, most: usize) -> Result<String> {
         let events = self.batch.step_with(most);
-        self.check_reads()?;
         let events = events.iter().map(Event::to_json).collect::<picolm_engine::Result<Vec<_>>>()?;
         Ok(format!("[{}]", events.join(",")))
-    }
-
-    /// What was computed since a read failed is worth nothing, and nobody knows when that was.
-    fn check_reads(&mut self) -> Result<()> {
-        weights::take_failure().inspect_err(|_| {
-            self.batch.reset();
-            self.open = None;
-        })
     }
 
     /// The conversation as bytes, for `load_state`.
@@ -197,7 +188,6 @@ impl Engine {
                 saved?;
             }
         }
-        weights::take_failure()?;
         Ok(state)
     }
 
@@ -212,7 +202,6 @@ impl Engine {
     fn try_load_state(&mut self, mut bytes: &[u8]) -> Result<()> {
         self.end()?;
         let restored = self.batch.restore(&mut |into| Ok(take(&mut bytes, into)));
-        weights::take_failure()?;
         self.conversation = Some(restored?);
         Ok(())
     }
@@ -232,7 +221,6 @@ impl Engine {
         let logits = &mut |logits: &[f32]| logits.iter().for_each(|x| hash.update(x.to_le_bytes()));
         let fed = self.batch.feed(&tokens, Want::All, logits);
         self.batch.rewind()?;
-        self.check_reads()?;
         fed?;
         Ok(crate::sha256::hex(hash))
     }

@@ -23,6 +23,10 @@ impl Fault {
         Fault { code, field: None, message: message.to_string() }
     }
 
+    pub(crate) fn message(self) -> String {
+        self.message
+    }
+
     /// `bytes` could not be had.
     pub(crate) fn memory(what: &str, bytes: f64) -> Self {
         let megabytes = (bytes / 1e6).ceil();
@@ -56,6 +60,7 @@ impl<E: Into<picolm_engine::Error>> From<E> for Fault {
             Kind::Request | Kind::Unsupported => "invalid_request",
             Kind::ContextFull => "context_full",
             Kind::Memory => "out_of_memory",
+            Kind::Storage => "storage_unavailable",
             Kind::State => "invalid_state",
             Kind::Busy | Kind::Stopped => "worker_failed",
         };
@@ -68,6 +73,7 @@ pub(crate) fn of_load(error: LoadError) -> Fault {
     let code = match error {
         LoadError::Architecture { .. } => "unsupported_architecture",
         LoadError::Format { .. } => "unsupported_format",
+        LoadError::Weights { .. } => "storage_unavailable",
         _ => "invalid_model",
     };
     Fault::new(code, error)

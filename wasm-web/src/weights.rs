@@ -12,10 +12,10 @@
 use crate::error::{Fault, Result};
 use js_sys::Function;
 use picolm_core::gguf::{self, Gguf, Tensor};
-use picolm_core::weights::{Joined, Span, WeightSource};
-use std::cell::{RefCell, UnsafeCell};
+use picolm_core::weights::{Joined, Lent, Part, Span, Spans, WeightSource, WeightsError};
+use std::cell::RefCell;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
 use web_sys::{FileSystemReadWriteOptions, FileSystemSyncAccessHandle as Handle};
 
@@ -28,8 +28,6 @@ const FIRST_HEADER: u64 = 1 << 20;
 thread_local! {
     /// The files that are streamed: of the engine's worker, since no other thread can use a handle.
     static STREAMED: RefCell<Vec<Handle>> = const { RefCell::new(Vec::new()) };
-    /// The first read that failed in the middle of a pass, which has no way to say so.
-    static FAILED: RefCell<Option<Fault>> = const { RefCell::new(None) };
 }
 
 /// The files of a model, in order.
@@ -134,41 +132,27 @@ impl Weights {
     }
 }
 
-/// The read that failed since the last call, if one did: what was computed since is worth nothing.
-pub(crate) fn take_failure() -> Result<()> {
-    FAILED.take().map_or(Ok(()), Err)
-}
-
 /// A model that is read layer by layer.
 struct Streamed {
     /// where each file starts
     starts: Vec<u64>,
     len: u64,
-    /// tensors that are always there, by offset
-    kept: Vec<Region>,
+    /// tensors that are always there
+    kept: Kept,
     /// the others of each layer
     layers: Vec<Vec<Span>>,
-    slot: UnsafeCell<Slot>,
+    slot: Mutex<Arc<Slot>>,
 }
 
-/// A tensor in memory.
-struct Region {
-    span: Span,
-    bytes: Vec<u8>,
-}
+/// Tensors in memory, by offset.
+struct Kept(Vec<(Span, Vec<u8>)>);
 
 /// The layer that was read last.
 struct Slot {
-    layer: usize,
+    layer: Option<usize>,
     spans: Vec<(Span, usize)>,
     bytes: Vec<u8>,
 }
-
-// SAFETY: `slot` is written in `upcoming` alone. The engine calls that on its own thread between two layers: the team's members are not
-// in a job then, and nobody holds bytes of the layer before. Everything else is never written after it was made.
-unsafe impl Send for Streamed {}
-// SAFETY: as above.
-unsafe impl Sync for Streamed {}
 
 impl Streamed {
     fn new(gguf: &Gguf<'_>, starts: Vec<u64>, budget: u64, progress: &Function) -> Result<Self> {
@@ -195,14 +179,13 @@ impl Streamed {
             kept.append(layer);
         }
         kept.sort_by_key(|span| span.offset);
-        let slot = Slot { layer: usize::MAX, spans: Vec::new(), bytes: room(largest)? };
-        let mut streamed =
-            Streamed { starts, len: gguf.file_len(), kept: Vec::new(), layers, slot: UnsafeCell::new(slot) };
+        let slot = Mutex::new(Arc::new(Slot { layer: None, spans: Vec::new(), bytes: room(largest)? }));
+        let mut streamed = Streamed { starts, len: gguf.file_len(), kept: Kept(Vec::new()), layers, slot };
         let (mut loaded, total) = (0, bytes(&kept));
         for span in kept {
             let mut bytes = zeros(span.len as u64)?;
-            streamed.read(span, &mut bytes)?;
-            streamed.kept.push(Region { span, bytes });
+            streamed.read_file(span.offset, &mut bytes)?;
+            streamed.kept.0.push((span, bytes));
             loaded += span.len;
             // Whoever hears of it cannot stop it.
             let _ = progress.call2(&JsValue::NULL, &(loaded as f64).into(), &(total as f64).into());
@@ -210,65 +193,60 @@ impl Streamed {
         Ok(streamed)
     }
 
-    fn read(&self, span: Span, into: &mut [u8]) -> Result<()> {
-        let file = self.starts.partition_point(|&start| start <= span.offset) - 1;
-        STREAMED.with_borrow(|files| read(&files[file], span.offset - self.starts[file], into))
+    fn read_file(&self, offset: u64, into: &mut [u8]) -> Result<()> {
+        let file = self.starts.partition_point(|&start| start <= offset) - 1;
+        STREAMED.with_borrow(|files| read(&files[file], offset - self.starts[file], into))
     }
 
-    fn fill(&self, slot: &mut Slot, layer: usize) -> Result<()> {
-        slot.layer = usize::MAX;
+    fn fill(&self, slot: &mut Slot, layer: usize) -> std::result::Result<(), WeightsError> {
+        slot.layer = None;
         slot.spans.clear();
         slot.bytes.clear();
         for &span in &self.layers[layer] {
             let start = slot.bytes.len();
             slot.bytes.resize(start + span.len, 0);
-            self.read(span, &mut slot.bytes[start..])?;
+            self.read(span.offset, &mut slot.bytes[start..])?;
             slot.spans.push((span, start));
         }
-        slot.layer = layer;
+        slot.layer = Some(layer);
         Ok(())
     }
 }
 
 impl WeightSource for Streamed {
-    fn bytes(&self, span: Span) -> &[u8] {
-        let at = self.kept.partition_point(|region| region.span.offset <= span.offset);
-        if let Some(bytes) = at.checked_sub(1).and_then(|i| self.kept[i].bytes.get(within(self.kept[i].span, span)?)) {
-            return bytes;
-        }
-        // SAFETY: nobody writes the slot while bytes are asked for: see above.
-        let slot = unsafe { &*self.slot.get() };
-        let found = slot
-            .spans
-            .iter()
-            .find_map(|&(whole, start)| within(whole, span).map(|at| start + at.start..start + at.end));
-        found.map_or_else(|| unreachable!("bytes of a layer that was not announced"), |at| &slot.bytes[at])
-    }
-
     fn len(&self) -> u64 {
         self.len
     }
 
-    fn upcoming(&self, layer: usize) {
-        if self.layers.get(layer).is_none_or(Vec::is_empty) {
-            return;
+    fn read(&self, offset: u64, into: &mut [u8]) -> std::result::Result<(), WeightsError> {
+        self.read_file(offset, into).map_err(|fault| WeightsError(fault.message()))
+    }
+
+    fn lend(&self, part: Part) -> std::result::Result<Lent<'_>, WeightsError> {
+        let layer = match part {
+            Part::Layer(layer) if self.layers.get(layer).is_some_and(|spans| !spans.is_empty()) => layer,
+            _ => return Ok(Lent::InPlace(&self.kept)),
+        };
+        let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
+        if slot.layer != Some(layer) {
+            let free = Arc::get_mut(&mut slot);
+            self.fill(free.ok_or_else(|| WeightsError("another layer is still in use".into()))?, layer)?;
         }
-        // SAFETY: as above.
-        let slot = unsafe { &mut *self.slot.get() };
-        if slot.layer != layer
-            && let Err(fault) = self.fill(slot, layer)
-        {
-            FAILED.with_borrow_mut(|failed| _ = failed.get_or_insert(fault));
-            // The pass goes on, over zeros; `take_failure` discards what comes of it.
-            slot.spans.clear();
-            let mut start = 0;
-            for &span in &self.layers[layer] {
-                slot.spans.push((span, start));
-                start += span.len;
-            }
-            slot.bytes.clear();
-            slot.bytes.resize(start, 0);
-        }
+        Ok(Lent::Slot(slot.clone()))
+    }
+}
+
+impl Spans for Kept {
+    fn bytes(&self, span: Span) -> Option<&[u8]> {
+        let (whole, bytes) = &self.0[self.0.partition_point(|(kept, _)| kept.offset <= span.offset).checked_sub(1)?];
+        bytes.get(within(*whole, span)?)
+    }
+}
+
+impl Spans for Slot {
+    fn bytes(&self, span: Span) -> Option<&[u8]> {
+        let found = self.spans.iter().find_map(|&(whole, start)| Some((within(whole, span)?, start)));
+        found.and_then(|(at, start)| self.bytes.get(start + at.start..start + at.end))
     }
 }
 

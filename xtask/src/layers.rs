@@ -42,7 +42,6 @@ const UNSAFE: &[&str] = &[
     "wasi-host/src/sandbox/memory.rs",
     "wasi-host/src/sandbox/runtime.rs",
     "wasm-web/src/team.rs",
-    "wasm-web/src/weights.rs",
 ];
 
 /// Each crate and those of this repository it may depend on (its tests, on any). Hosts (from `picolm` on) do not know each other.

@@ -37,6 +37,8 @@ pub enum Kind {
     Busy,
     /// No memory.
     Memory,
+    /// The model file, which could not be read: it may be the next time.
+    Storage,
     /// A saved state that is damaged, or another model's.
     State,
     /// The engine has come to its end (stopped by the host, or its model file was changed): it has to be made anew.
@@ -82,7 +84,8 @@ impl From<gguf::Error> for Error {
 
 impl From<LoadError> for Error {
     fn from(error: LoadError) -> Self {
-        Error::new(Kind::Model, error)
+        let kind = if matches!(error, LoadError::Weights { .. }) { Kind::Storage } else { Kind::Model };
+        Error::new(kind, error)
     }
 }
 
@@ -107,6 +110,7 @@ impl From<session::Error> for Error {
             session::Error::ContextFull { .. } => Kind::ContextFull,
             session::Error::OutOfMemory { .. } => Kind::Memory,
             session::Error::Context { .. } | session::Error::Token { .. } => Kind::Request,
+            session::Error::Weights { .. } => Kind::Storage,
             _ => Kind::Model,
         };
         Error::new(kind, error)

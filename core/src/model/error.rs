@@ -1,3 +1,4 @@
+use crate::weights::WeightsError;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -33,6 +34,9 @@ pub enum LoadError {
     /// A tensor that the architecture does not have: running without it would give wrong answers.
     #[error("tensor {0:?} is not part of this architecture as picolm knows it")]
     UnexpectedTensor(String),
+    /// The source of the weights could not read.
+    #[error("{what} could not be read: {cause}")]
+    Weights { what: String, cause: WeightsError },
     /// The bytes given are fewer than the header was checked against.
     #[error("the weights are {found} bytes long, the header describes {expected}")]
     Source { expected: u64, found: u64 },

@@ -77,13 +77,16 @@ impl Model {
             None => embedding.clone(),
         };
         let output_norm = tensors.norm("output_norm", config.embedding)?;
-        let layers = (0..config.layers).map(|i| layer(&mut tensors, &config, i)).collect::<Result<_, _>>()?;
+        let layers = (0..config.layers).map(|i| layer(&mut tensors, &config, i)).collect::<Result<Vec<_>, _>>()?;
         let ropes = ropes(&mut tensors, &config)?;
         if let Some(extra) = tensors.used.iter().position(|used| !used) {
             return Err(LoadError::UnexpectedTensor(directory.tensors()[extra].name.to_string()));
         }
+        let fingerprint = fingerprint::of_model(header_hash, [&embedding, &output], &layers, &*source);
+        let fingerprint =
+            fingerprint.map_err(|cause| LoadError::Weights { what: "samples of matrices".into(), cause })?;
         let id = ModelId::next();
-        Ok(Model { config, embedding, layers, output_norm, output, ropes, source, id, header_hash })
+        Ok(Model { config, embedding, layers, output_norm, output, ropes, source, id, fingerprint })
     }
 }
 
@@ -288,8 +291,10 @@ impl<'a> Tensors<'_, 'a> {
                 known: Format::ALL.iter().filter(|f| f.operand() == Operand::Float).map(|f| f.name()).collect(),
             });
         }
-        let mut values = vec![0.0; len];
-        format.dequantize(self.source.bytes(span(&tensor)), &mut values);
+        let (mut values, mut bytes) = (vec![0.0; len], vec![0; tensor.len as usize]);
+        let read = self.source.read(tensor.offset, &mut bytes);
+        read.map_err(|cause| LoadError::Weights { what: format!("tensor {name:?}"), cause })?;
+        format.dequantize(&bytes, &mut values);
         match values.iter().position(|v| !v.is_finite()) {
             Some(index) => Err(LoadError::NotFinite { tensor: name.to_string(), index }),
             None => Ok(values),

@@ -4,7 +4,7 @@
 //!   Gguf ──► Plan: Raw, Directory ──► Config   (numbers, checked once: `config.rs`)
 //!                                 └─► Layer…   (each tensor found by name, its shape and format checked: `load.rs`)
 //! ```
-//! Nothing is copied but norms and biases (a few KB as f32): a [`Weight`] is a place in the file, and [`Model::matrix`] asks the
+//! Nothing is copied but norms and biases (a few KB as f32): a [`Weight`] is a place in the file, and [`Model::lend`] asks the
 //! [`WeightSource`] for its bytes when they are needed.
 
 pub mod arch;
@@ -24,8 +24,8 @@ pub use load::Plan;
 pub use raw::{Raw, RawValue};
 pub use rope::{Rope, Scaling, Yarn};
 
-use crate::kernels::{Format, Matrix};
-use crate::weights::{Span, WeightSource};
+use crate::kernels::Format;
+use crate::weights::{Lent, Part, Span, WeightSource, WeightsError};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -83,23 +83,28 @@ pub struct Model {
     pub ropes: Vec<Rope>,
     source: Arc<dyn WeightSource>,
     id: ModelId,
-    header_hash: u64,
+    fingerprint: u64,
 }
 
 impl Model {
-    /// The bytes of a weight.
-    pub fn matrix(&self, w: &Weight) -> Matrix<'_> {
-        Matrix { format: w.format, cols: w.cols, bytes: self.source.bytes(w.span) }
-    }
-
     /// Which loaded model this is.
     pub fn id(&self) -> ModelId {
         self.id
     }
 
-    /// Tells the source that a layer comes next.
-    pub fn upcoming(&self, layer: usize) {
-        self.source.upcoming(layer);
+    /// Lends the bytes of a layer's matrices, or of those outside of layers.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub fn lend(&self, part: Part) -> Result<Lent<'_>, WeightsError> {
+        self.source.lend(part)
+    }
+
+    /// A number that tells models apart: XXH64 of the file's header and length, and of samples of the matrices outside the layers, of
+    /// the first layer and of the last. The same file has the same on any machine; a file whose difference lies only elsewhere has it
+    /// too.
+    pub fn fingerprint(&self) -> u64 {
+        self.fingerprint
     }
 
     /// Bytes of all weights in the file that are read for each token.

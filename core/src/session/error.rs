@@ -1,3 +1,5 @@
+use crate::weights::{Part, WeightsError};
+
 /// Why tokens could not be fed. The sessions are as they were before the call.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -21,6 +23,9 @@ pub enum Error {
     /// A session that was made for another model.
     #[error("the session was made for another model")]
     OtherModel,
+    /// The source of the weights could not read them. The next step may find that it can.
+    #[error("{part} could not be read: {cause}")]
+    Weights { part: Part, cause: WeightsError },
     /// A NaN or infinity turned up: the weights are broken, or the model overflows.
     #[error("a value is not finite in {stage} of layer {layer}: the weights are damaged or overflow")]
     NotFinite { stage: &'static str, layer: usize },

@@ -12,6 +12,7 @@ use super::{Error, memory, mlp};
 use crate::kernels::{Activations, Operands, math, quantize_column};
 use crate::model::{Experts, Mlp, Weight};
 use crate::team::{Strips, for_parts};
+use crate::weights::WeightsError;
 use alloc::vec::Vec;
 
 /// What choosing and running experts writes.
@@ -65,12 +66,12 @@ pub(super) fn feed_forward(
     n: usize,
     (x, e): (&Activations, &mut Buffers),
     delta: &mut [f32],
-) -> bool {
+) -> Result<bool, WeightsError> {
     let Experts { count, used, .. } = e.numbers;
     let (width, scores) = (router.cols, &mut e.scores[..n * count]);
-    compute.matmul(x.columns(n, width), [(router, &mut *scores)]);
+    compute.matmul(x.columns(n, width), [(router, &mut *scores)])?;
     if !scores.iter().all(|s| s.is_finite()) {
-        return false;
+        return Ok(false);
     }
     e.choices.clear();
     for (column, scores) in scores.chunks_exact_mut(count).enumerate() {
@@ -86,7 +87,7 @@ pub(super) fn feed_forward(
             finite.and(quantize_column(compute.backend, operands, column));
         });
         let room = mlp::Room { gate: &mut *room.gate, up: &mut *room.up };
-        ok &= mlp::apply(compute, room, &expert, m, &mut e.input, delta) && finite.get();
+        ok &= mlp::apply(compute, room, &expert, m, &mut e.input, delta)? && finite.get();
         for (choice, y) in choices.iter().zip(delta.chunks_exact(width)) {
             let said = &mut e.said[(choice.column * used + choice.rank) * width..][..width];
             said.iter_mut().zip(y).for_each(|(said, y)| *said = choice.weight * y);
@@ -99,7 +100,7 @@ pub(super) fn feed_forward(
             delta.iter_mut().zip(said).for_each(|(delta, said)| *delta += said);
         }
     });
-    ok
+    Ok(ok)
 }
 
 /// The `used` best experts of a column, the lower id first among equals, and their softmax over each other. Overwrites scores.

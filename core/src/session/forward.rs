@@ -6,6 +6,7 @@ use super::{Error, Session};
 use crate::kernels::{Backend, FloatEnv};
 use crate::model::Model;
 use crate::team::Team;
+use crate::weights::{Lent, Part};
 use alloc::sync::Arc;
 
 /// Tokens to be fed to one session.
@@ -147,16 +148,21 @@ impl Engine {
             feeds[column.feed].session.reserve(column.position + 1)?;
         }
         let model = self.model.clone();
-        let compute = Compute { model: &model, backend: self.backend, team: &*self.team };
-        let mut pass = Pass { compute, b: &mut self.buffers };
-        pass.embed(feeds);
+        let lend = |part| model.lend(part).map_err(|cause| Error::Weights { part, cause });
+        let failed = |cause| Error::Weights { part: Part::Outside, cause };
+        // What is lent is given back before the next is asked for.
+        self.pass(&model, &lend(Part::Outside)?).embed(feeds).map_err(failed)?;
         for (i, layer) in model.layers.iter().enumerate() {
-            model.upcoming(i);
-            pass.layer(i, layer, feeds).map_err(|stage| Error::NotFinite { stage, layer: i })?;
+            self.pass(&model, &lend(Part::Layer(i))?).layer(i, layer, feeds)?;
         }
-        match pass.output(rows) {
+        match self.pass(&model, &lend(Part::Outside)?).output(rows).map_err(failed)? {
             true => Ok(()),
             false => Err(Error::NotFinite { stage: "the output", layer: model.layers.len() }),
         }
+    }
+
+    /// The batch, before the part of the model that is lent.
+    fn pass<'a>(&'a mut self, model: &'a Model, weights: &'a Lent<'a>) -> Pass<'a> {
+        Pass { compute: Compute { model, weights, backend: self.backend, team: &*self.team }, b: &mut self.buffers }
     }
 }

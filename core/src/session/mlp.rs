@@ -4,6 +4,7 @@ use super::ops::{Compute, Flag, operands};
 use crate::kernels::{Activations, quantize_column};
 use crate::model::Mlp;
 use crate::team::for_parts;
+use crate::weights::WeightsError;
 
 /// Room for what [`apply`] computes on its way.
 pub(super) struct Room<'a> {
@@ -21,12 +22,12 @@ pub(super) fn apply(
     n: usize,
     x: &mut Activations,
     out: &mut [f32],
-) -> bool {
+) -> Result<bool, WeightsError> {
     let (wide, narrow, f) = (mlp.up.rows, mlp.up.cols, compute.model.config.arch.activation);
     let (gate, up) = (&mut gate[..n * wide], &mut up[..n * wide]);
     match &mlp.gate {
-        Some(w) => compute.matmul(x.columns(n, narrow), [(w, &mut *gate), (&mlp.up, &mut *up)]),
-        None => compute.matmul(x.columns(n, narrow), [(&mlp.up, &mut *up)]),
+        Some(w) => compute.matmul(x.columns(n, narrow), [(w, &mut *gate), (&mlp.up, &mut *up)])?,
+        None => compute.matmul(x.columns(n, narrow), [(&mlp.up, &mut *up)])?,
     }
     let (finite, operands, activate) = (Flag::new(), operands([&mlp.down]), compute.backend.kernels().activate);
     for_parts(compute.team, x.parts(n, wide), |i, column| {
@@ -37,6 +38,6 @@ pub(super) fn apply(
         }
         finite.and(quantize_column(compute.backend, operands, column));
     });
-    compute.matmul(x.columns(n, wide), [(&mlp.down, &mut out[..n * narrow])]);
-    finite.get()
+    compute.matmul(x.columns(n, wide), [(&mlp.down, &mut out[..n * narrow])])?;
+    Ok(finite.get())
 }

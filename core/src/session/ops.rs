@@ -3,20 +3,35 @@
 use crate::kernels::{Backend, Columns, Matrix, Operands};
 use crate::model::{Model, Norm, Weight};
 use crate::team::{Team, Tiles, for_parts};
+use crate::weights::{Lent, WeightsError};
 use core::sync::atomic::{AtomicBool, Ordering};
 
 /// What computes, and for which model.
 #[derive(Clone, Copy)]
 pub(super) struct Compute<'a> {
     pub(super) model: &'a Model,
+    /// of the layer, or of what is outside of layers
+    pub(super) weights: &'a Lent<'a>,
     pub(super) backend: Backend,
     pub(super) team: &'a dyn Team,
 }
 
 impl Compute<'_> {
     /// Several matrices times the same columns, in one fork: out is (columns, rows) each.
-    pub(super) fn matmul<const N: usize>(self, x: Columns<'_>, jobs: [(&Weight, &mut [f32]); N]) {
-        let matrices = jobs.each_ref().map(|(w, _)| (self.model.matrix(w), w.bias.as_deref()));
+    pub(super) fn matmul<const N: usize>(
+        self,
+        x: Columns<'_>,
+        jobs: [(&Weight, &mut [f32]); N],
+    ) -> Result<(), WeightsError> {
+        let mut missing = None;
+        let matrices = jobs.each_ref().map(|(w, _)| {
+            let bytes = self.weights.bytes(w.span).unwrap_or_else(|error| {
+                missing = Some(error);
+                &[]
+            });
+            (Matrix { format: w.format, cols: w.cols, bytes }, w.bias.as_deref())
+        });
+        missing.map_or(Ok(()), Err)?;
         // Multiples of 16 rows, the height of a kernel's group; larger where a matrix has many, to take fewer turns.
         let tiles = jobs.map(|(w, out)| Tiles::new(out, x.n, if w.rows < 4096 { 32 } else { 128 }, x.n));
         for_parts(self.team, tiles, |_, (which, (rows, mut tile))| {
@@ -28,6 +43,7 @@ impl Compute<'_> {
                 }
             }
         });
+        Ok(())
     }
 
     /// out = norm(x)

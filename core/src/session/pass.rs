@@ -3,9 +3,10 @@
 use super::kv::Chunk;
 use super::ops::{Compute, Flag, operands};
 use super::{Error, Feed, Session, Want, experts, memory, mlp, rope};
-use crate::kernels::{Activations, Backend, CHUNK, Gathered, Operands, Queries, quantize_column};
+use crate::kernels::{Activations, Backend, CHUNK, Gathered, Matrix, Operands, Queries, quantize_column};
 use crate::model::{Attention, Config, Ffn, Layer, Mixer, Model, Norm, Norms};
 use crate::team::{Parts, Strips, Team, Tile, Tiles, for_parts};
+use crate::weights::{Part, WeightsError};
 use alloc::vec::Vec;
 use core::ops::Range;
 
@@ -97,26 +98,33 @@ pub(super) struct Pass<'a> {
 
 impl Pass<'_> {
     /// x = the embedding of each token; RoPE tables of each position.
-    pub(super) fn embed(&mut self, feeds: &[Feed<'_>]) {
-        let (model, b) = (self.compute.model, &mut *self.b);
-        let (c, embedding) = (&model.config, model.matrix(&model.embedding));
+    pub(super) fn embed(&mut self, feeds: &[Feed<'_>]) -> Result<(), WeightsError> {
+        let (compute, b) = (self.compute, &mut *self.b);
+        let Model { config: c, embedding, ropes, .. } = compute.model;
+        let bytes = compute.weights.bytes(embedding.span)?;
+        let embedding = Matrix { format: embedding.format, cols: embedding.cols, bytes };
         let (pairs, n) = (c.rope_dims / 2, b.batch.len());
         for (i, column) in b.batch.iter().enumerate() {
             let x = &mut b.x[i * c.embedding..][..c.embedding];
             embedding.format.dequantize(embedding.row(column.token as usize), x);
             x.iter_mut().for_each(|x| *x *= c.embedding_scale);
-            for (t, table) in model.ropes.iter().enumerate() {
+            for (t, table) in ropes.iter().enumerate() {
                 let at = (t * n + i) * pairs;
                 let (cos, sin) = (&mut b.cos[at..][..pairs], &mut b.sin[at..][..pairs]);
                 let freqs = table.freqs(feeds[column.feed].session.context);
                 rope::table(column.position, freqs, table.magnitude, cos, sin);
             }
         }
+        Ok(())
     }
 
-    /// Layer `i`. The error says where a value was not finite.
-    pub(super) fn layer(&mut self, i: usize, layer: &Layer, feeds: &mut [Feed<'_>]) -> Result<(), &'static str> {
-        let checked = |ok, stage| if ok { Ok(()) } else { Err(stage) };
+    /// Layer `i`.
+    pub(super) fn layer(&mut self, i: usize, layer: &Layer, feeds: &mut [Feed<'_>]) -> Result<(), Error> {
+        let checked = |ok: Result<bool, WeightsError>, stage| match ok {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Error::NotFinite { stage, layer: i }),
+            Err(cause) => Err(Error::Weights { part: Part::Layer(i), cause }),
+        };
         let Mixer::Attention(attention) = &layer.mixer;
         let before = match &layer.norms {
             Norms::Before { mixer: norm, .. } | Norms::Around { mixer: [norm, _], .. } | Norms::Parallel(norm) => {
@@ -125,7 +133,7 @@ impl Pass<'_> {
             Norms::After { .. } => None,
         };
         checked(self.attention_input(before, attention), "the attention input")?;
-        checked(self.store_kv(i, feeds), "the keys and values")?;
+        checked(Ok(self.store_kv(i, feeds)), "the keys and values")?;
         if i + 1 == self.compute.model.layers.len() {
             // Nobody reads what the others would become.
             self.keep_wanted();
@@ -155,20 +163,20 @@ impl Pass<'_> {
                 (ok, None)
             }
         };
-        checked(ok && self.feed_forward(&layer.ffn), "the feed-forward part")?;
+        checked(self.feed_forward(&layer.ffn).map(|finite| ok && finite), "the feed-forward part")?;
         self.add_delta(after);
         Ok(())
     }
 
     /// q, k, v of x, normed or not; norms of q and k, and RoPE.
-    fn attention_input(&mut self, norm: Option<&Norm>, attention: &Attention) -> bool {
+    fn attention_input(&mut self, norm: Option<&Norm>, attention: &Attention) -> Result<bool, WeightsError> {
         let (compute, n) = (self.compute, self.b.batch.len());
         let (c, Attention { wq, wk, wv, .. }) = (&compute.model.config, attention);
         let (q, kv) = (c.heads * c.head_dim, c.kv_heads * c.head_dim);
         let ok = self.input(norm, operands([wq, wk, wv]));
         let b = &mut *self.b;
         let outs = [(wq, &mut b.q_or_gate[..n * q]), (wk, &mut b.k_or_up[..n * kv]), (wv, &mut b.v_or_delta[..n * kv])];
-        compute.matmul(b.input.columns(n, c.embedding), outs);
+        compute.matmul(b.input.columns(n, c.embedding), outs)?;
         let pairs = c.rope_dims / 2;
         let tables = attention.rope.map(|t| (&b.cos[t * n * pairs..], &b.sin[t * n * pairs..]));
         let finite = Flag::new();
@@ -192,7 +200,7 @@ impl Pass<'_> {
             }
             finite.and(q.iter().all(|q| q.abs() <= LARGEST_QUERY));
         });
-        ok && finite.get()
+        Ok(ok && finite.get())
     }
 
     /// Puts keys and values into the caches.
@@ -222,7 +230,7 @@ impl Pass<'_> {
     }
 
     /// Attention of every column and key/value head; v_or_delta = output matrix times the result.
-    fn attend(&mut self, index: usize, attention: &Attention, feeds: &[Feed<'_>]) -> bool {
+    fn attend(&mut self, index: usize, attention: &Attention, feeds: &[Feed<'_>]) -> Result<bool, WeightsError> {
         let (compute, n, b) = (self.compute, self.b.batch.len(), &mut *self.b);
         let (c, backend, Attention { wo, window, .. }) = (&compute.model.config, compute.backend, attention);
         let (batch, q, heads) = (&b.batch, &b.q_or_gate, c.kv_heads);
@@ -255,12 +263,12 @@ impl Pass<'_> {
         let operands = operands([wo]);
         for_parts(compute.team, parts, |_, column| finite.and(quantize_column(backend, operands, column)));
         let out = &mut b.v_or_delta[..n * c.embedding];
-        compute.matmul(b.input.columns(n, c.heads * c.head_dim), [(wo, out)]);
-        finite.get()
+        compute.matmul(b.input.columns(n, c.heads * c.head_dim), [(wo, out)])?;
+        Ok(finite.get())
     }
 
     /// v_or_delta = the feed-forward part of the input.
-    fn feed_forward(&mut self, ffn: &Ffn) -> bool {
+    fn feed_forward(&mut self, ffn: &Ffn) -> Result<bool, WeightsError> {
         let (n, b) = (self.b.batch.len(), &mut *self.b);
         let room = mlp::Room { gate: &mut b.q_or_gate, up: &mut b.k_or_up };
         match ffn {
@@ -306,24 +314,28 @@ impl Pass<'_> {
     }
 
     /// What is wanted of the columns that are left, in order. False if a value is not finite.
-    pub(super) fn output(&mut self, rows: &mut dyn FnMut(usize, usize, &[f32])) -> bool {
+    pub(super) fn output(&mut self, rows: &mut dyn FnMut(usize, usize, &[f32])) -> Result<bool, WeightsError> {
         let mut at = 0;
         while let Some(first) = self.b.batch.get(at) {
             let hidden = first.wanted == Want::Hidden;
             let n = self.b.batch[at..].iter().take_while(|column| (column.wanted == Want::Hidden) == hidden).count();
             let columns = at..at + n;
-            if !(if hidden { self.hidden(columns, rows) } else { self.logits(columns, rows) }) {
-                return false;
+            if !(if hidden { self.hidden(columns, rows) } else { self.logits(columns, rows)? }) {
+                return Ok(false);
             }
             at += n;
         }
-        true
+        Ok(true)
     }
 
     /// The output matrix on some columns, a few at a time.
-    fn logits(&mut self, columns: Range<usize>, rows: &mut dyn FnMut(usize, usize, &[f32])) -> bool {
+    fn logits(
+        &mut self,
+        columns: Range<usize>,
+        rows: &mut dyn FnMut(usize, usize, &[f32]),
+    ) -> Result<bool, WeightsError> {
         let (compute, b) = (self.compute, &mut *self.b);
-        let Compute { model, backend, team } = compute;
+        let Compute { model, backend, team, .. } = compute;
         let c = &model.config;
         let most = b.logits.len() / c.vocab;
         let x = b.x[columns.start * c.embedding..columns.end * c.embedding].chunks(most * c.embedding);
@@ -334,17 +346,17 @@ impl Pass<'_> {
                 finite.and(quantize_column(backend, operands([&model.output]), column));
             });
             let out = &mut b.logits[..n * c.vocab];
-            compute.matmul(b.input.columns(n, c.embedding), [(&model.output, &mut *out)]);
+            compute.matmul(b.input.columns(n, c.embedding), [(&model.output, &mut *out)])?;
             // Before the cap, which hides an infinity, and after the scale, which can make one.
             let ok = finite.get() && all_finite(out);
             if !ok || (scale_logits(c, backend, team, out) && !all_finite(out)) {
-                return false;
+                return Ok(false);
             }
             for (row, column) in out.chunks_exact(c.vocab).zip(columns) {
                 rows(column.feed, column.position, row);
             }
         }
-        true
+        Ok(true)
     }
 
     /// The normed x of some columns.

@@ -95,6 +95,7 @@ impl From<Error> for ApiError {
             ErrorKind::Memory => (StatusCode::SERVICE_UNAVAILABLE, "out_of_memory"),
             // Its file is at fault, and the request is right: the server cannot serve what it offers.
             ErrorKind::Model | ErrorKind::Template => (StatusCode::INTERNAL_SERVER_ERROR, "model_error"),
+            ErrorKind::Storage => (StatusCode::SERVICE_UNAVAILABLE, "storage_unavailable"),
             ErrorKind::State => (StatusCode::INTERNAL_SERVER_ERROR, "internal_error"),
             ErrorKind::Stopped => (StatusCode::SERVICE_UNAVAILABLE, "engine_stopped"),
         };

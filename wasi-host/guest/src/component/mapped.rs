@@ -10,7 +10,7 @@ use super::bindings::picolm::engine::weights;
 use super::of_host;
 use picolm_core::gguf::{self, Gguf};
 use picolm_core::model::Plan;
-use picolm_core::weights::{InMemory, Span, WeightSource};
+use picolm_core::weights::{InMemory, Lent, Part, Span, Spans, WeightSource, WeightsError};
 use picolm_engine::{Error, Kind, Result};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -21,6 +21,9 @@ const PAGE: u64 = 64 << 10;
 
 /// What is mapped of a file at first, when only its header is wanted: room for most vocabularies.
 const HEADER: u64 = 16 << 20;
+
+/// Most bytes of one `read`.
+const READ: usize = 1 << 20;
 
 /// Files larger than this are mapped in windows: there must be room for everything else.
 const WHOLE: u64 = 3 << 30;
@@ -82,8 +85,8 @@ impl Room {
         let start = core::ptr::with_exposed_provenance(self.at);
         // SAFETY: the addresses are the room's, which the allocator does not know: it takes what `memory.grow` gives it, and that was not
         // these. They hold `len` bytes of the file until something else is mapped there, which nobody does who holds these: the header and
-        // whole files stay, and `Windows` says when one goes. Nothing writes them. (If the file changes under the mapping, the
-        // host discards what was computed from it.)
+        // whole files stay, and a `Window` moves only where nobody borrows from it. Nothing writes them. (If the file changes under the
+        // mapping, the host discards what was computed from it.)
         Ok(unsafe { core::slice::from_raw_parts(start, len as usize) })
     }
 }
@@ -102,26 +105,33 @@ impl Piece {
     }
 }
 
-/// A file larger than this memory. Bytes of a layer are good until bytes of another are asked for: the engine takes one after the other,
-/// and has one thread here.
+/// A file larger than this memory: each layer is mapped into the window when its turn has come.
 struct Windows {
     len: u64,
     /// tensors outside of layers
-    kept: Vec<Piece>,
+    kept: Kept,
     /// where the layers' tensors are
-    layers: Vec<Range<u64>>,
+    layers: BTreeMap<usize, Range<u64>>,
+    window: Mutex<Arc<Window>>,
+}
+
+struct Kept(Vec<Piece>);
+
+/// What it shows is borrowed from it, and it can be moved only by who has it alone.
+struct Window {
     room: Room,
-    window: Mutex<Piece>,
+    shown: Piece,
 }
 
 impl Windows {
     fn new(plan: &Plan<'_>, len: u64) -> Result<Self> {
-        let mut layers: BTreeMap<&str, Range<u64>> = BTreeMap::new();
+        let mut layers: BTreeMap<usize, Range<u64>> = BTreeMap::new();
         let mut kept = Vec::new();
         for tensor in plan.tensors.tensors() {
             let range = tensor.offset..tensor.offset + tensor.len;
-            match tensor.name.strip_prefix("blk.").and_then(|rest| rest.split_once('.')) {
-                Some((layer, _)) => {
+            let layer = tensor.name.strip_prefix("blk.").and_then(|rest| rest.split_once('.'));
+            match layer.and_then(|(layer, _)| layer.parse().ok()) {
+                Some(layer) => {
                     let whole = layers.entry(layer).or_insert(range.clone());
                     *whole = whole.start.min(range.start)..whole.end.max(range.end);
                 }
@@ -131,13 +141,13 @@ impl Windows {
                 }
             }
         }
-        let layers: Vec<Range<u64>> = layers.into_values().collect();
         let size = |layer: &Range<u64>| {
             let (start, end) = pages(layer.clone(), len);
             end - start
         };
-        let room = Room::new(layers.iter().map(size).max().unwrap_or(0))?;
-        Ok(Windows { len, kept, layers, room, window: Mutex::new(Piece { start: 0, bytes: &[] }) })
+        let room = Room::new(layers.values().map(size).max().unwrap_or(0))?;
+        let window = Window { room, shown: Piece { start: 0, bytes: &[] } };
+        Ok(Windows { len, kept: Kept(kept), layers, window: Mutex::new(Arc::new(window)) })
     }
 }
 
@@ -147,21 +157,46 @@ fn pages(range: Range<u64>, len: u64) -> (u64, u64) {
 }
 
 impl WeightSource for Windows {
-    fn bytes(&self, span: Span) -> &[u8] {
-        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(bytes) = self.kept.iter().chain([&*window]).find_map(|piece| piece.get(span)) {
-            return bytes;
-        }
-        let end = span.offset + span.len as u64;
-        let layer = self.layers.iter().find(|layer| layer.start <= span.offset && end <= layer.end);
-        let (start, end) = pages(layer.cloned().unwrap_or(0..0), self.len);
-        // There is room for every layer, and the host maps what it mapped before; if not, there is no way on.
-        let bytes = self.room.map(start, end - start).unwrap_or_else(|error| panic!("a window: {error}"));
-        *window = Piece { start, bytes };
-        window.get(span).unwrap_or_else(|| unreachable!("spans are those of tensors"))
-    }
-
     fn len(&self) -> u64 {
         self.len
+    }
+
+    fn read(&self, mut offset: u64, into: &mut [u8]) -> std::result::Result<(), WeightsError> {
+        for part in into.chunks_mut(READ) {
+            let bytes = weights::read(offset, part.len() as u32).map_err(WeightsError)?;
+            let short = || WeightsError(format!("{} bytes instead of {} at {offset}", bytes.len(), part.len()));
+            part.copy_from_slice(bytes.get(..part.len()).ok_or_else(short)?);
+            offset += part.len() as u64;
+        }
+        Ok(())
+    }
+
+    fn lend(&self, part: Part) -> std::result::Result<Lent<'_>, WeightsError> {
+        let range = match part {
+            Part::Layer(layer) => self.layers.get(&layer),
+            Part::Outside => None,
+        };
+        let Some(range) = range else { return Ok(Lent::InPlace(&self.kept)) };
+        let (start, end) = pages(range.clone(), self.len);
+        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
+        if (window.shown.start, window.shown.bytes.len() as u64) != (start, end - start) {
+            let window = Arc::get_mut(&mut window).ok_or_else(|| WeightsError("another layer is in use".into()))?;
+            window.shown = Piece { start: 0, bytes: &[] };
+            let bytes = window.room.map(start, end - start).map_err(|error| WeightsError(error.message))?;
+            window.shown = Piece { start, bytes };
+        }
+        Ok(Lent::Slot(window.clone()))
+    }
+}
+
+impl Spans for Kept {
+    fn bytes(&self, span: Span) -> Option<&[u8]> {
+        self.0.iter().find_map(|piece| piece.get(span))
+    }
+}
+
+impl Spans for Window {
+    fn bytes(&self, span: Span) -> Option<&[u8]> {
+        self.shown.get(span)
     }
 }
