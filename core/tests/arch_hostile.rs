@@ -118,6 +118,10 @@ fn tensors_an_architecture_must_have() {
         ("phi2-F16.gguf", "blk.1.attn_output.bias"),
         ("phi2-F16.gguf", "blk.1.ffn_up.bias"),
         ("phi2-F16.gguf", "output_norm.bias"),
+        ("olmo2-F16.gguf", "blk.0.post_attention_norm.weight"),
+        ("olmo2-F16.gguf", "blk.1.post_ffw_norm.weight"),
+        ("olmo2-F16.gguf", "blk.0.attn_q_norm.weight"),
+        ("olmo2-F16.gguf", "blk.3.attn_k_norm.weight"),
         ("phi2-F16.gguf", "output.bias"),
         ("gemma2-F16.gguf", "blk.0.post_attention_norm.weight"),
         ("gemma3-F16.gguf", "blk.3.post_ffw_norm.weight"),
@@ -245,6 +249,22 @@ fn shapes_of_experts_and_factors() {
     }
 }
 
+/// Norms of q and k go over the whole row: those of a head do not fit, however many heads have the same.
+#[test]
+fn norms_of_rows_are_as_wide_as_rows() {
+    for (name, width) in [("blk.0.attn_q_norm.weight", 64), ("blk.2.attn_k_norm.weight", 32)] {
+        match Bent::new("olmo2-F16.gguf").floats(name, &[1.0; 16]).load() {
+            Err(LoadError::Shape { tensor, expected, found }) => {
+                assert_eq!((&tensor[..], expected, found), (name, vec![width], vec![16]));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    // A norm before the part is one that nobody would read.
+    let extra = Bent::new("olmo2-F16.gguf").floats("blk.0.attn_norm.weight", &[1.0; 64]);
+    extra.refused(LoadError::UnexpectedTensor("blk.0.attn_norm.weight".into()));
+}
+
 #[test]
 fn windows_as_the_file_says() {
     let (window, pattern) = ("gemma3.attention.sliding_window", "gemma3.attention.sliding_window_pattern");
@@ -264,6 +284,11 @@ fn windows_as_the_file_says() {
     let mut short = Bent::new("gemma3-F16.gguf");
     short.with = short.with.with(pattern, [true, false]);
     short.refused_for(pattern, "2");
+    let listed = windows(&Bent::new("olmo3-F16.gguf"));
+    assert_eq!(listed, [Some(16), none, Some(16), none]);
+    assert_eq!(windows(&Bent::new("olmo2-F16.gguf")), [none; 4]);
+    let every = Bent::new("olmo2-F16.gguf").set("olmo2.attention.sliding_window", Value::U32(8));
+    assert_eq!(windows(&every), [Some(8), Some(8), Some(8), none]);
     // A window that reaches as far as the text changes nothing; one that does not, does. It is what sets Mistral 7B apart from Llama.
     let llama = Bent::new("llama-F16.gguf").runs();
     let key = "llama.attention.sliding_window";

@@ -287,7 +287,7 @@ impl Keys<'_> {
 
     fn local_rope_base(&self, base: f32) -> Result<f32, LoadError> {
         match self.arch.local_rope {
-            LocalRope::Same => Ok(base),
+            LocalRope::Same | LocalRope::Unstretched => Ok(base),
             LocalRope::Base(local) => Ok(self.optional_positive("rope.freq_base_swa")?.unwrap_or(local)),
         }
     }
@@ -312,7 +312,7 @@ impl Keys<'_> {
         };
         let every = match self.arch.window {
             Window::Found => None,
-            Window::AllBut(n) => Some(n),
+            Window::AllBut(n) | Window::FoundAllBut(n) => Some(n),
         };
         let pattern = "attention.sliding_window_pattern";
         let (every, listed) = match self.raw.get(pattern) {

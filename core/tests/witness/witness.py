@@ -36,11 +36,12 @@ F = np.float32
 #   gemma       the embedding is scaled, the gate is gelu, the results of both parts are normed
 #   period      each such layer sees all positions, the others a window; 0: all have the file's window
 #   wide        of so many layers, scores are scaled by embedding width / heads, not by the head size
-#   local_rope  layers with a window have a RoPE table of their own
+#   local_rope  layers with a window have a RoPE table of their own: of the base 10000, or unscaled ("plain")
 #   no_rope     each such layer has no RoPE; 0: all have it
 #   parallel    both parts read one h; layer norms; the second part has no gate
+#   after       no norms before the parts, only behind them; q and k are normed over all heads
 #   scales      of the embedding, the residuals, the scores and the logits, in the file
-Arch = namedtuple("Arch", "neighbours head_norms gemma period wide local_rope no_rope parallel scales", defaults=[0] * 9)
+Arch = namedtuple("Arch", "neighbours head_norms gemma period wide local_rope no_rope parallel scales after", defaults=[0] * 10)
 ARCHITECTURES = {
     "llama": Arch(neighbours=True),
     "qwen2": Arch(),
@@ -52,6 +53,7 @@ ARCHITECTURES = {
     "phi3": Arch(),
     "smollm3": Arch(neighbours=True, no_rope=4),
     "granite": Arch(neighbours=True, scales=True),
+    "olmo2": Arch(after=True, period=4, local_rope="plain"),
 }
 
 
@@ -93,10 +95,10 @@ class Model:
         x = dequantise(self.tensors["token_embd.weight"], tokens) * scale  # (T, embedding)
         for layer in range(self.layers):
             blk = f"blk.{layer}."
-            h = self.norm(blk + "attn_norm", x)
+            h = x if self.arch.after else self.norm(blk + "attn_norm", x)
             x = x + self.residual_scale * self.post(blk + "post_attention_norm", self.attention(layer, h, tables, kv))
             if not self.arch.parallel:
-                h = self.norm(blk + "ffn_norm", x)
+                h = x if self.arch.after else self.norm(blk + "ffn_norm", x)
             x = x + self.residual_scale * self.post(blk + "post_ffw_norm", self.feed_forward(blk, h))
         h = self.norm("output_norm", x)
         y = self.product("output" if "output.weight" in self.tensors else "token_embd", h)
@@ -106,7 +108,10 @@ class Model:
     def attention(self, layer, h, tables, kv):
         """The first part of a layer, h: (T, embedding) -> (T, embedding)."""
         blk, count = f"blk.{layer}.", len(h)
-        q, k, v = (y.reshape(count, -1, self.head_size) for y in self.queries_keys_values(blk, h))  # (T, heads, head_size)
+        q, k, v = self.queries_keys_values(blk, h)  # (T, heads * head_size)
+        if self.arch.after:
+            q, k = self.norm(blk + "attn_q_norm", q), self.norm(blk + "attn_k_norm", k)
+        q, k, v = (y.reshape(count, -1, self.head_size) for y in (q, k, v))  # (T, heads, head_size)
         if self.arch.head_norms:
             q, k = self.norm(blk + "attn_q_norm", q), self.norm(blk + "attn_k_norm", k)
         window = self.window(layer)
@@ -185,7 +190,7 @@ class Model:
         return rms_norm(x, weight, self.eps)
 
     def post(self, name, x):
-        return self.norm(name, x) if self.arch.gemma else x
+        return self.norm(name, x) if self.arch.gemma or self.arch.after else x
 
     def rope_tables(self, count, context):
         """{"global", "local"}: (cos, sin), each f32 (count, 1, dims / 2). In f64 and rounded once."""
@@ -209,7 +214,8 @@ class Model:
                 freqs = [f / float(divisor) for f, divisor in zip(freqs, self.tensors[name + ".weight"].w[0])]
         table = lambda fn, freqs, m: np.array([[[fn(pos * f) * m for f in freqs]] for pos in range(count)]).astype(F)
         tables = lambda freqs, m: (table(math.cos, freqs, m), table(math.sin, freqs, m))
-        return {"global": tables(freqs, m), "local": tables(powers(get("rope.freq_base_swa", 10000.0)), 1.0)}
+        local = base if self.arch.local_rope == "plain" else get("rope.freq_base_swa", 10000.0)
+        return {"global": tables(freqs, m), "local": tables(powers(local), 1.0)}
 
     def yarn_ramp(self, base, original):
         """How much of each frequency is kept as it is, f64."""

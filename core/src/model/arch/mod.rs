@@ -7,6 +7,7 @@ mod gemma2;
 mod gemma3;
 mod granite;
 mod llama;
+mod olmo2;
 mod phi2;
 mod phi3;
 mod qwen2;
@@ -28,6 +29,7 @@ pub const REGISTRY: &[Arch] = &[
     phi3::PHI3,
     smollm3::SMOLLM3,
     granite::GRANITE,
+    olmo2::OLMO2,
 ];
 
 /// What sets an architecture apart.
@@ -131,6 +133,8 @@ pub enum Arrangement {
 pub enum LocalRope {
     /// What it does in the others.
     Same,
+    /// It has the base of the others, and is never stretched.
+    Unstretched,
     /// It has a base of its own, unless `rope.freq_base_swa` says another, and is never stretched.
     Base(f32),
 }
@@ -153,6 +157,8 @@ pub enum Window {
     Found,
     /// All but every n-th; `attention.sliding_window` must be there, `attention.sliding_window_pattern` may say another n.
     AllBut(usize),
+    /// None if the file has no `attention.sliding_window`, else the same.
+    FoundAllBut(usize),
 }
 
 /// The pairs of dimensions that RoPE turns: `n` of a head's dimensions take part.
