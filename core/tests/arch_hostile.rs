@@ -202,6 +202,7 @@ fn a_cache_beyond_all_measure() {
     let model = Bent::new("llama-F16.gguf").load().expect("a model");
     let mut model = Arc::into_inner(model).expect("one owner");
     model.config.layers = 1024;
+    model.config.windows = vec![None; 1024];
     model.config.kv_heads = 1024;
     model.config.head_dim = 1024;
     let bytes = 1024 * 1024 * 256 * 2 * 2048;

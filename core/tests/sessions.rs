@@ -83,7 +83,7 @@ fn a_rewound_session_continues_as_if_it_had_never_gone_further() {
         let mut rewound = fresh();
         last(&mut engine, &mut rewound, &start);
         last(&mut engine, &mut rewound, &other);
-        rewound.truncate(start.len());
+        assert_eq!(rewound.rewind(start.len()), start.len());
         assert_eq!(last(&mut engine, &mut rewound, &then), expected, "{kv:?}");
     }
 }

@@ -10,7 +10,7 @@ use std::convert::Infallible;
 use std::sync::{Arc, LazyLock};
 use twox_hash::XxHash64;
 
-const HEADER: usize = 48;
+const HEADER: usize = 56;
 const CONTEXT: usize = 6;
 
 /// Bits of the first byte of an input: the session's type of cache, and whether to make the state one of this model.
@@ -75,8 +75,8 @@ fn forge(state: &mut [u8]) {
         return;
     }
     state[16..24].copy_from_slice(&MODEL.fingerprint().to_le_bytes());
-    let header = XxHash64::oneshot(0, &state[..40]);
-    state[40..48].copy_from_slice(&header.to_le_bytes());
+    let header = XxHash64::oneshot(0, &state[..48]);
+    state[48..56].copy_from_slice(&header.to_le_bytes());
     let whole = XxHash64::oneshot(0, &state[..len - 8]);
     state[len - 8..].copy_from_slice(&whole.to_le_bytes());
 }

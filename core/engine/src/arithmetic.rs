@@ -33,11 +33,11 @@ pub trait Arithmetic: Send {
     /// Ends a session and frees its memory.
     fn close(&mut self, session: usize);
 
-    /// Forgets the tokens of a session from position `len` on.
+    /// Goes back to the first `len` tokens of a session, or to fewer if it has dropped what they see; returns how many.
     ///
     /// # Errors
     /// There is no such session.
-    fn truncate(&mut self, session: usize, len: usize) -> Result<()>;
+    fn rewind(&mut self, session: usize, len: usize) -> Result<usize>;
 
     /// Computes feeds (of different sessions) in one batch, and calls `rows(feed, row)` with what is wanted of them, in order.
     ///
@@ -70,8 +70,8 @@ impl<A: Arithmetic + ?Sized> Arithmetic for Box<A> {
         (**self).close(session);
     }
 
-    fn truncate(&mut self, session: usize, len: usize) -> Result<()> {
-        (**self).truncate(session, len)
+    fn rewind(&mut self, session: usize, len: usize) -> Result<usize> {
+        (**self).rewind(session, len)
     }
 
     fn forward(&mut self, feeds: &[Feed], rows: &mut dyn FnMut(usize, &[f32])) -> Result<()> {

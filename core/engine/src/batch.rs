@@ -137,11 +137,11 @@ impl<A: Arithmetic> Batch<A> {
         let slot = if work.reuses() { self.slot_for(&work)? } else { self.free_slot(work.most())? };
         let slot = &mut self.slots[slot];
         let kept = if work.reuses() { work.common(&slot.tokens) } else { 0 };
-        self.arithmetic.truncate(slot.handle, kept)?;
+        let kept = self.arithmetic.rewind(slot.handle, kept)?;
         slot.tokens.truncate(kept);
         work.reuse(kept);
         self.last_id += 1;
-        (slot.id, slot.most, slot.over) = (self.last_id, work.most(), false);
+        (slot.id, slot.most, slot.over, slot.alone) = (self.last_id, work.most(), false, false);
         slot.work = Some(work);
         Ok(self.last_id)
     }
@@ -268,7 +268,7 @@ impl<A: Arithmetic> Batch<A> {
     /// # Errors
     /// The host's, if it computes.
     pub fn rewind(&mut self) -> Result<()> {
-        self.fed.map_or(Ok(()), |session| self.arithmetic.truncate(session, 0))
+        self.fed.map_or(Ok(()), |session| self.arithmetic.rewind(session, 0).map(drop))
     }
 
     /// The slot of an open session.
@@ -294,19 +294,19 @@ impl<A: Arithmetic> Batch<A> {
                 if let Some(work) = &mut slot.work {
                     work.reuse(tokens.len());
                 }
+                slot.alone = tokens.len() < n;
                 slot.tokens = tokens;
             }
         }
     }
 
-    /// Makes one session the beginning of another; returns its tokens.
+    /// Makes one session the first `n` tokens of another, or fewer if it cannot be taken back so far; returns them.
     fn copy(&mut self, from: usize, to: usize, n: usize) -> Result<Vec<u32>> {
         let mut state = Vec::new();
         self.arithmetic.save(from, &mut |bytes| append(&mut state, bytes))?;
         let mut rest = &state[..];
         let mut tokens = self.arithmetic.load(to, &mut |into| Ok(take(&mut rest, into)))?;
-        self.arithmetic.truncate(to, n)?;
-        tokens.truncate(n);
+        tokens.truncate(self.arithmetic.rewind(to, n)?);
         Ok(tokens)
     }
 
@@ -314,7 +314,7 @@ impl<A: Arithmetic> Batch<A> {
     /// or it came earlier and reads them.
     fn lender(&self, to: usize) -> Option<(usize, usize)> {
         let slot = &self.slots[to];
-        let work = slot.reading().filter(|work| work.reuses())?;
+        let work = slot.reading().filter(|work| work.reuses() && !slot.alone)?;
         let shares = self.slots.iter().enumerate().filter(|(from, _)| *from != to).filter_map(|(from, other)| {
             let n = work.common(other.will_hold());
             let comes = other.tokens.len() >= n || (other.reading().is_some() && other.id < slot.id);
@@ -405,11 +405,11 @@ impl<A: Arithmetic> Batch<A> {
             let right =
                 fed.iter().zip(&writing.fed()[before..]).skip(1).take_while(|(fed, chosen)| fed == chosen).count();
             writing.drafted(part.draft, right);
-            slot.tokens.truncate(before + 1 + right);
-            if right < part.draft
-                && let Err(error) = self.arithmetic.truncate(slot.handle, slot.tokens.len())
-            {
-                return slot.fail(error, events);
+            if right < part.draft {
+                match self.arithmetic.rewind(slot.handle, before + 1 + right) {
+                    Ok(kept) => slot.tokens.truncate(kept),
+                    Err(error) => return slot.fail(error, events),
+                }
             }
         }
         slot.tell_progress(events);

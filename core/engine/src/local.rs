@@ -57,9 +57,8 @@ impl Arithmetic for Local {
         }
     }
 
-    fn truncate(&mut self, session: usize, len: usize) -> Result<()> {
-        self.session(session)?.truncate(len);
-        Ok(())
+    fn rewind(&mut self, session: usize, len: usize) -> Result<usize> {
+        Ok(self.session(session)?.rewind(len))
     }
 
     fn forward(&mut self, feeds: &[Feed], rows: &mut dyn FnMut(usize, &[f32])) -> Result<()> {

@@ -20,6 +20,8 @@ pub(crate) struct Slot {
     pub(crate) over: bool,
     /// most tokens that it will hold as things are
     pub(crate) most: usize,
+    /// It reads its prompt by itself: what another holds could not be taken back as far as it has to be.
+    pub(crate) alone: bool,
 }
 
 /// What is made of a prompt.
@@ -109,7 +111,7 @@ impl Work {
 
 impl Slot {
     pub(crate) fn new(handle: usize) -> Self {
-        Slot { handle, id: 0, tokens: Vec::new(), work: None, over: false, most: 0 }
+        Slot { handle, id: 0, tokens: Vec::new(), work: None, over: false, most: 0, alone: false }
     }
 
     pub(crate) fn is_at_work(&self) -> bool {

@@ -109,8 +109,8 @@ impl Arithmetic for Bytes {
         self.0.close(session);
     }
 
-    fn truncate(&mut self, session: usize, len: usize) -> picolm_engine::Result<()> {
-        self.0.truncate(session, len)
+    fn rewind(&mut self, session: usize, len: usize) -> picolm_engine::Result<usize> {
+        self.0.rewind(session, len)
     }
 
     fn forward(

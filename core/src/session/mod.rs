@@ -31,7 +31,7 @@ pub use state::StateError;
 use crate::kernels::CHUNK;
 use crate::model::{Model, ModelId};
 use alloc::vec::Vec;
-use kv::KvCache;
+use kv::Cache;
 
 /// Most bytes of 256 positions of the KV cache; the largest models take a tenth of it.
 const MAX_KV_BLOCK: u64 = 1 << 30;
@@ -39,7 +39,7 @@ const MAX_KV_BLOCK: u64 = 1 << 30;
 /// One conversation: the keys and values of its tokens so far.
 #[derive(Debug)]
 pub struct Session {
-    kv: KvCache,
+    kv: Cache,
     model: ModelId,
     tokens: Vec<u32>,
     context: usize,
@@ -55,7 +55,7 @@ impl Session {
         if context == 0 || context > trained {
             return Err(Error::Context { asked: context, trained });
         }
-        let kv = KvCache::new(&model.config, kv_type);
+        let kv = Cache::new(&model.config, kv_type)?;
         match kv.block_bytes() {
             0..=MAX_KV_BLOCK => Ok(Session { kv, model: model.id(), tokens: Vec::new(), context }),
             bytes => Err(Error::KvBlock { bytes, max: MAX_KV_BLOCK }),
@@ -82,9 +82,12 @@ impl Session {
         self.context
     }
 
-    /// Forgets all tokens from position `len` on; the memory is kept.
-    pub fn truncate(&mut self, len: usize) {
+    /// Goes back to the first `len` tokens, or to fewer if it can't: layers that see a window have dropped what lies before it. Returns how
+    /// many it has then; the rest is to be fed again. The last 256 can always be taken back. The memory is kept.
+    pub fn rewind(&mut self, len: usize) -> usize {
+        let len = self.kv.rewind(len.min(self.len()));
         self.tokens.truncate(len);
+        len
     }
 
     /// Bytes of the KV blocks held.
@@ -92,14 +95,15 @@ impl Session {
         self.kv.memory_bytes()
     }
 
-    /// Bytes a session of `tokens` tokens of this model takes.
+    /// Most bytes a session of `tokens` tokens of this model takes if up to 256 are fed at once: while more are, layers that see a window
+    /// keep more than that, so that an error can leave the session as it was.
     pub fn memory_for(model: &Model, tokens: usize, kv_type: KvType) -> u64 {
-        KvCache::new(&model.config, kv_type).block_bytes() * tokens.div_ceil(CHUNK) as u64
+        Cache::bytes_for(&model.config, kv_type, tokens)
     }
 
     /// Takes the memory for `len` tokens, a block at a time. Nothing is lost if it is refused.
     fn reserve(&mut self, len: usize) -> Result<(), Error> {
-        self.kv.reserve(len)?;
+        self.kv.reserve(len, self.tokens.len())?;
         let more = len.next_multiple_of(CHUNK) - self.tokens.len();
         memory::reserve("the tokens of a session", &mut self.tokens, more)
     }

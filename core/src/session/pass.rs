@@ -416,7 +416,7 @@ fn attend_columns(
     (to, out): (Range<usize>, &mut Tile<'_>),
 ) {
     let AttendPlace { backend, session, layer, head } = place;
-    let (heads, padded) = (queries.heads, session.kv.padded());
+    let (heads, padded) = (queries.heads, session.kv.padded(layer));
     let rows = columns.len() * heads;
     let (max, rest) = scratch.split_at_mut(rows);
     let (sum, gathered) = rest.split_at_mut(rows);

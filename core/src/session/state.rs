@@ -1,13 +1,13 @@
 //! A session as bytes, and back: `docs/state-format.md` has the layout.
 //!
 //! ```text
-//!   header (48 bytes) │ record │ record │ … │ checksum of all before
+//!   header (56 bytes) │ record │ record │ … │ checksum of all before
 //!                        └ a position: its token, its keys and values in each layer
 //! ```
 //! Both ways a record at a time passes through memory, so neither needs room for the whole. What is read is believed only once the
 //! checksum has come: until then it goes into blocks of its own, and the session stays as it is.
 
-use super::kv::KvType;
+use super::kv::{Extent, KvType, SLACK};
 use super::{Error, Session, memory};
 use crate::model::Model;
 use core::hash::Hasher;
@@ -16,11 +16,11 @@ use twox_hash::XxHash64;
 const MAGIC: [u8; 8] = *b"picolmKV";
 
 /// Version of the format, which changes with the layout and with anything that changes keys and values.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Bytes of the header, and of the part before its own checksum.
-const HEADER: usize = 48;
-const HEADER_HASHED: usize = 40;
+const HEADER: usize = 56;
+const HEADER_HASHED: usize = 48;
 
 /// Why a state could not be written or read. The session is as it was.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -57,6 +57,9 @@ pub enum StateError<E> {
     /// More tokens than the session can hold.
     #[error("it has {tokens} tokens, and the context is {context}")]
     TooLong { tokens: u64, context: usize },
+    /// More to go back than any session keeps.
+    #[error("it says that {slack} tokens can be taken back (at most: {SLACK})")]
+    Slack { slack: u64 },
     /// A context for which the model turns keys in another way.
     #[error("it was saved with a context of {saved}, and for {context} this model encodes positions in another way")]
     Context { saved: u64, context: usize },
@@ -76,18 +79,22 @@ impl Session {
     /// What `write` says; [`Error::OtherModel`] if the session is of another model; [`Error::OutOfMemory`] for one record.
     pub fn save<E>(&self, model: &Model, write: &mut dyn FnMut(&[u8]) -> Result<(), E>) -> Result<(), StateError<E>> {
         self.check_model(model)?;
-        let mut record = memory::zeroed("a record of the state", 4 + self.kv.record_bytes())?;
+        let extent = Extent { len: self.len(), slack: self.kv.slack(self.len()) };
+        // The last position is in all layers.
+        let longest = 4 + self.kv.record_bytes(extent.len, extent);
+        let mut record = memory::zeroed("a record of the state", longest)?;
         let mut hash = XxHash64::with_seed(0);
         let mut put = |bytes: &[u8]| {
             hash.write(bytes);
             write(bytes).map_err(StateError::Host)
         };
-        put(&self.header(model))?;
+        put(&self.header(model, extent))?;
         for (position, token) in self.tokens.iter().enumerate() {
+            let record = &mut record[..4 + self.kv.record_bytes(position, extent)];
             let (id, rows) = record.split_at_mut(4);
             id.copy_from_slice(&token.to_le_bytes());
-            self.kv.save(position, rows);
-            put(&record)?;
+            self.kv.save(position, extent, rows);
+            put(record)?;
         }
         write(&hash.finish().to_le_bytes()).map_err(StateError::Host)
     }
@@ -108,21 +115,24 @@ impl Session {
         let mut reader = Reader { read, hash: XxHash64::with_seed(0), at: 0, len: HEADER as u64 };
         let mut header = [0; HEADER];
         reader.fill(&mut header)?;
-        let tokens = self.check_header(model, &header)?;
+        let extent = self.check_header(model, &header)?;
 
         let mut loaded = Session::new(model, self.context, self.kv.kv_type())?;
-        let mut record = memory::zeroed("a record of the state", 4 + self.kv.record_bytes())?;
-        reader.len = (HEADER + 8) as u64 + tokens as u64 * record.len() as u64;
+        loaded.kv.begin(extent);
+        let longest = 4 + self.kv.record_bytes(extent.len, extent);
+        let mut record = memory::zeroed("a record of the state", longest)?;
+        reader.len = (HEADER + 8) as u64 + 4 * extent.len as u64 + self.kv.records_bytes(extent);
         let (mut strange, vocab) = (None, model.config.vocab);
-        for position in 0..tokens {
-            reader.fill(&mut record)?;
+        for position in 0..extent.len {
+            let record = &mut record[..4 + self.kv.record_bytes(position, extent)];
+            reader.fill(record)?;
             loaded.reserve(position + 1)?;
-            let token = u32::from_le_bytes(field(&record, 0));
+            let token = u32::from_le_bytes(field(record, 0));
             loaded.tokens.push(token);
             if token as usize >= vocab {
                 strange.get_or_insert(StateError::Token { position, token, vocab });
             }
-            if !loaded.kv.load(position, &record[4..]) {
+            if !loaded.kv.load(position, extent, &record[4..]) {
                 strange.get_or_insert(StateError::Value { position });
             }
         }
@@ -141,21 +151,22 @@ impl Session {
         if self.model == model.id() { Ok(()) } else { Err(Error::OtherModel) }
     }
 
-    fn header(&self, model: &Model) -> [u8; HEADER] {
+    fn header(&self, model: &Model, extent: Extent) -> [u8; HEADER] {
         let mut header = [0; HEADER];
         header[0..8].copy_from_slice(&MAGIC);
         header[8..12].copy_from_slice(&VERSION.to_le_bytes());
         header[12..16].copy_from_slice(&type_id(self.kv.kv_type()).to_le_bytes());
         header[16..24].copy_from_slice(&model.fingerprint().to_le_bytes());
         header[24..32].copy_from_slice(&(self.context as u64).to_le_bytes());
-        header[32..40].copy_from_slice(&(self.len() as u64).to_le_bytes());
+        header[32..40].copy_from_slice(&(extent.len as u64).to_le_bytes());
+        header[40..48].copy_from_slice(&(extent.slack as u64).to_le_bytes());
         let checksum = XxHash64::oneshot(0, &header[..HEADER_HASHED]);
-        header[40..48].copy_from_slice(&checksum.to_le_bytes());
+        header[48..56].copy_from_slice(&checksum.to_le_bytes());
         header
     }
 
-    /// The number of tokens, if the state is one that this session can become.
-    fn check_header<E>(&self, model: &Model, header: &[u8; HEADER]) -> Result<usize, StateError<E>> {
+    /// What is in it, if the state is one that this session can become.
+    fn check_header<E>(&self, model: &Model, header: &[u8; HEADER]) -> Result<Extent, StateError<E>> {
         let number = |at| u64::from_le_bytes(field(header, at));
         let version = u32::from_le_bytes(field(header, 8));
         if header[..8] != MAGIC {
@@ -164,7 +175,7 @@ impl Session {
         if version != VERSION {
             return Err(StateError::Version { found: version });
         }
-        let (stored, found) = (number(40), XxHash64::oneshot(0, &header[..HEADER_HASHED]));
+        let (stored, found) = (number(48), XxHash64::oneshot(0, &header[..HEADER_HASHED]));
         if stored != found {
             return Err(StateError::Header { stored, found });
         }
@@ -180,9 +191,13 @@ impl Session {
         if tokens > context as u64 {
             return Err(StateError::TooLong { tokens, context });
         }
+        let slack = number(40);
+        if slack > SLACK as u64 {
+            return Err(StateError::Slack { slack });
+        }
         let long = usize::try_from(saved).unwrap_or(usize::MAX);
         match model.ropes.iter().all(|rope| rope.freqs(long) == rope.freqs(context)) {
-            true => Ok(tokens as usize),
+            true => Ok(Extent { len: tokens as usize, slack: slack as usize }),
             false => Err(StateError::Context { saved, context }),
         }
     }

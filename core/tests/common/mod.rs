@@ -72,7 +72,11 @@ pub fn load_bytes(bytes: Vec<u8>) -> Arc<Model> {
 
 /// A golden model, which has a context of 256, with a longer one.
 pub fn load_longer(name: &str, context: u32) -> Arc<Model> {
-    let mut bytes = std::fs::read(fixture("golden").join(name)).expect("a golden model");
+    with_context(std::fs::read(fixture("golden").join(name)).expect("a golden model"), context)
+}
+
+/// A model with another context.
+pub fn with_context(mut bytes: Vec<u8>, context: u32) -> Arc<Model> {
     let key = b".context_length";
     let at = bytes.windows(key.len()).position(|w| w == key).expect("the key") + key.len() + 4;
     bytes[at..at + 4].copy_from_slice(&context.to_le_bytes());

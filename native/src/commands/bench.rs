@@ -104,7 +104,7 @@ impl<'a> Runner<'a> {
     }
 
     fn measure(&mut self) -> Result<(f64, f64)> {
-        self.session.truncate(0);
+        self.session.rewind(0);
         let (engine, session) = (&mut self.engine, &mut self.session);
         let mut feed = |tokens: &[u32]| {
             engine.forward(&mut [Feed { session: &mut *session, tokens, want: Want::Last }], &mut |_, _, _| {})

@@ -97,8 +97,8 @@ impl kernels::Host for State {
         Ok(())
     }
 
-    fn truncate(&mut self, session: u32, len: u32) -> Answer<()> {
-        Ok(self.loaded(session)?.local.truncate(session as usize, len as usize)?)
+    fn rewind(&mut self, session: u32, len: u32) -> Answer<u32> {
+        Ok(self.loaded(session)?.local.rewind(session as usize, len as usize)? as u32)
     }
 
     fn forward(&mut self, feeds: Vec<kernels::Feed>) -> Answer<Vec<f32>> {

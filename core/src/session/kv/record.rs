@@ -1,18 +1,95 @@
 //! One position of the KV cache as bytes, in an order that does not depend on the layout in memory: `docs/state-format.md`.
 //!
-//! A record is (layers, heads, [key, value]). A row is the head's values as f16, or blocks of a scale (f16) and 32 codes: those of GGUF's
+//! A record is (layers, heads, [key, value]), of the layers that keep the position. A row is the head's values as f16, or blocks of a scale (f16) and 32 codes: those of GGUF's
 //! F16 and Q8_0.
 
-use super::{Block, CHUNK, KvCache, KvType, TILE, nth, nth_mut};
+use super::{Block, Blocks, CHUNK, Cache, KvType, State, TILE, first_seen, nth, nth_mut};
+use core::ops::Range;
 use half::f16;
 
 /// Bytes of a block of 32 values.
 const Q8_BLOCK: usize = 34;
 
-impl KvCache {
-    /// Length of a record.
-    pub(in crate::session) fn record_bytes(&self) -> usize {
-        self.layers * self.heads * 2 * self.row_bytes()
+/// Which positions are saved: of layers with a window those that the next token sees, and some more.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::session) struct Extent {
+    /// Tokens.
+    pub(in crate::session) len: usize,
+    /// How many of them can be taken back.
+    pub(in crate::session) slack: usize,
+}
+
+impl Cache {
+    /// Length of the record of a position, without its token.
+    pub(in crate::session) fn record_bytes(&self, position: usize, extent: Extent) -> usize {
+        self.states
+            .iter()
+            .filter(|state| position >= state.saved_from(extent))
+            .map(|state| state.blocks().rows_bytes())
+            .sum()
+    }
+
+    /// Length of the records of all positions.
+    pub(in crate::session) fn records_bytes(&self, extent: Extent) -> u64 {
+        let bytes = |state: &State| {
+            let positions = extent.len.saturating_sub(state.saved_from(extent));
+            (positions as u64).saturating_mul(state.blocks().rows_bytes() as u64)
+        };
+        self.states.iter().map(bytes).fold(0, u64::saturating_add)
+    }
+
+    /// Begins, empty, where what was saved does.
+    pub(in crate::session) fn begin(&mut self, extent: Extent) {
+        self.states.iter_mut().for_each(|state| state.blocks_mut().start = state.saved_from(extent));
+    }
+
+    /// Writes the record of a position that is there.
+    pub(in crate::session) fn save(&self, position: usize, extent: Extent, mut record: &mut [u8]) {
+        for &(state, layer) in &self.layers {
+            let state = &self.states[state];
+            if position >= state.saved_from(extent) {
+                let (rows, rest) = record.split_at_mut(state.blocks().layer_bytes());
+                state.blocks().save(position, layer, rows);
+                record = rest;
+            }
+        }
+    }
+
+    /// Reads the record of a position for which there is room. Returns false if it holds what is never stored: a value that is not
+    /// finite, or a code of -128.
+    pub(in crate::session) fn load(&mut self, position: usize, extent: Extent, mut record: &[u8]) -> bool {
+        let mut storable = true;
+        for &(state, layer) in &self.layers {
+            let state = &mut self.states[state];
+            if position >= state.saved_from(extent) {
+                let (rows, rest) = record.split_at(state.blocks().layer_bytes());
+                storable &= state.blocks_mut().load(position, layer, rows);
+                record = rest;
+            }
+        }
+        storable
+    }
+}
+
+impl State {
+    fn saved_from(&self, extent: Extent) -> usize {
+        self.window().map_or(0, |window| first_seen(extent.len, window).saturating_sub(extent.slack))
+    }
+}
+
+impl Blocks {
+    /// Bytes of a position in all layers.
+    fn rows_bytes(&self) -> usize {
+        self.layers * self.layer_bytes()
+    }
+
+    fn layer_bytes(&self) -> usize {
+        self.heads * 2 * self.row_bytes()
+    }
+
+    /// The heads of a layer among those of all.
+    fn heads_of(&self, layer: usize) -> Range<usize> {
+        layer * self.heads..(layer + 1) * self.heads
     }
 
     fn row_bytes(&self) -> usize {
@@ -22,12 +99,11 @@ impl KvCache {
         }
     }
 
-    /// Writes the record of a position that is there.
-    pub(in crate::session) fn save(&self, position: usize, record: &mut [u8]) {
+    fn save(&self, position: usize, layer: usize, record: &mut [u8]) {
         let (dim, padded, p) = (self.dim, self.padded, position % CHUNK);
         let row = self.row_bytes();
-        let rows = record.chunks_exact_mut(2 * row).map(|both| both.split_at_mut(row)).enumerate();
-        match &self.blocks[position / CHUNK] {
+        let rows = self.heads_of(layer).zip(record.chunks_exact_mut(2 * row).map(|both| both.split_at_mut(row)));
+        match &self.blocks[position / CHUNK - self.start / CHUNK] {
             Block::F16 { keys, values } => rows.for_each(|(head, (key, value))| {
                 let keys = nth(keys, head, CHUNK * dim);
                 let values = nth(values, head, CHUNK * padded);
@@ -56,13 +132,11 @@ impl KvCache {
         }
     }
 
-    /// Reads the record of a position for which there is a block. Returns false if it holds what is never stored: a value that is not
-    /// finite, or a code of -128.
-    pub(in crate::session) fn load(&mut self, position: usize, record: &[u8]) -> bool {
+    fn load(&mut self, position: usize, layer: usize, record: &[u8]) -> bool {
         let (dim, padded, p) = (self.dim, self.padded, position % CHUNK);
         let row = self.row_bytes();
-        let rows = record.chunks_exact(2 * row).map(|both| both.split_at(row)).enumerate();
-        match &mut self.blocks[position / CHUNK] {
+        let rows = self.heads_of(layer).zip(record.chunks_exact(2 * row).map(|both| both.split_at(row)));
+        match &mut self.blocks[position / CHUNK - self.start / CHUNK] {
             Block::F16 { keys, values } => rows.for_each(|(head, (key, value))| {
                 let keys = nth_mut(keys, head, CHUNK * dim);
                 let values = nth_mut(values, head, CHUNK * padded);

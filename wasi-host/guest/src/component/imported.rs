@@ -49,8 +49,8 @@ impl Arithmetic for Imported {
         let _ = kernels::close(session as u32);
     }
 
-    fn truncate(&mut self, session: usize, len: usize) -> Result<()> {
-        Ok(kernels::truncate(session as u32, len as u32)?)
+    fn rewind(&mut self, session: usize, len: usize) -> Result<usize> {
+        Ok(kernels::rewind(session as u32, len as u32)? as usize)
     }
 
     fn forward(&mut self, feeds: &[Feed], rows: &mut dyn FnMut(usize, &[f32])) -> Result<()> {
