@@ -123,14 +123,22 @@ fn a_state_without_room_for_it_leaves_the_session_as_it_was() {
     assert_eq!(load(needed + 16384).map_err(|e| e.0), Ok(300));
 }
 
+/// What a batch does that has no room for a draft: it goes without.
 #[test]
-fn a_draft_without_room_is_dropped() {
+fn where_several_tokens_have_no_room_one_may() {
     let model = load_longer("llama-Q4_K_S.gguf", 600);
     let mut engine = Engine::new(model.clone(), backends()[0], team(1), 32).expect("buffers");
     let mut session = fed(&model, &mut engine, KvType::F16);
     last(&mut engine, &mut session, &[7; 55]).expect("logits");
-    let right = with_bytes(1000, || engine.forward_draft(&mut session, &[7, 7, 7, 7], &mut |_, _| Some(7)));
-    assert_eq!((right, session.len()), (Ok(0), 256));
+    // The logits of the last token take more than is left, too: none are wanted.
+    let mut feed = |session: &mut Session, tokens: &[u32]| {
+        let feed = Feed { session, tokens, want: Want::Nothing };
+        with_bytes(1000, || engine.forward(&mut [feed], &mut |_, _, _| ()))
+    };
+    let result = feed(&mut session, &[7; 4]);
+    assert!(refused(&result), "{result:?}");
+    assert_eq!(session.len(), 255);
+    assert_eq!((feed(&mut session, &[7]), session.len()), (Ok(()), 256));
 }
 
 /// A session of 200 tokens.
