@@ -73,9 +73,9 @@ fn is_ours(mangled: &str) -> bool {
     ["6picolm", "11picolm_core", "14picolm_kernels"].iter().any(|name| mangled.contains(name))
 }
 
-/// `avx2` of `picolm_kernels::isa::avx2::matmul`
+/// `avx2` of `picolm_kernels::isa::x86_64::avx2::matmul`
 fn isa_module(name: &str) -> Option<&str> {
-    let (_, rest) = name.split_once("picolm_kernels::isa::")?;
+    let (_, rest) = name.split_once("picolm_kernels::isa::x86_64::")?;
     rest.split_once("::").map(|(module, _)| module)
 }
 
@@ -154,8 +154,8 @@ mod tests {
         assert!(is_ours("_RNvCs1234_11picolm_core1x"));
         assert!(is_ours("_RNvMs_NtCs9_5alloc3vecINtB4_3VecfE4pushCs1234_6picolm"));
         assert!(!is_ours("_RNvNtCs5_17compiler_builtins4math3fma"));
-        assert_eq!(isa_module("picolm_kernels::isa::avx2::matmul"), Some("avx2"));
-        assert_eq!(isa_module("<picolm_kernels::isa::avx512::Avx512 as T>::f"), Some("avx512"));
+        assert_eq!(isa_module("picolm_kernels::isa::x86_64::avx2::matmul"), Some("avx2"));
+        assert_eq!(isa_module("<picolm_kernels::isa::x86_64::avx512::Avx512 as T>::f"), Some("avx512"));
         assert_eq!(isa_module("picolm_core::kernels::reference::matmul"), None);
     }
 }

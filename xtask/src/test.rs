@@ -163,7 +163,8 @@ fn wasm_kernels(full: bool) -> Result<Counts> {
     let mut counts = Counts::default();
     for flags in ["-Ctarget-feature=+simd128", "-Ctarget-feature=+simd128,+relaxed-simd"] {
         let mut command = toolchain::wasi("test", flags);
-        command.args(["--package", "picolm-core", "--test", "kernels", "--test", "golden", "--no-fail-fast"]);
+        command.args(["--package", "picolm-kernels", "--package", "picolm-core", "--no-fail-fast"]);
+        command.args(["--test", "kernels", "--test", "golden"]);
         command.envs(full.then_some(ALL_RUNS));
         counts += run_tests(command.env("PROPTEST_CASES", "64").env("PROPTEST_DISABLE_FAILURE_PERSISTENCE", "1"))?;
     }
@@ -191,7 +192,8 @@ fn emulated(target: &Target, full: bool) -> Result<Counts> {
     match full {
         true => command.args(CORE).args(["--lib", "--tests"]),
         false => {
-            command.args(["--package", "picolm-core", "--test", "kernels", "--test", "sessions", "--test", "golden"])
+            command.args(["--package", "picolm-kernels", "--package", "picolm-core"]);
+            command.args(["--test", "kernels", "--test", "sessions", "--test", "golden"])
         }
     };
     run_tests(command.envs(full.then_some(ALL_RUNS)))

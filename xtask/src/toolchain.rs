@@ -99,7 +99,7 @@ impl Target {
         };
         command.args(["--target", triple]);
         if let Some(qemu) = qemu {
-            command.env(variable(triple, "RUNNER"), qemu);
+            command.env(variable(triple, "RUNNER"), qemu).env("PICOLM_EMULATED", "1");
         }
         Ok(command)
     }

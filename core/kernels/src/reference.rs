@@ -3,10 +3,10 @@
 //! It is also the portable backend. Nothing here is shared with `lanes` but the layouts of buffers and the scalar functions of
 //! `math`, so that comparing the two with `==` means something.
 
-use super::activations::{ColumnMut, Columns, span};
-use super::dispatch::Kernels;
-use super::quant::{Float, Narrow, Scale, Visitor, Wide};
-use super::{Activation, CHUNK, ChunkF16, ChunkQ8, Format, Gathered, Queries, TILE, math};
+use crate::backend::Kernels;
+use crate::math;
+use crate::operand::{Activation, CHUNK, ChunkF16, ChunkQ8, ColumnMut, Columns, Gathered, Queries, TILE, span};
+use crate::quant::{Float, Format, Narrow, Scale, Visitor, Wide};
 use crate::team::Tile;
 use core::ops::Range;
 use half::f16;

@@ -3,7 +3,7 @@
 //! The core never spawns. [`Team::run`] calls a job once on each member; [`for_parts`] cuts work into fixed parts that the members
 //! take in turn. Which member takes a part never matters: parts write disjoint memory and no sum crosses a part.
 
-use crate::FloatEnv;
+use crate::float_env::FloatEnv;
 use core::marker::PhantomData;
 use core::ops::Range;
 use core::sync::atomic::{AtomicUsize, Ordering};

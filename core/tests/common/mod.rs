@@ -1,6 +1,11 @@
 //! What the tests share: the fixtures, the machine's backends, a team of threads.
 #![allow(dead_code, missing_docs, reason = "each test uses some of it")]
 
+#[path = "../../kernels/tests/common/mod.rs"]
+mod machine;
+
+pub use machine::{backends, emulated};
+
 use picolm_core::gguf::Gguf;
 use picolm_core::kernels::Backend;
 use picolm_core::model::Model;
@@ -16,16 +21,6 @@ pub fn fixture(name: &str) -> PathBuf {
     // The tests of crates in core's folder use it, too.
     let core = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().find(|folder| folder.ends_with("core"));
     core.expect("core's folder").join("tests").join(name)
-}
-
-/// The backends of this machine, the reference last.
-pub fn backends() -> Vec<Backend> {
-    picolm_machine::cpu::backends()
-}
-
-/// Whether this is likely an emulator: there is only the slow reference, and threads are dear.
-pub fn emulated() -> bool {
-    backends().len() == 1
 }
 
 /// How many threads teams are tried with: WebAssembly modules of their own have one.

@@ -3,7 +3,7 @@
 
     check.py DIR     DIR holds golden models and index.json, which has llama.cpp's logits of a few positions
 
-1. Dequantised rows equal the bits gguf-py gives (../vectors/*.json).
+1. Dequantised rows equal the bits gguf-py gives (core/kernels/tests/vectors/*.json).
 2. Logits lie near llama.cpp's, which rounds differently: within 0.01 for F32 and F16 weights, 0.04 for BF16 (llama.cpp
    rounds activations to bf16 there), 0.25 for quantised ones.
 3. exp is within 2 units in the last place of f64's.
@@ -25,7 +25,7 @@ BOUNDS = {"F32": 0.01, "F16": 0.01, "BF16": 0.04}
 
 
 def check_vectors():
-    for path in sorted(glob.glob(os.path.join(HERE, "../vectors/*.json"))):
+    for path in sorted(glob.glob(os.path.join(HERE, "../../kernels/tests/vectors/*.json"))):
         v = load(path)
         if v["format"] not in formats.FORMATS:
             continue

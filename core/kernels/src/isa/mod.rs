@@ -1,4 +1,4 @@
-//! Instruction sets: intrinsics behind [`Simd`](super::lanes::Simd), one file each, and the float control register.
+//! Instruction sets: intrinsics behind [`Simd`](crate::simd::Simd), a folder an architecture.
 
 /// Compiles every kernel of `lanes` inside functions that have `$features`, and makes the backend's table `KERNELS`. `$simd` is the
 /// token of the module the macro is used in.
@@ -54,7 +54,7 @@ macro_rules! backend {
             #[target_feature(enable = $features)]
             unsafe fn inner<F: $family>(weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>) {
                 // SAFETY: as below.
-                lanes::$kernel::<$simd, F>(unsafe { <$simd>::assume() }, weights, x, out);
+                Products::$kernel::<F>(unsafe { <$simd>::assume() }, weights, x, out);
             }
             // SAFETY: reached only through a Backend, which is made from the token: the CPU has the features.
             unsafe { inner::<F>(self.weights, self.x, self.out) }
@@ -62,14 +62,12 @@ macro_rules! backend {
     };
 }
 
-#[cfg(target_arch = "x86_64")]
-pub(super) mod avx2;
-#[cfg(target_arch = "x86_64")]
-pub(super) mod avx512;
-#[cfg(target_arch = "x86_64")]
-pub(super) mod avx_vnni;
-mod float_env;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-pub(super) mod simd128;
+mod wasm32;
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
 
-pub use float_env::FloatEnv;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+pub use wasm32::Simd128;
+#[cfg(target_arch = "x86_64")]
+pub use x86_64::{Avx2, Avx512Vnni, AvxVnni};

@@ -8,9 +8,10 @@
 //! A chain of additions waits four cycles for each: rows times tiles (or 16s of a value) make [`Simd::CHAINS`] chains that do not wait
 //! for each other.
 
-use super::Simd;
-use super::matmul::array;
-use crate::{CHUNK, ChunkF16, ChunkQ8, Gathered, Queries, TILE, math};
+use super::access::array;
+use crate::math;
+use crate::operand::{CHUNK, ChunkF16, ChunkQ8, Gathered, Queries, TILE};
+use crate::simd::Simd;
 use core::array::from_fn;
 use core::ops::Range;
 
@@ -63,40 +64,40 @@ fn attend<S: Simd>(
     }
 }
 
-/// Rows `first..first + G`; returns how many that are.
-#[cfg_attr(target_family = "wasm", inline(never))]
-#[cfg_attr(not(target_family = "wasm"), inline(always))]
-fn attend_rows<S: Simd, const G: usize, const U: usize>(
-    s: S,
-    queries: &Queries<'_>,
-    chunk: &impl Cached<S>,
-    visible: &[Range<usize>],
-    state: &mut Gathered<'_>,
-    first: usize,
-) -> usize {
-    let q: [&[f32]; G] = from_fn(|g| queries.row(first + g));
-    let visible: [Range<usize>; G] = from_fn(|g| visible[(first + g) / queries.heads].clone());
-    // Later tokens see no less of the end, and no more of the beginning.
-    let all = visible[0].start..visible[G - 1].end;
-    let mut scores: Scores<G> = [[0.0; CHUNK]; G];
-    chunk.scores::<G, U>(s, q, queries.scale, all.clone(), &mut scores);
-    let mut merge = [Merge::FIRST; G];
-    for g in 0..G {
-        let chunk = softmax(s, &mut scores[g], visible[g].clone(), queries.cap);
-        scores[g][all.start..visible[g].start].fill(0.0);
-        scores[g][visible[g].end..all.end].fill(0.0);
-        merge[g] = Merge::new(chunk, &mut state.max[first + g], &mut state.sum[first + g]);
+apart! {
+    /// Rows `first..first + G`; returns how many that are.
+    fn attend_rows<S: Simd, const G: usize, const U: usize>(
+        s: S,
+        queries: &Queries<'_>,
+        chunk: &impl Cached<S>,
+        visible: &[Range<usize>],
+        state: &mut Gathered<'_>,
+        first: usize,
+    ) -> usize {
+        let q: [&[f32]; G] = from_fn(|g| queries.row(first + g));
+        let visible: [Range<usize>; G] = from_fn(|g| visible[(first + g) / queries.heads].clone());
+        // Later tokens see no less of the end, and no more of the beginning.
+        let all = visible[0].start..visible[G - 1].end;
+        let mut scores: Scores<G> = [[0.0; CHUNK]; G];
+        chunk.scores::<G, U>(s, q, queries.scale, all.clone(), &mut scores);
+        let mut merge = [Merge::FIRST; G];
+        for g in 0..G {
+            let chunk = softmax(s, &mut scores[g], visible[g].clone(), queries.cap);
+            scores[g][all.start..visible[g].start].fill(0.0);
+            scores[g][visible[g].end..all.end].fill(0.0);
+            merge[g] = merged(chunk, &mut state.max[first + g], &mut state.sum[first + g]);
+        }
+        let (padded, mut d) = (chunk.padded(), 0);
+        while d + 16 * U <= padded {
+            add_values::<S, G, U>(s, chunk, &scores, all.clone(), d, &merge, first, state);
+            d += 16 * U;
+        }
+        while d < padded {
+            add_values::<S, G, 1>(s, chunk, &scores, all.clone(), d, &merge, first, state);
+            d += 16;
+        }
+        G
     }
-    let (padded, mut d) = (chunk.padded(), 0);
-    while d + 16 * U <= padded {
-        add_values::<S, G, U>(s, chunk, &scores, all.clone(), d, &merge, first, state);
-        d += 16 * U;
-    }
-    while d < padded {
-        add_values::<S, G, 1>(s, chunk, &scores, all.clone(), d, &merge, first, state);
-        d += 16;
-    }
-    G
 }
 
 /// Dimensions `d..d + 16 U` of the weighted values.
@@ -251,52 +252,52 @@ fn put<S: Simd>(s: S, scores: &mut [f32; CHUNK], tile: usize, lanes: S::Lanes) {
     scores[tile * TILE..][..TILE].copy_from_slice(&s.store(lanes));
 }
 
-/// One block of a query, up to 32 values, as activations are quantised.
-#[cfg_attr(target_family = "wasm", inline(never))]
-#[cfg_attr(not(target_family = "wasm"), inline(always))]
-fn quantize_query<S: Simd>(s: S, q: &[f32]) -> (f32, [i8; 32]) {
-    let mut x = [0.0; 32];
-    x[..q.len()].copy_from_slice(q);
-    let d = f32::from_bits(x.iter().fold(0, |m, x| m.max(x.to_bits() & 0x7fff_ffff))) / 127.0;
-    if d == 0.0 {
-        return (0.0, [0; 32]);
-    }
-    let mut codes = [0; 32];
-    for (x, codes) in x.as_chunks::<16>().0.iter().zip(codes.as_chunks_mut::<16>().0) {
-        let rounded = s.round(s.div(s.load(x), s.splat(d)));
-        for i in 0..16 {
-            codes[i] = rounded[i].clamp(-127, 127) as i8;
+apart! {
+    /// One block of a query, up to 32 values, as activations are quantised.
+    fn quantize_query<S: Simd>(s: S, q: &[f32]) -> (f32, [i8; 32]) {
+        let mut x = [0.0; 32];
+        x[..q.len()].copy_from_slice(q);
+        let d = f32::from_bits(x.iter().fold(0, |m, x| m.max(x.to_bits() & 0x7fff_ffff))) / 127.0;
+        if d == 0.0 {
+            return (0.0, [0; 32]);
         }
+        let mut codes = [0; 32];
+        for (x, codes) in x.as_chunks::<16>().0.iter().zip(codes.as_chunks_mut::<16>().0) {
+            let rounded = s.round(s.div(s.load(x), s.splat(d)));
+            for i in 0..16 {
+                codes[i] = rounded[i].clamp(-127, 127) as i8;
+            }
+        }
+        (d, codes)
     }
-    (d, codes)
 }
 
-/// Turns the visible scores into `exp(score - max)`, the others of their tiles into 0; returns (max, sum).
-#[cfg_attr(target_family = "wasm", inline(never))]
-#[cfg_attr(not(target_family = "wasm"), inline(always))]
-fn softmax<S: Simd>(s: S, scores: &mut [f32; CHUNK], visible: Range<usize>, cap: Option<f32>) -> (f32, f32) {
-    let tiles = visible.start / TILE * TILE..visible.end.next_multiple_of(TILE);
-    if let Some(cap) = cap {
-        for x in &mut scores[tiles.clone()] {
-            *x = math::soft_cap(*x, cap);
+apart! {
+    /// Turns the visible scores into `exp(score - max)`, the others of their tiles into 0; returns (max, sum).
+    fn softmax<S: Simd>(s: S, scores: &mut [f32; CHUNK], visible: Range<usize>, cap: Option<f32>) -> (f32, f32) {
+        let tiles = visible.start / TILE * TILE..visible.end.next_multiple_of(TILE);
+        if let Some(cap) = cap {
+            for x in &mut scores[tiles.clone()] {
+                *x = math::soft_cap(*x, cap);
+            }
         }
-    }
-    scores[tiles.start..visible.start].fill(f32::NEG_INFINITY);
-    scores[visible.end..tiles.end].fill(f32::NEG_INFINITY);
-    let scores = &mut scores[tiles].as_chunks_mut::<TILE>().0;
-    let mut lanes = s.splat(f32::NEG_INFINITY);
-    for tile in scores.iter() {
-        lanes = s.max(lanes, s.load(tile));
-    }
-    let max = s.reduce_max(lanes);
-    let mut sum = s.splat(0.0);
-    for tile in scores.iter_mut() {
-        for x in tile.iter_mut() {
-            *x = math::exp(*x - max);
+        scores[tiles.start..visible.start].fill(f32::NEG_INFINITY);
+        scores[visible.end..tiles.end].fill(f32::NEG_INFINITY);
+        let scores = &mut scores[tiles].as_chunks_mut::<TILE>().0;
+        let mut lanes = s.splat(f32::NEG_INFINITY);
+        for tile in scores.iter() {
+            lanes = s.max(lanes, s.load(tile));
         }
-        sum = s.add(sum, s.load(tile));
+        let max = s.reduce_max(lanes);
+        let mut sum = s.splat(0.0);
+        for tile in scores.iter_mut() {
+            for x in tile.iter_mut() {
+                *x = math::exp(*x - max);
+            }
+            sum = s.add(sum, s.load(tile));
+        }
+        (max, s.reduce_add(sum))
     }
-    (max, s.reduce_add(sum))
 }
 
 /// How a chunk joins the chunks before it.
@@ -310,20 +311,6 @@ struct Merge {
 impl Merge {
     const FIRST: Merge = Merge { first: true, old: 0.0, new: 1.0 };
 
-    /// Updates maximum and sum, and keeps the two factors for the values.
-    #[cfg_attr(target_family = "wasm", inline(never))]
-    #[cfg_attr(not(target_family = "wasm"), inline(always))]
-    fn new((m, l): (f32, f32), max: &mut f32, sum: &mut f32) -> Merge {
-        if *max == f32::NEG_INFINITY {
-            (*max, *sum) = (m, l);
-            return Self::FIRST;
-        }
-        let both = if m > *max { m } else { *max };
-        let (old, new) = (math::exp(*max - both), math::exp(m - both));
-        (*max, *sum) = (both, *sum * old + l * new);
-        Merge { first: false, old, new }
-    }
-
     #[inline(always)]
     fn values<S: Simd>(&self, s: S, acc: S::Lanes, out: &mut [f32]) {
         let out: &mut [f32; 16] = out.try_into().expect("16 values");
@@ -332,5 +319,19 @@ impl Merge {
         } else {
             s.store(s.add(s.mul(s.load(out), s.splat(self.old)), s.mul(acc, s.splat(self.new))))
         };
+    }
+}
+
+apart! {
+    /// Updates maximum and sum, and keeps the two factors for the values.
+    fn merged((m, l): (f32, f32), max: &mut f32, sum: &mut f32) -> Merge {
+        if *max == f32::NEG_INFINITY {
+            (*max, *sum) = (m, l);
+            return Merge::FIRST;
+        }
+        let both = if m > *max { m } else { *max };
+        let (old, new) = (math::exp(*max - both), math::exp(m - both));
+        (*max, *sum) = (both, *sum * old + l * new);
+        Merge { first: false, old, new }
     }
 }

@@ -1,9 +1,9 @@
 //! Kernels on float vectors: quantising, norms, gates, f16.
 
-use super::Simd;
-use super::matmul::array;
-use crate::activations::{ColumnMut, span};
-use crate::{Activation, math};
+use super::access::array;
+use crate::math;
+use crate::operand::{Activation, ColumnMut, span};
+use crate::simd::Simd;
 
 /// Quantises one column in blocks of `block`. Returns false if a value is not finite.
 #[inline(always)]

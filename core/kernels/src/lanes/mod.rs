@@ -1,198 +1,26 @@
-//! Every kernel once, over [`Simd`].
+//! Every kernel once, over [`Simd`](crate::simd::Simd).
 //!
-//! An instruction set supplies the trait (a file in `isa/`); the algorithms here are `#[inline(always)]`, so that they are compiled
+//! An instruction set supplies the trait (a folder in `isa/`); the algorithms here are `#[inline(always)]`, so that they are compiled
 //! inside the instruction set's own functions.
 
+/// Functions that are parts of their callers, as everything here, but in WebAssembly functions of their own: V8 has 16 registers, and
+/// allocates them badly in long functions. (A constant of `Simd` cannot say it: an attribute is there before any type is.)
+macro_rules! apart {
+    ($function:item) => {
+        #[cfg_attr(target_family = "wasm", inline(never))]
+        #[cfg_attr(not(target_family = "wasm"), inline(always))]
+        $function
+    };
+}
+
+mod access;
 mod attention;
 mod floats;
-mod matmul;
-#[cfg(target_family = "wasm")]
+pub(super) mod matmul;
 mod rows;
-#[cfg(not(target_family = "wasm"))]
 mod side_by_side;
 mod strips;
 
 pub(super) use attention::{attend_f16, attend_q8};
 pub(super) use floats::{activate, layer_norm, quantize, rms_norm, soft_cap, to_f16};
-pub(super) use matmul::{matmul_float, matmul_narrow, matmul_wide};
-#[cfg(target_family = "wasm")]
-pub(super) use rows::{matmul_narrow as rows_narrow, matmul_wide as rows_wide};
-#[cfg(not(target_family = "wasm"))]
-pub(super) use side_by_side::{few_narrow, few_wide};
-#[cfg(target_family = "wasm")]
-pub(super) use strips::{matmul_narrow as strips_narrow, matmul_wide as strips_wide};
-
-use super::activations::Columns;
-use super::quant::{Narrow, Wide};
-use crate::team::Tile;
-
-/// The partial sums of 16 rows, each computed when it is asked for, so that few are alive at once.
-///
-/// A trait and not a closure: a closure could not be `#[inline(always)]`, and one that is not inlined is compiled without the
-/// instruction set.
-#[cfg(not(target_family = "wasm"))]
-pub trait RowSums<S: SideBySide, const C: usize> {
-    /// The sums of row `r`, for `C` columns.
-    fn row(&self, s: S, r: usize) -> [S::Sums; C];
-}
-
-/// An instruction set, as the operations the kernels need. A value of the type is the proof that the CPU has it.
-///
-/// Widths are fixed and virtual: 16 f32 lanes are one AVX-512 register, two of AVX2 or four of NEON and wasm; the results are the
-/// same. Integer operations are exact. `shl`, `shr` work on bytes.
-pub trait Simd: Copy + Send + Sync + 'static {
-    /// Who is best at one row at a time; itself, or a narrower one that every such CPU has.
-    type Row: Bytewise;
-    /// 16 x i32, a lane a row or position.
-    type Ints: Copy;
-    /// 16 x f32.
-    type Lanes: Copy;
-    /// Columns that are best multiplied with a strip at once: 4 or 8.
-    const COLUMNS: usize;
-    /// Chains of float additions that keep this machine busy: 4, or 8 if it has registers for more.
-    const CHAINS: usize;
-
-    /// What is added to signed codes before they are put into a strip.
-    fn signed_offset(self) -> i32;
-    /// See [`Simd::Row`].
-    fn row(self) -> Self::Row;
-    /// Asks for the cache line at `at`, which may be past the end of what is mapped, to be in the L1 cache soon.
-    fn prefetch(self, at: *const u8);
-    /// The same, to be in the L2 cache.
-    fn prefetch_far(self, at: *const u8);
-
-    /// One or two columns: `side_by_side`, or `rows` where there is nothing to prefetch with.
-    fn few_narrow<F: Narrow>(self, weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>);
-    /// The same for the K formats.
-    fn few_wide<F: Wide>(self, weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>);
-    /// More columns: `strips`.
-    #[inline(always)]
-    fn many_narrow<F: Narrow>(self, weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>) {
-        strips::matmul_narrow::<Self, F>(self, weights, x, out);
-    }
-    /// The same for the K formats.
-    #[inline(always)]
-    fn many_wide<F: Wide>(self, weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>) {
-        strips::matmul_wide::<Self, F>(self, weights, x, out);
-    }
-
-    /// Bytes `4t..4t + 4` of row r become bytes `4r..4r + 4` of tile t.
-    fn turn(self, rows: &[[u8; 32]; 16], tiles: &mut [[u8; 64]; 8]);
-    /// Lane r is the dot of row r's codes of `4 T` weights with column c, (T) times 4 i8 in -127..=127.
-    fn dot_tiles<const T: usize, const C: usize>(
-        self,
-        tiles: &[[u8; 64]; T],
-        x: [&[[u8; 4]; T]; C],
-        range: Range,
-    ) -> [Self::Ints; C];
-    /// Adds the products of the two i16 of each lane and of `x`.
-    fn dot_pairs(self, sums: Self::Ints, pairs: &[u8; 64], x: [i16; 2]) -> Self::Ints;
-    /// The lower (0) or upper (1) i16 of each lane.
-    fn half_of_pair(self, pairs: &[u8; 64], which: usize) -> Self::Ints;
-    /// Lane l is the dot of codes `4l..4l + 4` (64 i8) and `x` (4 i8), added to `sums`.
-    fn dot_tile(self, sums: Self::Ints, codes: &[i8; 64], x: [i8; 4]) -> Self::Ints;
-    fn splat_int(self, a: i32) -> Self::Ints;
-    fn add_ints(self, a: Self::Ints, b: Self::Ints) -> Self::Ints;
-    fn sub_ints(self, a: Self::Ints, b: Self::Ints) -> Self::Ints;
-    /// The low 32 bits of the products.
-    fn mul_ints(self, a: Self::Ints, b: Self::Ints) -> Self::Ints;
-    /// `sums + a * b`, where both are -32768..=32767.
-    fn add_small_mul(self, sums: Self::Ints, a: Self::Ints, b: Self::Ints) -> Self::Ints;
-    /// Nearest f32, ties to even.
-    fn to_lanes(self, a: Self::Ints) -> Self::Lanes;
-
-    fn load(self, x: &[f32; 16]) -> Self::Lanes;
-    fn load_le(self, x: &[u8; 64]) -> Self::Lanes;
-    /// Finite numbers: keys and values, their scales.
-    fn load_f16(self, x: &[u16; 16]) -> Self::Lanes;
-    fn load_f16_le(self, x: &[u8; 32]) -> Self::Lanes;
-    /// f16 bits, gathered one by one, as f32.
-    fn lanes_of_f16(self, bits: [u16; 16]) -> Self::Lanes;
-    /// Rounded to f16, to nearest even.
-    fn to_f16(self, a: Self::Lanes) -> [u16; 16];
-    fn store(self, a: Self::Lanes) -> [f32; 16];
-    fn splat(self, a: f32) -> Self::Lanes;
-    fn add(self, a: Self::Lanes, b: Self::Lanes) -> Self::Lanes;
-    fn mul(self, a: Self::Lanes, b: Self::Lanes) -> Self::Lanes;
-    fn div(self, a: Self::Lanes, b: Self::Lanes) -> Self::Lanes;
-    fn max(self, a: Self::Lanes, b: Self::Lanes) -> Self::Lanes;
-    /// Nearest integer of |x| < 2^22, ties to even.
-    fn round(self, a: Self::Lanes) -> [i32; 16];
-    /// The fixed tree: lane k + lane k + 8, then 4, 2, 1.
-    fn reduce_add(self, a: Self::Lanes) -> f32;
-    /// The largest lane; there is no NaN.
-    fn reduce_max(self, a: Self::Lanes) -> f32 {
-        self.store(a).into_iter().fold(f32::NEG_INFINITY, |m, x| if x > m { x } else { m })
-    }
-}
-
-/// What is done with one row of weights at a time.
-pub trait Bytewise: Simd {
-    /// 32 bytes: the codes of 32 weights, or 32 int8 activations.
-    type Bytes: Copy;
-    /// Integers of the sixteen 16s of 256 weights: their scales or their minima.
-    type Scales: Copy;
-    /// i32 partial sums of one row, in any number and order.
-    type Sums: Copy;
-
-    fn load_bytes(self, bytes: &[u8; 32]) -> Self::Bytes;
-    fn store_bytes(self, a: Self::Bytes, out: &mut [u8; 32]);
-    /// The low nibbles, then the high nibbles.
-    fn nibbles(self, bytes: &[u8; 16]) -> Self::Bytes;
-    fn and(self, a: Self::Bytes, mask: u8) -> Self::Bytes;
-    fn or(self, a: Self::Bytes, b: Self::Bytes) -> Self::Bytes;
-    fn shr(self, a: Self::Bytes, n: usize) -> Self::Bytes;
-    fn shl(self, a: Self::Bytes, n: usize) -> Self::Bytes;
-    /// Byte i is 255 if bit `i % 8` of `bits[i / 8]` is set, else 0.
-    fn spread(self, bits: [u8; 4]) -> Self::Bytes;
-    /// The byte of the table at each index, which is 0..=15.
-    fn lookup(self, table: &[i8; 16], indices: Self::Bytes) -> Self::Bytes;
-
-    fn no_sums(self) -> Self::Sums;
-    fn add_sums(self, a: Self::Sums, b: Self::Sums) -> Self::Sums;
-    /// Sum of products; codes 0..=127 by i8 -127..=127.
-    fn dot_unsigned(self, codes: Self::Bytes, x: Self::Bytes) -> Self::Sums;
-    /// Sum of products; codes -128..=127 by i8 -127..=127.
-    fn dot_signed(self, codes: Self::Bytes, x: Self::Bytes) -> Self::Sums;
-    /// Sixteen bytes, the lowest first, each less `offset`.
-    fn scales(self, bytes: [u64; 2], offset: i8) -> Self::Scales;
-    /// Eight bytes, the lowest first, each less `offset`, each twice.
-    fn scales_twice(self, bytes: u64, offset: i8) -> Self::Scales;
-    /// `dot_unsigned`, the first 16 products times scale `2 * j`, the others times scale `2 * j + 1`; |scale| ≤ 128, codes ≤ 63.
-    fn dot_scaled(self, codes: Self::Bytes, x: Self::Bytes, scales: Self::Scales, j: usize) -> Self::Sums;
-    /// The same with `dot_signed`, so codes -128..=127.
-    fn dot_scaled_signed(self, codes: Self::Bytes, x: Self::Bytes, scales: Self::Scales, j: usize) -> Self::Sums;
-    fn store_scales(self, scales: Self::Scales, out: &mut [i16; 16]);
-    /// Sum of scale · factor · x; |scale · factor| < 2^15.
-    fn dot_sums(self, scales: Self::Scales, factor: i16, x: &[i16; 16]) -> Self::Sums;
-}
-
-/// For `side_by_side`: 16 rows side by side.
-#[cfg(not(target_family = "wasm"))]
-pub trait SideBySide: Bytewise {
-    /// Lane r is the total of row r, of 16 rows; for `C` columns at once.
-    fn sum_rows<const C: usize>(self, rows: &impl RowSums<Self, C>) -> [Self::Ints; C];
-}
-
-/// For `rows`: one row, or four, after the other.
-#[cfg(target_family = "wasm")]
-pub trait RowByRow: Bytewise {
-    /// Four i32.
-    type Fours: Copy;
-
-    /// Sum of products; codes in `range`, to which [`Simd::signed_offset`] is added first if they are signed.
-    fn dot_offset(self, codes: Self::Bytes, x: Self::Bytes, range: Range) -> Self::Sums;
-    /// Number r is the total of row r.
-    fn total_four(self, sums: [Self::Sums; 4]) -> Self::Fours;
-    /// Lanes `4 i..4 i + 4` are four i.
-    fn join(self, fours: [Self::Fours; 4]) -> Self::Ints;
-}
-
-/// The codes that a strip can have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Range {
-    /// 0..=max, which is at most 127
-    Unsigned { max: i32 },
-    /// -128..=127
-    Signed,
-}
+pub(super) use matmul::Products;

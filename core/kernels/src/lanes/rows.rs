@@ -10,12 +10,11 @@
 //!       for each block:  acc = acc + (dw * dx) * f32(isum)                            a lane is a row; the chain of `side_by_side`
 //! ```
 
-use super::matmul::codes32;
-use super::strips::{offset, shared};
-use super::{Range, RowByRow};
-use crate::activations::{Column, Columns};
+use super::access::{codes32, shared};
 use crate::cast::{GROUP, Quarters, Rows};
-use crate::quant::{F16, Narrow, Scale, Wide};
+use crate::operand::{Column, Columns};
+use crate::quant::{Half, Narrow, Scale, Wide};
+use crate::simd::{Bytewise, CodeRange};
 use crate::team::Tile;
 use core::array::from_fn;
 
@@ -27,14 +26,14 @@ const NARROW: usize = 32;
 struct Kept<Sums, Scale> {
     sums: [Sums; 4],
     scales: [Scale; GROUP],
-    mins: [F16; GROUP],
+    mins: [Half; GROUP],
 }
 
-type NarrowRow<S, F> = Kept<<S as RowByRow>::Fours, <F as Narrow>::Scale>;
+type NarrowRow<S, F> = Kept<<S as Bytewise>::Fours, <F as Narrow>::Scale>;
 
 /// `out[c][r] = weights[r] · x[c]` for formats of blocks of 32. `weights` holds the rows of `out`.
 #[inline(always)]
-pub(crate) fn matmul_narrow<S: RowByRow, F: Narrow>(s: S, weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>) {
+pub(crate) fn matmul_narrow<S: Bytewise, F: Narrow>(s: S, weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>) {
     one_by_one(s, weights, x, |x, c| x.narrow::<1>(c)[0], narrow_column::<S, F>, out);
 }
 
@@ -43,7 +42,7 @@ type OneColumn<S> = fn(S, &[u8], Column<'_>, usize, &mut Tile<'_>);
 
 /// All columns. A function of its own, which formats share.
 #[inline(never)]
-fn one_by_one<S: RowByRow>(
+fn one_by_one<S: Bytewise>(
     s: S,
     weights: &[u8],
     x: Columns<'_>,
@@ -58,12 +57,13 @@ fn one_by_one<S: RowByRow>(
 
 /// A function of its own: engines allocate registers badly in long ones.
 #[inline(never)]
-fn narrow_column<S: RowByRow, F: Narrow>(s: S, weights: &[u8], column: Column<'_>, c: usize, out: &mut Tile<'_>) {
+fn narrow_column<S: Bytewise, F: Narrow>(s: S, weights: &[u8], column: Column<'_>, c: usize, out: &mut Tile<'_>) {
     let rows = Rows::<F::Block>::new(weights, out.rows());
     let zero = F::scale(&bytemuck::Zeroable::zeroed());
     let none = s.total_four([s.no_sums(); 4]);
-    let mut kept = [Kept { sums: [none; 4], scales: [zero; GROUP], mins: [F16::ZERO; GROUP] }; NARROW];
-    let (offset, has_min) = (shared(offset(s, F::CODES, F::OFFSET)), shared(F::HAS_MIN));
+    let mut kept = [Kept { sums: [none; 4], scales: [zero; GROUP], mins: [Half::ZERO; GROUP] }; NARROW];
+    let offset = if F::CODES == CodeRange::Signed { s.dot_offset() } else { F::OFFSET };
+    let (offset, has_min) = (shared(s, offset), shared(s, F::HAS_MIN));
     for g in 0..rows.len().div_ceil(GROUP) {
         let group = rows.quarters(g);
         let mut acc = s.splat(0.0);
@@ -80,7 +80,7 @@ fn narrow_column<S: RowByRow, F: Narrow>(s: S, weights: &[u8], column: Column<'_
 
 /// The rows of a group.
 #[inline(always)]
-fn write<S: RowByRow, B: bytemuck::Pod>(s: S, group: &Quarters<'_, B>, out: &mut [f32], acc: S::Lanes) {
+fn write<S: Bytewise, B: bytemuck::Pod>(s: S, group: &Quarters<'_, B>, out: &mut [f32], acc: S::Lanes) {
     for (lane, x) in s.store(acc).into_iter().enumerate() {
         out[group.row(lane)] = x;
     }
@@ -88,7 +88,7 @@ fn write<S: RowByRow, B: bytemuck::Pod>(s: S, group: &Quarters<'_, B>, out: &mut
 
 /// Blocks `start..start + n` of lanes `4 quad..4 quad + 4`, which share the columns.
 #[inline(always)]
-fn keep_narrow<S: RowByRow, F: Narrow>(
+fn keep_narrow<S: Bytewise, F: Narrow>(
     s: S,
     group: &Quarters<'_, F::Block>,
     column: Column<'_>,
@@ -103,10 +103,10 @@ fn keep_narrow<S: RowByRow, F: Narrow>(
     for (((((w0, w1), w2), w3), qs), kept) in rows.zip(qs).zip(kept) {
         // Written out: a loop that the compiler leaves one would take its registers through memory.
         let x = s.load_bytes(qs);
-        let dot0 = s.dot_offset(F::codes(s, w0), x, F::CODES);
-        let dot1 = s.dot_offset(F::codes(s, w1), x, F::CODES);
-        let dot2 = s.dot_offset(F::codes(s, w2), x, F::CODES);
-        let dot3 = s.dot_offset(F::codes(s, w3), x, F::CODES);
+        let dot0 = s.dot(F::codes(s, w0), x, F::CODES);
+        let dot1 = s.dot(F::codes(s, w1), x, F::CODES);
+        let dot2 = s.dot(F::codes(s, w2), x, F::CODES);
+        let dot3 = s.dot(F::codes(s, w3), x, F::CODES);
         kept.sums[quad] = s.total_four([dot0, dot1, dot2, dot3]);
         kept.scales[4 * quad..][..4].copy_from_slice(&[F::scale(w0), F::scale(w1), F::scale(w2), F::scale(w3)]);
         if F::HAS_MIN {
@@ -117,7 +117,7 @@ fn keep_narrow<S: RowByRow, F: Narrow>(
 
 /// A function of its own, which formats with the same scales share.
 #[inline(never)]
-fn add_narrow<S: RowByRow, F: Narrow>(
+fn add_narrow<S: Bytewise, F: Narrow>(
     s: S,
     kept: &[NarrowRow<S, F>],
     column: Column<'_>,
@@ -132,7 +132,7 @@ fn add_narrow<S: RowByRow, F: Narrow>(
         let isum = s.sub_ints(s.join(kept.sums), s.splat_int(offset * i32::from(*xsum)));
         acc = s.add(acc, s.mul(s.mul(dw, dx), s.to_lanes(isum)));
         if has_min {
-            let mw = F16::lanes(s, kept.mins);
+            let mw = Half::lanes(s, kept.mins);
             acc = s.add(acc, s.mul(s.mul(mw, dx), s.splat(f32::from(*xsum))));
         }
     }
@@ -143,28 +143,28 @@ fn add_narrow<S: RowByRow, F: Narrow>(
 const WIDE: usize = 8;
 
 /// What is kept of sixteen rows of blocks of 256.
-struct WideRows<S: RowByRow> {
+struct WideRows<S: Bytewise> {
     sums: [[S::Sums; GROUP]; WIDE],
     min_sums: [[S::Sums; GROUP]; WIDE],
-    scales: [[F16; GROUP]; WIDE],
-    mins: [[F16; GROUP]; WIDE],
+    scales: [[Half; GROUP]; WIDE],
+    mins: [[Half; GROUP]; WIDE],
 }
 
 /// [`matmul_narrow`] for the K formats.
 #[inline(always)]
-pub(crate) fn matmul_wide<S: RowByRow, F: Wide>(s: S, weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>) {
+pub(crate) fn matmul_wide<S: Bytewise, F: Wide>(s: S, weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>) {
     one_by_one(s, weights, x, |x, c| x.wide::<1>(c)[0], wide_column::<S, F>, out);
 }
 
 /// A function of its own: engines allocate registers badly in long ones.
 #[inline(never)]
-fn wide_column<S: RowByRow, F: Wide>(s: S, weights: &[u8], column: Column<'_>, c: usize, out: &mut Tile<'_>) {
+fn wide_column<S: Bytewise, F: Wide>(s: S, weights: &[u8], column: Column<'_>, c: usize, out: &mut Tile<'_>) {
     let rows = Rows::<F::Block>::new(weights, out.rows());
     let mut kept = WideRows::<S> {
         sums: [[s.no_sums(); GROUP]; WIDE],
         min_sums: [[s.no_sums(); GROUP]; WIDE],
-        scales: [[F16::ZERO; GROUP]; WIDE],
-        mins: [[F16::ZERO; GROUP]; WIDE],
+        scales: [[Half::ZERO; GROUP]; WIDE],
+        mins: [[Half::ZERO; GROUP]; WIDE],
     };
     for g in 0..rows.len().div_ceil(GROUP) {
         let group = rows.quarters(g);
@@ -179,7 +179,7 @@ fn wide_column<S: RowByRow, F: Wide>(s: S, weights: &[u8], column: Column<'_>, c
                     }
                 }
             }
-            acc = add_wide(s, &kept, column, start, n, shared(F::HAS_MIN), acc);
+            acc = add_wide(s, &kept, column, start, n, shared(s, F::HAS_MIN), acc);
         }
         write(s, &group, out.column(c), acc);
     }
@@ -187,7 +187,7 @@ fn wide_column<S: RowByRow, F: Wide>(s: S, weights: &[u8], column: Column<'_>, c
 
 /// The partial sums of block `at` of row `r`: sub-scale times (code - OFFSET) times x, and the minima times the sums of x.
 #[inline(always)]
-fn keep_wide<S: RowByRow, F: Wide>(
+fn keep_wide<S: Bytewise, F: Wide>(
     s: S,
     block: &F::Block,
     column: Column<'_>,
@@ -205,11 +205,7 @@ fn keep_wide<S: RowByRow, F: Wide>(
     }
     for j in 0..8 {
         let (codes, x) = (F::codes(s, block, j), s.load_bytes(&qs[j]));
-        let dot = match F::CODES {
-            Range::Signed => s.dot_scaled_signed(codes, x, scales, j),
-            Range::Unsigned { .. } => s.dot_scaled(codes, x, scales, j),
-        };
-        sums = s.add_sums(sums, dot);
+        sums = s.add_sums(sums, s.dot_scaled(codes, x, scales, j, F::CODES));
     }
     kept.scales[b][r] = F::scale(block);
     kept.sums[b][r] = sums;
@@ -221,7 +217,7 @@ fn keep_wide<S: RowByRow, F: Wide>(
 
 /// A function of its own, which formats share.
 #[inline(never)]
-fn add_wide<S: RowByRow>(
+fn add_wide<S: Bytewise>(
     s: S,
     kept: &WideRows<S>,
     column: Column<'_>,
@@ -232,10 +228,10 @@ fn add_wide<S: RowByRow>(
 ) -> S::Lanes {
     let scales = &column.scales[start..][..n];
     for b in 0..n.min(WIDE) {
-        let (dw, dx) = (F16::lanes(s, kept.scales[b]), s.splat(scales[b]));
+        let (dw, dx) = (Half::lanes(s, kept.scales[b]), s.splat(scales[b]));
         acc = s.add(acc, s.mul(s.mul(dw, dx), s.to_lanes(total(s, &kept.sums[b]))));
         if has_min {
-            let mw = F16::lanes(s, kept.mins[b]);
+            let mw = Half::lanes(s, kept.mins[b]);
             acc = s.add(acc, s.mul(s.mul(mw, dx), s.to_lanes(total(s, &kept.min_sums[b]))));
         }
     }
@@ -244,6 +240,6 @@ fn add_wide<S: RowByRow>(
 
 /// Lane r is the total of row r.
 #[inline(always)]
-fn total<S: RowByRow>(s: S, sums: &[S::Sums; GROUP]) -> S::Ints {
+fn total<S: Bytewise>(s: S, sums: &[S::Sums; GROUP]) -> S::Ints {
     s.join(from_fn(|i| s.total_four([sums[4 * i], sums[4 * i + 1], sums[4 * i + 2], sums[4 * i + 3]])))
 }

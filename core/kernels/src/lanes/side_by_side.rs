@@ -8,11 +8,11 @@
 //! Past the last row, the last row is computed again and dropped. Sixteen rows at a time are sixteen streams that a prefetcher does
 //! not follow, so each block of a group asks for its share of the next group, which lies behind it in one piece.
 
-use super::matmul::{codes32, prefetch, write};
-use super::{Range, RowSums, SideBySide};
-use crate::activations::{Column, Columns};
+use super::access::{codes32, prefetch, write};
 use crate::cast::{Blocks, GROUP, Group, Rows};
-use crate::quant::{F16, Narrow, Scale, Wide};
+use crate::operand::{Column, Columns};
+use crate::quant::{Half, Narrow, Scale, Wide};
+use crate::simd::{Bytewise, CodeRange};
 use crate::team::Tile;
 use core::array::from_fn;
 
@@ -33,9 +33,48 @@ macro_rules! column_groups {
     }};
 }
 
+/// The partial sums of 16 rows, each computed when it is asked for, so that few are alive at once.
+///
+/// A trait and not a closure: a closure could not be `#[inline(always)]`, and one that is not inlined is compiled without the
+/// instruction set.
+trait RowSums<S: Bytewise, const C: usize> {
+    /// The sums of row `r`, for `C` columns.
+    fn row(&self, s: S, r: usize) -> [S::Sums; C];
+}
+
+/// Lane r is the total of row r, for each column. Eight rows at a time, as code for sixteen would be twice as long.
+#[inline(always)]
+fn sum_rows<S: Bytewise, const C: usize>(s: S, rows: &impl RowSums<S, C>) -> [S::Ints; C] {
+    let mut fours = [[s.total_four([s.no_sums(); 4]); 4]; C];
+    for half in 0..2 {
+        let (a, b) = (four_rows(s, rows, 8 * half), four_rows(s, rows, 8 * half + 4));
+        for c in 0..C {
+            fours[c][2 * half] = a[c];
+            fours[c][2 * half + 1] = b[c];
+        }
+    }
+    let mut out = [s.join(fours[0]); C];
+    for c in 1..C {
+        out[c] = s.join(fours[c]);
+    }
+    out
+}
+
+/// The totals of rows `first..first + 4`.
+#[inline(always)]
+fn four_rows<S: Bytewise, const C: usize>(s: S, rows: &impl RowSums<S, C>, first: usize) -> [S::Fours; C] {
+    let (a, b) = (rows.row(s, first), rows.row(s, first + 1));
+    let (c, d) = (rows.row(s, first + 2), rows.row(s, first + 3));
+    let mut out = [s.total_four([a[0], b[0], c[0], d[0]]); C];
+    for i in 1..C {
+        out[i] = s.total_four([a[i], b[i], c[i], d[i]]);
+    }
+    out
+}
+
 /// `out[c][r] = weights[r] · x[c]` for formats of blocks of 32. `weights` holds the rows of `out`.
 #[inline(always)]
-pub(crate) fn few_narrow<S: SideBySide, F: Narrow>(s: S, weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>) {
+pub(crate) fn matmul_narrow<S: Bytewise, F: Narrow>(s: S, weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>) {
     let rows = Rows::<F::Block>::new(weights, out.rows());
     for first in (0..rows.len()).step_by(GROUP) {
         let group = rows.group(first);
@@ -47,13 +86,14 @@ pub(crate) fn few_narrow<S: SideBySide, F: Narrow>(s: S, weights: &[u8], x: Colu
 }
 
 #[inline(always)]
-fn narrow_group<S: SideBySide, F: Narrow, const C: usize>(
+fn narrow_group<S: Bytewise, F: Narrow, const C: usize>(
     s: S,
     group: &Group<'_, F::Block>,
     columns: &[Column<'_>; C],
 ) -> [S::Lanes; C] {
     let mut acc = [s.splat(0.0); C];
     let n = group.len();
+    let offset = if F::CODES == CodeRange::Signed { s.dot_offset() } else { F::OFFSET };
     // Cut to the length of the loop, which spares checking each index.
     let qs: [&[[u8; 32]]; C] = from_fn(|c| &codes32(columns[c].qs)[..n]);
     let scales: [&[f32]; C] = from_fn(|c| &columns[c].scales[..n]);
@@ -64,7 +104,7 @@ fn narrow_group<S: SideBySide, F: Narrow, const C: usize>(
         for c in 1..C {
             x[c] = s.load_bytes(&qs[c][b]);
         }
-        let isum = s.sum_rows(&NarrowBlock::<S, F, C> { blocks, x });
+        let isum = sum_rows(s, &NarrowBlock::<S, F, C> { blocks, x });
         let mut stored = [F::scale(blocks.row(0)); 16];
         for r in 1..16 {
             stored[r] = F::scale(blocks.row(r));
@@ -72,15 +112,15 @@ fn narrow_group<S: SideBySide, F: Narrow, const C: usize>(
         let dw = F::Scale::lanes(s, stored);
         for c in 0..C {
             let (dx, xsum) = (s.splat(scales[c][b]), i32::from(sums[c][b]));
-            let isum = if F::OFFSET == 0 { isum[c] } else { s.sub_ints(isum[c], s.splat_int(F::OFFSET * xsum)) };
+            let isum = if offset == 0 { isum[c] } else { s.sub_ints(isum[c], s.splat_int(offset * xsum)) };
             acc[c] = s.add(acc[c], s.mul(s.mul(dw, dx), s.to_lanes(isum)));
         }
         if F::HAS_MIN {
-            let mut stored = [F16::ZERO; 16];
+            let mut stored = [Half::ZERO; 16];
             for r in 0..16 {
                 stored[r] = F::min(blocks.row(r));
             }
-            let mw = F16::lanes(s, stored);
+            let mw = Half::lanes(s, stored);
             for c in 0..C {
                 let (dx, xsum) = (s.splat(scales[c][b]), s.splat(f32::from(sums[c][b])));
                 acc[c] = s.add(acc[c], s.mul(s.mul(mw, dx), xsum));
@@ -91,28 +131,27 @@ fn narrow_group<S: SideBySide, F: Narrow, const C: usize>(
 }
 
 /// Block `b` of 16 rows, and of the columns.
-struct NarrowBlock<'a, S: SideBySide, F: Narrow, const C: usize> {
+struct NarrowBlock<'a, S: Bytewise, F: Narrow, const C: usize> {
     blocks: Blocks<'a, F::Block>,
     x: [S::Bytes; C],
 }
 
-impl<S: SideBySide, F: Narrow, const C: usize> RowSums<S, C> for NarrowBlock<'_, S, F, C> {
+impl<S: Bytewise, F: Narrow, const C: usize> RowSums<S, C> for NarrowBlock<'_, S, F, C> {
     #[inline(always)]
     fn row(&self, s: S, r: usize) -> [S::Sums; C] {
         prefetch(s, self.blocks, r);
         let codes = F::codes(s, self.blocks.row(r));
         let mut sums = [s.no_sums(); C];
         for c in 0..C {
-            let x = self.x[c];
-            sums[c] = if F::CODES == Range::Signed { s.dot_signed(codes, x) } else { s.dot_unsigned(codes, x) };
+            sums[c] = s.dot(codes, self.x[c], F::CODES);
         }
         sums
     }
 }
 
-/// [`few_narrow`] for the K formats.
+/// [`matmul_narrow`] for the K formats.
 #[inline(always)]
-pub(crate) fn few_wide<S: SideBySide, F: Wide>(s: S, weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>) {
+pub(crate) fn matmul_wide<S: Bytewise, F: Wide>(s: S, weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>) {
     let rows = Rows::<F::Block>::new(weights, out.rows());
     for first in (0..rows.len()).step_by(GROUP) {
         let group = rows.group(first);
@@ -124,7 +163,7 @@ pub(crate) fn few_wide<S: SideBySide, F: Wide>(s: S, weights: &[u8], x: Columns<
 }
 
 #[inline(always)]
-fn wide_group<S: SideBySide, F: Wide, const C: usize>(
+fn wide_group<S: Bytewise, F: Wide, const C: usize>(
     s: S,
     group: &Group<'_, F::Block>,
     columns: &[Column<'_>; C],
@@ -137,22 +176,22 @@ fn wide_group<S: SideBySide, F: Wide, const C: usize>(
     for b in 0..n {
         let blocks = group.blocks(b);
         let block = WideBlock::<F, C> { blocks, qs: from_fn(|c| &qs[c][b]), sums: from_fn(|c| &sums[c][b]) };
-        let isum = s.sum_rows(&block);
-        let mut stored = [F16::ZERO; 16];
+        let isum = sum_rows(s, &block);
+        let mut stored = [Half::ZERO; 16];
         for r in 0..16 {
             stored[r] = F::scale(blocks.row(r));
         }
-        let dw = F16::lanes(s, stored);
+        let dw = Half::lanes(s, stored);
         for c in 0..C {
             let dx = s.splat(scales[c][b]);
             acc[c] = s.add(acc[c], s.mul(s.mul(dw, dx), s.to_lanes(isum[c])));
         }
         if F::HAS_MIN {
-            let msum = s.sum_rows(&WideMins(&block));
+            let msum = sum_rows(s, &WideMins(&block));
             for r in 0..16 {
                 stored[r] = F::min(blocks.row(r)).negated();
             }
-            let mw = F16::lanes(s, stored);
+            let mw = Half::lanes(s, stored);
             for c in 0..C {
                 let dx = s.splat(scales[c][b]);
                 acc[c] = s.add(acc[c], s.mul(s.mul(mw, dx), s.to_lanes(msum[c])));
@@ -169,7 +208,7 @@ struct WideBlock<'a, F: Wide, const C: usize> {
     sums: [&'a [i16; 16]; C],
 }
 
-impl<S: SideBySide, F: Wide, const C: usize> RowSums<S, C> for WideBlock<'_, F, C> {
+impl<S: Bytewise, F: Wide, const C: usize> RowSums<S, C> for WideBlock<'_, F, C> {
     #[inline(always)]
     fn row(&self, s: S, r: usize) -> [S::Sums; C] {
         prefetch(s, self.blocks, r);
@@ -185,12 +224,7 @@ impl<S: SideBySide, F: Wide, const C: usize> RowSums<S, C> for WideBlock<'_, F, 
             let codes = F::codes(s, block, j);
             for c in 0..C {
                 let x = s.load_bytes(&self.qs[c][j]);
-                let dot = if F::CODES == Range::Signed {
-                    s.dot_scaled_signed(codes, x, scales, j)
-                } else {
-                    s.dot_scaled(codes, x, scales, j)
-                };
-                sums[c] = s.add_sums(sums[c], dot);
+                sums[c] = s.add_sums(sums[c], s.dot_scaled(codes, x, scales, j, F::CODES));
             }
         }
         sums
@@ -200,7 +234,7 @@ impl<S: SideBySide, F: Wide, const C: usize> RowSums<S, C> for WideBlock<'_, F, 
 /// The minima of the same block times the sums of the columns.
 struct WideMins<'a, F: Wide, const C: usize>(&'a WideBlock<'a, F, C>);
 
-impl<S: SideBySide, F: Wide, const C: usize> RowSums<S, C> for WideMins<'_, F, C> {
+impl<S: Bytewise, F: Wide, const C: usize> RowSums<S, C> for WideMins<'_, F, C> {
     #[inline(always)]
     fn row(&self, s: S, r: usize) -> [S::Sums; C] {
         let mins = F::sub_mins(s, self.0.blocks.row(r));

@@ -8,15 +8,14 @@
 //!           acc = acc + (dw * dx) * f32(isum)                    the chain of `matmul`, which waits in `out` between strips
 //! ```
 
-use super::matmul::{prefetch, prefetch_all, write};
-use super::{Bytewise, Range, Simd};
-use crate::activations::{Column, Columns};
+use super::access::{prefetch, prefetch_all, shared, write};
 use crate::cast::{GROUP, Group, Rows};
-use crate::quant::{F16, Narrow, Scale, Wide};
+use crate::operand::{Column, Columns};
+use crate::quant::{Half, Narrow, Scale, Wide};
+use crate::simd::{Bytewise, CodeRange, Simd};
 use crate::team::Tile;
 use arrayvec::ArrayVec;
 use core::array::from_fn;
-use core::hint::black_box;
 
 /// Calls `$body` for groups of `$most` columns (8 or 4), then for groups of 4, of which the last may go past the end.
 macro_rules! column_groups {
@@ -52,7 +51,7 @@ trait Unpacked<S: Simd> {
     /// Makes blocks `start..start + n` of these the strip.
     fn unpack(&mut self, s: S, start: usize, n: usize);
     /// The strip, which is `at` that place, times all columns.
-    fn dots(&self, s: S, at: Place, x: Columns<'_>, out: &mut Tile<'_>);
+    fn dots(&self, s: S, at: Piece, x: Columns<'_>, out: &mut Tile<'_>);
 }
 
 /// The matrix times all columns, `most` blocks of each row at once.
@@ -64,27 +63,28 @@ fn through<S: Simd>(s: S, w: &mut (impl Unpacked<S> + ?Sized), most: usize, x: C
         for start in (0..blocks).step_by(most) {
             let n = most.min(blocks - start);
             w.unpack(s, start, n);
-            w.dots(s, Place { start, n, first, c: 0 }, x, out);
+            w.dots(s, Piece { start, n, first, c: 0 }, x, out);
         }
     }
 }
 
-#[cfg(not(target_family = "wasm"))]
 #[inline(always)]
 fn over_strips<S: Simd>(s: S, w: &mut impl Unpacked<S>, most: usize, x: Columns<'_>, out: &mut Tile<'_>) {
-    through(s, w, most, x, out);
+    match S::SMALL {
+        true => through_any(s, w, most, x, out),
+        false => through(s, w, most, x, out),
+    }
 }
 
-/// Where code has to be small, the way through a matrix is there once.
-#[cfg(target_family = "wasm")]
+/// The way through a matrix, there once.
 #[inline(never)]
-fn over_strips<S: Simd>(s: S, w: &mut dyn Unpacked<S>, most: usize, x: Columns<'_>, out: &mut Tile<'_>) {
+fn through_any<S: Simd>(s: S, w: &mut dyn Unpacked<S>, most: usize, x: Columns<'_>, out: &mut Tile<'_>) {
     through(s, w, most, x, out);
 }
 
 /// Where a strip and some columns meet: blocks `start..start + n` of the rows from `first`, columns from `c`.
 #[derive(Clone, Copy)]
-struct Place {
+struct Piece {
     start: usize,
     n: usize,
     first: usize,
@@ -107,7 +107,7 @@ struct NarrowStrip {
 pub(crate) fn matmul_narrow<S: Simd, F: Narrow>(s: S, weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>) {
     let rows = Rows::<F::Block>::new(weights, out.rows());
     let strip = NarrowStrip { codes: ArrayVec::new_const(), scales: [[0.0; 16]; NARROW], mins: [[0.0; 16]; NARROW] };
-    let offset = shared(offset(s, F::CODES, F::OFFSET));
+    let offset = shared(s, offset(s, F::CODES, F::OFFSET));
     over_strips(s, &mut Narrowly::<F> { offset, group: rows.group(0), rows, strip }, NARROW, x, out);
 }
 
@@ -137,92 +137,92 @@ impl<S: Simd, F: Narrow> Unpacked<S> for Narrowly<'_, F> {
     }
 
     #[inline(always)]
-    fn dots(&self, s: S, at: Place, x: Columns<'_>, out: &mut Tile<'_>) {
+    fn dots(&self, s: S, at: Piece, x: Columns<'_>, out: &mut Tile<'_>) {
         column_groups!(x.n, S::COLUMNS, |c, C| {
-            dot_narrow::<S, F, C>(s, &self.strip, Place { c, ..at }, self.offset, &x.narrow::<C>(c), out);
+            dot_narrow::<S, F, C>(s, &self.strip, Piece { c, ..at }, self.offset, &x.narrow::<C>(c), out);
         });
     }
 }
 
-/// Blocks `start..start + n` of the group become the strip.
-#[cfg_attr(target_family = "wasm", inline(never))]
-#[cfg_attr(not(target_family = "wasm"), inline(always))]
-fn unpack_narrow<S: Simd, F: Narrow>(
-    s: S,
-    group: &Group<'_, F::Block>,
-    start: usize,
-    n: usize,
-    strip: &mut NarrowStrip,
-) {
-    // Gathered first, and read as lanes when all are: a CPU waits for narrow stores before it loads them as one.
-    let zero = F::scale(&bytemuck::Zeroable::zeroed());
-    let (mut scales, mut mins) = ([[zero; 16]; NARROW], [[F16::ZERO; 16]; NARROW]);
-    strip.codes.clear();
-    for b in 0..n.min(NARROW) {
-        let blocks = group.blocks(start + b);
-        prefetch_all(s, blocks);
-        let mut rows = [[0; 32]; 16];
-        for r in 0..16 {
-            let block = blocks.row(r);
-            s.row().store_bytes(F::codes(s.row(), block), &mut rows[r]);
-            scales[b][r] = F::scale(block);
-            if F::HAS_MIN {
-                mins[b][r] = F::min(block);
+apart! {
+    /// Blocks `start..start + n` of the group become the strip.
+    fn unpack_narrow<S: Simd, F: Narrow>(
+        s: S,
+        group: &Group<'_, F::Block>,
+        start: usize,
+        n: usize,
+        strip: &mut NarrowStrip,
+    ) {
+        // Gathered first, and read as lanes when all are: a CPU waits for narrow stores before it loads them as one.
+        let zero = F::scale(&bytemuck::Zeroable::zeroed());
+        let (mut scales, mut mins) = ([[zero; 16]; NARROW], [[Half::ZERO; 16]; NARROW]);
+        strip.codes.clear();
+        for b in 0..n.min(NARROW) {
+            let blocks = group.blocks(start + b);
+            prefetch_all(s, blocks);
+            let mut rows = [[0; 32]; 16];
+            for r in 0..16 {
+                let block = blocks.row(r);
+                s.row().store_bytes(F::codes(s.row(), block), &mut rows[r]);
+                scales[b][r] = F::scale(block);
+                if F::HAS_MIN {
+                    mins[b][r] = F::min(block);
+                }
             }
+            if F::CODES == CodeRange::Signed {
+                add_offset(s, &mut rows);
+            }
+            strip.codes.push(Line([[0; 64]; 8]));
+            s.turn(&rows, &mut strip.codes[b].0);
         }
-        if F::CODES == Range::Signed {
-            add_offset(s, &mut rows);
+        as_lanes(s, &scales[..n], &mut strip.scales);
+        if F::HAS_MIN {
+            as_lanes(s, &mins[..n], &mut strip.mins);
         }
-        strip.codes.push(Line([[0; 64]; 8]));
-        s.turn(&rows, &mut strip.codes[b].0);
-    }
-    as_lanes(s, &scales[..n], &mut strip.scales);
-    if F::HAS_MIN {
-        as_lanes(s, &mins[..n], &mut strip.mins);
     }
 }
 
-#[cfg_attr(target_family = "wasm", inline(never))]
-#[cfg_attr(not(target_family = "wasm"), inline(always))]
-fn dot_narrow<S: Simd, F: Narrow, const C: usize>(
-    s: S,
-    strip: &NarrowStrip,
-    Place { start, n, first, c }: Place,
-    offset: i32,
-    columns: &[Column<'_>; C],
-    out: &mut Tile<'_>,
-) {
-    let mut acc: [_; C] = read(s, out, first, c, start == 0);
-    let qs: [&[[[u8; 4]; 8]]; C] = from_fn(|c| &fours(columns[c].qs)[start..][..n]);
-    let scales: [&[f32]; C] = from_fn(|c| &columns[c].scales[start..][..n]);
-    let sums: [&[i16]; C] = from_fn(|c| &columns[c].sums[start..][..n]);
-    for b in 0..n.min(strip.codes.len()) {
-        let mut x = [&qs[0][b]; C];
-        for c in 1..C {
-            x[c] = &qs[c][b];
-        }
-        let isum = s.dot_tiles(&strip.codes[b].0, x, F::CODES);
-        let dw = s.load(&strip.scales[b]);
-        for c in 0..C {
-            let (dx, xsum) = (s.splat(scales[c][b]), i32::from(sums[c][b]));
-            let isum = if offset == 0 { isum[c] } else { s.sub_ints(isum[c], s.splat_int(offset * xsum)) };
-            acc[c] = s.add(acc[c], s.mul(s.mul(dw, dx), s.to_lanes(isum)));
-            // Known when compiled, unlike in `dot_wide`: asked for here, it costs V8 a fifth of the speed.
-            if F::HAS_MIN {
-                let mw = s.load(&strip.mins[b]);
-                acc[c] = s.add(acc[c], s.mul(s.mul(mw, dx), s.splat(f32::from(sums[c][b]))));
+apart! {
+    fn dot_narrow<S: Simd, F: Narrow, const C: usize>(
+        s: S,
+        strip: &NarrowStrip,
+        Piece { start, n, first, c }: Piece,
+        offset: i32,
+        columns: &[Column<'_>; C],
+        out: &mut Tile<'_>,
+    ) {
+        let mut acc: [_; C] = read(s, out, first, c, start == 0);
+        let qs: [&[[[u8; 4]; 8]]; C] = from_fn(|c| &fours(columns[c].qs)[start..][..n]);
+        let scales: [&[f32]; C] = from_fn(|c| &columns[c].scales[start..][..n]);
+        let sums: [&[i16]; C] = from_fn(|c| &columns[c].sums[start..][..n]);
+        for b in 0..n.min(strip.codes.len()) {
+            let mut x = [&qs[0][b]; C];
+            for c in 1..C {
+                x[c] = &qs[c][b];
+            }
+            let isum = s.dot_tiles(&strip.codes[b].0, x, F::CODES);
+            let dw = s.load(&strip.scales[b]);
+            for c in 0..C {
+                let (dx, xsum) = (s.splat(scales[c][b]), i32::from(sums[c][b]));
+                let isum = if offset == 0 { isum[c] } else { s.sub_ints(isum[c], s.splat_int(offset * xsum)) };
+                acc[c] = s.add(acc[c], s.mul(s.mul(dw, dx), s.to_lanes(isum)));
+                // Known when compiled, unlike in `dot_wide`: asked for here, it costs V8 a fifth of the speed.
+                if F::HAS_MIN {
+                    let mw = s.load(&strip.mins[b]);
+                    acc[c] = s.add(acc[c], s.mul(s.mul(mw, dx), s.splat(f32::from(sums[c][b]))));
+                }
             }
         }
+        write(s, out, first, c, acc);
     }
-    write(s, out, first, c, acc);
 }
 
-/// Scales of sixteen rows as floats.
-#[cfg_attr(target_family = "wasm", inline(never))]
-#[cfg_attr(not(target_family = "wasm"), inline(always))]
-fn as_lanes<S: Simd, T: Scale>(s: S, gathered: &[[T; 16]], out: &mut [[f32; 16]]) {
-    for (gathered, out) in gathered.iter().zip(out) {
-        *out = s.store(T::lanes(s, *gathered));
+apart! {
+    /// Scales of sixteen rows as floats.
+    fn as_lanes<S: Simd, T: Scale>(s: S, gathered: &[[T; 16]], out: &mut [[f32; 16]]) {
+        for (gathered, out) in gathered.iter().zip(out) {
+            *out = s.store(T::lanes(s, *gathered));
+        }
     }
 }
 
@@ -251,7 +251,7 @@ pub(crate) fn matmul_wide<S: Simd, F: Wide>(s: S, weights: &[u8], x: Columns<'_>
         scales: [[0.0; 16]; WIDE],
         mins: [[0.0; 16]; WIDE],
     };
-    let form = (shared(offset(s, F::CODES, F::OFFSET)), shared(F::HAS_MIN));
+    let form = (shared(s, offset(s, F::CODES, F::OFFSET)), shared(s, F::HAS_MIN));
     over_strips(s, &mut Widely::<F> { form, group: rows.group(0), rows, strip }, WIDE, x, out);
 }
 
@@ -281,100 +281,100 @@ impl<S: Simd, F: Wide> Unpacked<S> for Widely<'_, F> {
     }
 
     #[inline(always)]
-    fn dots(&self, s: S, at: Place, x: Columns<'_>, out: &mut Tile<'_>) {
+    fn dots(&self, s: S, at: Piece, x: Columns<'_>, out: &mut Tile<'_>) {
         let (offset, has_min) = self.form;
         column_groups!(x.n, S::COLUMNS, |c, C| {
-            dot_wide::<S, F, C>(s, &self.strip, Place { c, ..at }, offset, has_min, &x.wide::<C>(c), out);
+            dot_wide::<S, F, C>(s, &self.strip, Piece { c, ..at }, offset, has_min, &x.wide::<C>(c), out);
         });
     }
 }
 
-/// Blocks `start..start + n` of the group become the strip.
-#[cfg_attr(target_family = "wasm", inline(never))]
-#[cfg_attr(not(target_family = "wasm"), inline(always))]
-fn unpack_wide<S: Simd, F: Wide>(s: S, group: &Group<'_, F::Block>, start: usize, n: usize, strip: &mut WideStrip) {
-    let (mut scales, mut mins) = ([[F16::ZERO; 16]; WIDE], [[F16::ZERO; 16]; WIDE]);
-    strip.codes.clear();
-    for b in 0..n.min(WIDE) {
-        let blocks = group.blocks(start + b);
-        let (mut sub_scales, mut sub_mins) = ([[0i16; 16]; 16], [[0i16; 16]; 16]);
-        for r in 0..16 {
-            prefetch(s, blocks, r);
-            let block = blocks.row(r);
-            s.row().store_scales(F::sub_scales(s.row(), block), &mut sub_scales[r]);
-            scales[b][r] = F::scale(block);
-            if F::HAS_MIN {
-                s.row().store_scales(F::sub_mins(s.row(), block), &mut sub_mins[r]);
-                mins[b][r] = F::min(block).negated();
-            }
-        }
-        s.turn(bytemuck::cast_ref(&sub_scales), &mut strip.sub_scales[b]);
-        if F::HAS_MIN {
-            s.turn(bytemuck::cast_ref(&sub_mins), &mut strip.sub_mins[b]);
-        }
-        strip.codes.push(Line([[[0; 64]; 8]; 8]));
-        for j in 0..8 {
-            let mut rows = [[0; 32]; 16];
+apart! {
+    /// Blocks `start..start + n` of the group become the strip.
+    fn unpack_wide<S: Simd, F: Wide>(s: S, group: &Group<'_, F::Block>, start: usize, n: usize, strip: &mut WideStrip) {
+        let (mut scales, mut mins) = ([[Half::ZERO; 16]; WIDE], [[Half::ZERO; 16]; WIDE]);
+        strip.codes.clear();
+        for b in 0..n.min(WIDE) {
+            let blocks = group.blocks(start + b);
+            let (mut sub_scales, mut sub_mins) = ([[0i16; 16]; 16], [[0i16; 16]; 16]);
             for r in 0..16 {
-                s.row().store_bytes(F::codes(s.row(), blocks.row(r), j), &mut rows[r]);
+                prefetch(s, blocks, r);
+                let block = blocks.row(r);
+                s.row().store_scales(F::sub_scales(s.row(), block), &mut sub_scales[r]);
+                scales[b][r] = F::scale(block);
+                if F::HAS_MIN {
+                    s.row().store_scales(F::sub_mins(s.row(), block), &mut sub_mins[r]);
+                    mins[b][r] = F::min(block).negated();
+                }
             }
-            if F::CODES == Range::Signed {
-                add_offset(s, &mut rows);
+            s.turn(bytemuck::cast_ref(&sub_scales), &mut strip.sub_scales[b]);
+            if F::HAS_MIN {
+                s.turn(bytemuck::cast_ref(&sub_mins), &mut strip.sub_mins[b]);
             }
-            s.turn(&rows, &mut strip.codes[b].0[j]);
+            strip.codes.push(Line([[[0; 64]; 8]; 8]));
+            for j in 0..8 {
+                let mut rows = [[0; 32]; 16];
+                for r in 0..16 {
+                    s.row().store_bytes(F::codes(s.row(), blocks.row(r), j), &mut rows[r]);
+                }
+                if F::CODES == CodeRange::Signed {
+                    add_offset(s, &mut rows);
+                }
+                s.turn(&rows, &mut strip.codes[b].0[j]);
+            }
         }
-    }
-    as_lanes(s, &scales[..n], &mut strip.scales);
-    if F::HAS_MIN {
-        as_lanes(s, &mins[..n], &mut strip.mins);
+        as_lanes(s, &scales[..n], &mut strip.scales);
+        if F::HAS_MIN {
+            as_lanes(s, &mins[..n], &mut strip.mins);
+        }
     }
 }
 
-#[cfg_attr(target_family = "wasm", inline(never))]
-#[cfg_attr(not(target_family = "wasm"), inline(always))]
-#[allow(clippy::too_many_arguments, reason = "the last two of them are the format's")]
-fn dot_wide<S: Simd, F: Wide, const C: usize>(
-    s: S,
-    strip: &WideStrip,
-    Place { start, n, first, c }: Place,
-    offset: i32,
-    has_min: bool,
-    columns: &[Column<'_>; C],
-    out: &mut Tile<'_>,
-) {
-    let mut acc: [_; C] = read(s, out, first, c, start == 0);
-    let qs: [&[[[u8; 4]; 64]]; C] = from_fn(|c| &fours(columns[c].qs)[start..][..n]);
-    let scales: [&[f32]; C] = from_fn(|c| &columns[c].scales[start..][..n]);
-    let sums: [&[[[i16; 2]; 8]]; C] = from_fn(|c| &columns[c].sums.as_chunks().0.as_chunks().0[start..][..n]);
-    for b in 0..n.min(strip.codes.len()) {
-        let mut isum = [s.splat_int(0); C];
-        if offset != 0 {
-            isum = dot_sums(s, &strip.sub_scales[b], sums.map(|sums| &sums[b]));
+apart! {
+    #[allow(clippy::too_many_arguments, reason = "the last two of them are the format's")]
+    fn dot_wide<S: Simd, F: Wide, const C: usize>(
+        s: S,
+        strip: &WideStrip,
+        Piece { start, n, first, c }: Piece,
+        offset: i32,
+        has_min: bool,
+        columns: &[Column<'_>; C],
+        out: &mut Tile<'_>,
+    ) {
+        let mut acc: [_; C] = read(s, out, first, c, start == 0);
+        let qs: [&[[[u8; 4]; 64]]; C] = from_fn(|c| &fours(columns[c].qs)[start..][..n]);
+        let scales: [&[f32]; C] = from_fn(|c| &columns[c].scales[start..][..n]);
+        let sums: [&[[[i16; 2]; 8]]; C] = from_fn(|c| &columns[c].sums.as_chunks().0.as_chunks().0[start..][..n]);
+        for b in 0..n.min(strip.codes.len()) {
+            let mut isum = [s.splat_int(0); C];
+            if offset != 0 {
+                isum = dot_sums(s, &strip.sub_scales[b], sums.map(|sums| &sums[b]));
+                for c in 0..C {
+                    isum[c] = s.mul_ints(isum[c], s.splat_int(-offset));
+                }
+            }
+            for j in 0..8 {
+                let (codes, pairs) = (&strip.codes[b].0[j], &strip.sub_scales[b][j]);
+                let mut x: [&[[u8; 4]; 8]; C] = [eight(&qs[0][b], j); C];
+                for c in 1..C {
+                    x[c] = eight(&qs[c][b], j);
+                }
+                isum = add_scaled::<S, F, C>(s, isum, codes, pairs, x);
+            }
+            let dw = s.load(&strip.scales[b]);
             for c in 0..C {
-                isum[c] = s.mul_ints(isum[c], s.splat_int(-offset));
+                acc[c] = s.add(acc[c], s.mul(s.mul(dw, s.splat(scales[c][b])), s.to_lanes(isum[c])));
+            }
+            if has_min {
+                let msum = dot_sums(s, &strip.sub_mins[b], sums.map(|sums| &sums[b]));
+                let mw = s.load(&strip.mins[b]);
+                for c in 0..C {
+                    acc[c] = s.add(acc[c], s.mul(s.mul(mw, s.splat(scales[c][b])), s.to_lanes(msum[c])));
+                }
             }
         }
-        for j in 0..8 {
-            let (codes, pairs) = (&strip.codes[b].0[j], &strip.sub_scales[b][j]);
-            let mut x: [&[[u8; 4]; 8]; C] = [eight(&qs[0][b], j); C];
-            for c in 1..C {
-                x[c] = eight(&qs[c][b], j);
-            }
-            isum = add_scaled::<S, F, C>(s, isum, codes, pairs, x);
-        }
-        let dw = s.load(&strip.scales[b]);
-        for c in 0..C {
-            acc[c] = s.add(acc[c], s.mul(s.mul(dw, s.splat(scales[c][b])), s.to_lanes(isum[c])));
-        }
-        if has_min {
-            let msum = dot_sums(s, &strip.sub_mins[b], sums.map(|sums| &sums[b]));
-            let mw = s.load(&strip.mins[b]);
-            for c in 0..C {
-                acc[c] = s.add(acc[c], s.mul(s.mul(mw, s.splat(scales[c][b])), s.to_lanes(msum[c])));
-            }
-        }
+        write(s, out, first, c, acc);
     }
-    write(s, out, first, c, acc);
 }
 
 /// Integer scales or minima of 256 weights times the sums of the columns.
@@ -399,7 +399,7 @@ fn add_scaled<S: Simd, F: Wide, const C: usize>(
     x: [&[[u8; 4]; 8]; C],
 ) -> [S::Ints; C] {
     // 16 products with an activation sum up to what an i16 holds.
-    let small = matches!(F::CODES, Range::Unsigned { max: ..=16 });
+    let small = matches!(F::CODES, CodeRange::Unsigned { max: ..=16 });
     if F::SPAN == 32 && !small {
         let (dots, scale) = (s.dot_tiles(codes, x, F::CODES), s.half_of_pair(pairs, 0));
         for c in 0..C {
@@ -426,14 +426,8 @@ fn add_scaled<S: Simd, F: Wide, const C: usize>(
 
 /// By how much the codes of a strip are larger than weights.
 #[inline(always)]
-pub(super) fn offset<S: Simd>(s: S, codes: Range, offset: i32) -> i32 {
-    if codes == Range::Signed { s.signed_offset() } else { offset }
-}
-
-/// Hides a value where code has to be small: unpacked formats that differ in it only are the same function then, and wasm-opt keeps one.
-#[inline(always)]
-pub(super) fn shared<T>(what: T) -> T {
-    if cfg!(target_family = "wasm") { black_box(what) } else { what }
+fn offset<S: Simd>(s: S, codes: CodeRange, offset: i32) -> i32 {
+    if codes == CodeRange::Signed { s.signed_offset() } else { offset }
 }
 
 /// Signed codes as this machine wants them.

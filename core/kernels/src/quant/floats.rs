@@ -1,7 +1,7 @@
 //! F32, F16 and BF16: a block is one weight.
 
-use super::{Blocks, Float, Scale};
-use crate::lanes::Simd;
+use super::{BlockFormat, Float, Half, Scale};
+use crate::simd::Simd;
 
 /// 32-bit floats.
 pub struct F32;
@@ -10,17 +10,17 @@ pub struct F16;
 /// The upper halves of 32-bit floats.
 pub struct BF16;
 
-impl Blocks for F32 {
+impl BlockFormat for F32 {
     type Block = [u8; 4];
     const LEN: usize = 1;
 }
 
-impl Blocks for F16 {
-    type Block = super::F16;
+impl BlockFormat for F16 {
+    type Block = Half;
     const LEN: usize = 1;
 }
 
-impl Blocks for BF16 {
+impl BlockFormat for BF16 {
     type Block = [u8; 2];
     const LEN: usize = 1;
 }
@@ -37,12 +37,12 @@ impl Float for F32 {
 }
 
 impl Float for F16 {
-    fn to_f32(block: &super::F16) -> f32 {
+    fn to_f32(block: &Half) -> f32 {
         Scale::to_f32(*block)
     }
 
     #[inline(always)]
-    fn lanes<S: Simd>(s: S, blocks: &[super::F16; 16]) -> S::Lanes {
+    fn lanes<S: Simd>(s: S, blocks: &[Half; 16]) -> S::Lanes {
         s.load_f16_le(bytemuck::cast_ref(blocks))
     }
 }

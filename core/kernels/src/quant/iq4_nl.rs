@@ -1,7 +1,7 @@
 //! IQ4_NL: 32 weights in 18 bytes: `d * VALUES[nibble]`, nibbles as in Q4_0.
 
-use super::{Blocks, F16, Narrow, nibble};
-use crate::lanes::{Bytewise, Range};
+use super::{BlockFormat, Half, Narrow, nibble};
+use crate::simd::{Bytewise, CodeRange};
 
 /// The format.
 pub struct IQ4NL;
@@ -10,7 +10,7 @@ pub struct IQ4NL;
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C)]
 pub struct Block {
-    d: F16,
+    d: Half,
     qs: [u8; 16],
 }
 
@@ -19,21 +19,21 @@ const _: () = assert!(size_of::<Block>() == 18);
 /// What the nibbles of the IQ4 formats stand for: closer together near zero, where most weights are.
 pub(super) const VALUES: [i8; 16] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
 
-impl Blocks for IQ4NL {
+impl BlockFormat for IQ4NL {
     type Block = Block;
     const LEN: usize = 32;
 }
 
 impl Narrow for IQ4NL {
-    const CODES: Range = Range::Signed;
-    type Scale = F16;
+    const CODES: CodeRange = CodeRange::Signed;
+    type Scale = Half;
 
     fn weight(block: &Block, i: usize) -> i32 {
         VALUES[usize::from(nibble(&block.qs, i))].into()
     }
 
     #[inline(always)]
-    fn scale(block: &Block) -> F16 {
+    fn scale(block: &Block) -> Half {
         block.d
     }
 

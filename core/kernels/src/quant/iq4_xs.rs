@@ -3,8 +3,8 @@
 //! Sixteen bytes for each 32 weights hold nibbles as in Q4_0. The low four bits of sc_j are a nibble of byte `j / 2` of `scales_l`
 //! (the low one if j is even), the high two are bits `2j, 2j + 1` of the little-endian `scales_h`.
 
-use super::{Blocks, F16, Wide, iq4_nl::VALUES, nibble, word};
-use crate::lanes::{Bytewise, Range};
+use super::{BlockFormat, Half, Wide, iq4_nl::VALUES, nibble, word};
+use crate::simd::{Bytewise, CodeRange};
 
 /// The format.
 pub struct IQ4XS;
@@ -13,7 +13,7 @@ pub struct IQ4XS;
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C)]
 pub struct Block {
-    d: F16,
+    d: Half,
     scales_h: [u8; 2],
     scales_l: [u8; 4],
     qs: [[u8; 16]; 8],
@@ -21,13 +21,13 @@ pub struct Block {
 
 const _: () = assert!(size_of::<Block>() == 136);
 
-impl Blocks for IQ4XS {
+impl BlockFormat for IQ4XS {
     type Block = Block;
     const LEN: usize = 256;
 }
 
 impl Wide for IQ4XS {
-    const CODES: Range = Range::Signed;
+    const CODES: CodeRange = CodeRange::Signed;
     const SPAN: usize = 32;
 
     fn weight(block: &Block, i: usize) -> i32 {
@@ -42,7 +42,7 @@ impl Wide for IQ4XS {
     }
 
     #[inline(always)]
-    fn scale(block: &Block) -> F16 {
+    fn scale(block: &Block) -> Half {
         block.d
     }
 

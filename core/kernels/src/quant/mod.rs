@@ -22,45 +22,15 @@ mod scale;
 mod tq1_0;
 mod tq2_0;
 
-pub use scale::{E8M0, F16, Scale};
+pub use scale::{E8M0, Half, Scale};
 
-use super::lanes::{Bytewise, Range, Simd};
+use crate::operand::Operand;
+use crate::simd::{Bytewise, CodeRange, Simd};
 use bytemuck::Pod;
+use core::ops::Range;
 
-/// What the columns must look like for a matrix of a format.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Operand {
-    /// f32
-    Float,
-    /// int8 in blocks of 32
-    Narrow,
-    /// int8 in blocks of 256
-    Wide,
-}
-
-/// A set of [`Operand`]s.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Operands(u8);
-
-impl Operands {
-    /// The set with one more.
-    pub const fn with(self, operand: Operand) -> Self {
-        Operands(self.0 | (1 << operand as u8))
-    }
-
-    /// Both sets.
-    pub const fn and(self, other: Self) -> Self {
-        Operands(self.0 | other.0)
-    }
-
-    /// Whether it is in the set.
-    pub const fn contains(self, operand: Operand) -> bool {
-        self.0 & (1 << operand as u8) != 0
-    }
-}
-
-/// What every format has.
-pub trait Blocks: 'static {
+/// A format as blocks of weights.
+pub trait BlockFormat: 'static {
     /// The bytes of a block; alignment 1.
     type Block: Pod;
     /// Weights in a block.
@@ -68,7 +38,7 @@ pub trait Blocks: 'static {
 }
 
 /// Formats whose weights are floats.
-pub trait Float: Blocks {
+pub trait Float: BlockFormat {
     /// The weight.
     fn to_f32(block: &Self::Block) -> f32;
     /// Sixteen weights.
@@ -76,7 +46,7 @@ pub trait Float: Blocks {
 }
 
 /// Formats of 32 weights with one scale: weight i is `scale * weight(i) + min`.
-pub trait Narrow: Blocks {
+pub trait Narrow: BlockFormat {
     /// How the scale is stored.
     type Scale: Scale;
     /// Whether there is a minimum.
@@ -84,15 +54,15 @@ pub trait Narrow: Blocks {
     /// `weight = code - OFFSET`.
     const OFFSET: i32 = 0;
     /// The codes there can be; 0..=63, or -128..=127 with an OFFSET of 0.
-    const CODES: Range;
+    const CODES: CodeRange;
     /// Integer weight `i`: the specification.
     fn weight(block: &Self::Block, i: usize) -> i32;
     /// The scale.
     fn scale(block: &Self::Block) -> Self::Scale;
     /// The minimum, if there is one.
     #[inline(always)]
-    fn min(_: &Self::Block) -> F16 {
-        F16::ZERO
+    fn min(_: &Self::Block) -> Half {
+        Half::ZERO
     }
     /// The 32 codes in order.
     fn codes<S: Bytewise>(s: S, block: &Self::Block) -> S::Bytes;
@@ -100,13 +70,13 @@ pub trait Narrow: Blocks {
 
 /// Formats of 256 weights with one scale and integer scales inside: with j = i / 16, weight i is
 /// `(scale * sub_scale(j)) * weight(i) - min * sub_min(j)`.
-pub trait Wide: Blocks {
+pub trait Wide: BlockFormat {
     /// Whether there is a minimum.
     const HAS_MIN: bool = false;
     /// `weight = code - OFFSET`, at most 32.
     const OFFSET: i32 = 0;
     /// The codes there can be; 0..=63, or -128..=127 with an OFFSET of 0.
-    const CODES: Range;
+    const CODES: CodeRange;
     /// Weights that share a sub-scale, 16 or 32.
     const SPAN: usize = 16;
     /// Integer weight `i`, without its sub-scale: the specification.
@@ -118,11 +88,11 @@ pub trait Wide: Blocks {
         0
     }
     /// The scale.
-    fn scale(block: &Self::Block) -> F16;
+    fn scale(block: &Self::Block) -> Half;
     /// The scale of the minima, which are subtracted.
     #[inline(always)]
-    fn min(_: &Self::Block) -> F16 {
-        F16::ZERO
+    fn min(_: &Self::Block) -> Half {
+        Half::ZERO
     }
     /// All sub-scales.
     fn sub_scales<S: Bytewise>(s: S, block: &Self::Block) -> S::Scales;
@@ -171,12 +141,12 @@ macro_rules! formats {
 
             /// Weights in a block.
             pub const fn block_len(self) -> usize {
-                match self { $(Format::$name => <$file::$ty as Blocks>::LEN),* }
+                match self { $(Format::$name => <$file::$ty as BlockFormat>::LEN),* }
             }
 
             /// Bytes of a block.
             pub const fn block_bytes(self) -> usize {
-                match self { $(Format::$name => size_of::<<$file::$ty as Blocks>::Block>()),* }
+                match self { $(Format::$name => size_of::<<$file::$ty as BlockFormat>::Block>()),* }
             }
 
             /// What it is multiplied with.
@@ -231,6 +201,31 @@ impl Format {
     }
 }
 
+/// A weight matrix in its file format: `rows` outputs of `cols` inputs, row after row.
+#[derive(Debug, Clone, Copy)]
+pub struct Matrix<'a> {
+    /// Format of the blocks.
+    pub format: Format,
+    /// Inputs, a multiple of the format's block.
+    pub cols: usize,
+    /// (rows, cols / block, bytes of a block)
+    pub bytes: &'a [u8],
+}
+
+impl<'a> Matrix<'a> {
+    /// The bytes of one row.
+    pub fn row(&self, row: usize) -> &'a [u8] {
+        let len = self.format.row_bytes(self.cols);
+        &self.bytes[row * len..][..len]
+    }
+
+    /// The bytes of some rows.
+    pub fn rows(&self, rows: Range<usize>) -> &'a [u8] {
+        let len = self.format.row_bytes(self.cols);
+        &self.bytes[rows.start * len..rows.end * len]
+    }
+}
+
 struct Dequantize<'a> {
     bytes: &'a [u8],
     out: &'a mut [f32],
@@ -238,7 +233,7 @@ struct Dequantize<'a> {
 
 impl<'a> Dequantize<'a> {
     /// Each block with the place of its weights.
-    fn blocks<F: Blocks>(self) -> impl Iterator<Item = (&'a F::Block, &'a mut [f32])> {
+    fn blocks<F: BlockFormat>(self) -> impl Iterator<Item = (&'a F::Block, &'a mut [f32])> {
         bytemuck::cast_slice(self.bytes).iter().zip(self.out.chunks_exact_mut(F::LEN))
     }
 }

@@ -1,7 +1,7 @@
 //! MXFP4: 32 weights in 17 bytes: `2^(e - 128) * w`, nibbles as in Q4_0, w twice the e2m1 float that the nibble is.
 
-use super::{Blocks, E8M0, Narrow, nibble};
-use crate::lanes::{Bytewise, Range};
+use super::{BlockFormat, E8M0, Narrow, nibble};
+use crate::simd::{Bytewise, CodeRange};
 
 /// The format.
 pub struct MXFP4;
@@ -19,13 +19,13 @@ const _: () = assert!(size_of::<Block>() == 17);
 /// Twice the e2m1 floats (a sign, two bits of exponent, one of mantissa: 0, 0.5, 1, 1.5, 2, 3, 4, 6 and their negatives) plus 12.
 const CODES: [i8; 16] = [12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0];
 
-impl Blocks for MXFP4 {
+impl BlockFormat for MXFP4 {
     type Block = Block;
     const LEN: usize = 32;
 }
 
 impl Narrow for MXFP4 {
-    const CODES: Range = Range::Unsigned { max: 24 };
+    const CODES: CodeRange = CodeRange::Unsigned { max: 24 };
     type Scale = E8M0;
     const OFFSET: i32 = 12;
 

@@ -3,8 +3,8 @@
 //! The low nibble of `scales[j]` is sc_j, the high one m_j. Bits `2k, 2k + 1` of byte `32 * h + l` of `qs` are weight
 //! `128 * h + 32 * k + l`.
 
-use super::{Blocks, F16, Wide, long};
-use crate::lanes::{Bytewise, Range};
+use super::{BlockFormat, Half, Wide, long};
+use crate::simd::{Bytewise, CodeRange};
 
 /// The format.
 pub struct Q2K;
@@ -15,19 +15,19 @@ pub struct Q2K;
 pub struct Block {
     scales: [u8; 16],
     qs: [[u8; 32]; 2],
-    d: F16,
-    dmin: F16,
+    d: Half,
+    dmin: Half,
 }
 
 const _: () = assert!(size_of::<Block>() == 84);
 
-impl Blocks for Q2K {
+impl BlockFormat for Q2K {
     type Block = Block;
     const LEN: usize = 256;
 }
 
 impl Wide for Q2K {
-    const CODES: Range = Range::Unsigned { max: 3 };
+    const CODES: CodeRange = CodeRange::Unsigned { max: 3 };
     const HAS_MIN: bool = true;
 
     fn weight(block: &Block, i: usize) -> i32 {
@@ -43,12 +43,12 @@ impl Wide for Q2K {
     }
 
     #[inline(always)]
-    fn scale(block: &Block) -> F16 {
+    fn scale(block: &Block) -> Half {
         block.d
     }
 
     #[inline(always)]
-    fn min(block: &Block) -> F16 {
+    fn min(block: &Block) -> Half {
         block.dmin
     }
 

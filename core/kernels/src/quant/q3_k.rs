@@ -4,8 +4,8 @@
 //! sc_0..7 and sc_8..15 are the low and high nibbles of `scales[0..8]`; the high two of sc_j are bits `2k, 2k + 1` of
 //! `scales[8 + j % 4]`, k = j / 4.
 
-use super::{Blocks, F16, Wide, long, word};
-use crate::lanes::{Bytewise, Range};
+use super::{BlockFormat, Half, Wide, long, word};
+use crate::simd::{Bytewise, CodeRange};
 
 /// The format.
 pub struct Q3K;
@@ -17,18 +17,18 @@ pub struct Block {
     hmask: [u8; 32],
     qs: [[u8; 32]; 2],
     scales: [u8; 12],
-    d: F16,
+    d: Half,
 }
 
 const _: () = assert!(size_of::<Block>() == 110);
 
-impl Blocks for Q3K {
+impl BlockFormat for Q3K {
     type Block = Block;
     const LEN: usize = 256;
 }
 
 impl Wide for Q3K {
-    const CODES: Range = Range::Unsigned { max: 7 };
+    const CODES: CodeRange = CodeRange::Unsigned { max: 7 };
     const OFFSET: i32 = 4;
 
     fn weight(block: &Block, i: usize) -> i32 {
@@ -44,7 +44,7 @@ impl Wide for Q3K {
     }
 
     #[inline(always)]
-    fn scale(block: &Block) -> F16 {
+    fn scale(block: &Block) -> Half {
         block.d
     }
 

@@ -1,7 +1,7 @@
 //! Q4_0: 32 weights in 18 bytes: `d * (nibble - 8)`. Byte i holds weight i in its low and weight i + 16 in its high nibble.
 
-use super::{Blocks, F16, Narrow, nibble};
-use crate::lanes::{Bytewise, Range};
+use super::{BlockFormat, Half, Narrow, nibble};
+use crate::simd::{Bytewise, CodeRange};
 
 /// The format.
 pub struct Q4_0;
@@ -10,20 +10,20 @@ pub struct Q4_0;
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C)]
 pub struct Block {
-    d: F16,
+    d: Half,
     qs: [u8; 16],
 }
 
 const _: () = assert!(size_of::<Block>() == 18);
 
-impl Blocks for Q4_0 {
+impl BlockFormat for Q4_0 {
     type Block = Block;
     const LEN: usize = 32;
 }
 
 impl Narrow for Q4_0 {
-    const CODES: Range = Range::Unsigned { max: 15 };
-    type Scale = F16;
+    const CODES: CodeRange = CodeRange::Unsigned { max: 15 };
+    type Scale = Half;
     const OFFSET: i32 = 8;
 
     fn weight(block: &Block, i: usize) -> i32 {
@@ -31,7 +31,7 @@ impl Narrow for Q4_0 {
     }
 
     #[inline(always)]
-    fn scale(block: &Block) -> F16 {
+    fn scale(block: &Block) -> Half {
         block.d
     }
 

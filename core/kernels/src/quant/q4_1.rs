@@ -1,7 +1,7 @@
 //! Q4_1: 32 weights in 20 bytes: `d * nibble + m`, nibbles as in Q4_0.
 
-use super::{Blocks, F16, Narrow, nibble};
-use crate::lanes::{Bytewise, Range};
+use super::{BlockFormat, Half, Narrow, nibble};
+use crate::simd::{Bytewise, CodeRange};
 
 /// The format.
 pub struct Q4_1;
@@ -10,21 +10,21 @@ pub struct Q4_1;
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C)]
 pub struct Block {
-    d: F16,
-    m: F16,
+    d: Half,
+    m: Half,
     qs: [u8; 16],
 }
 
 const _: () = assert!(size_of::<Block>() == 20);
 
-impl Blocks for Q4_1 {
+impl BlockFormat for Q4_1 {
     type Block = Block;
     const LEN: usize = 32;
 }
 
 impl Narrow for Q4_1 {
-    const CODES: Range = Range::Unsigned { max: 15 };
-    type Scale = F16;
+    const CODES: CodeRange = CodeRange::Unsigned { max: 15 };
+    type Scale = Half;
     const HAS_MIN: bool = true;
 
     fn weight(block: &Block, i: usize) -> i32 {
@@ -32,12 +32,12 @@ impl Narrow for Q4_1 {
     }
 
     #[inline(always)]
-    fn scale(block: &Block) -> F16 {
+    fn scale(block: &Block) -> Half {
         block.d
     }
 
     #[inline(always)]
-    fn min(block: &Block) -> F16 {
+    fn min(block: &Block) -> Half {
         block.m
     }
 

@@ -2,8 +2,8 @@
 //!
 //! Byte `32 * g + l` of `qs` holds weight `64 * g + l` in its low and `64 * g + 32 + l` in its high nibble.
 
-use super::{Blocks, F16, Wide, word};
-use crate::lanes::{Bytewise, Range};
+use super::{BlockFormat, Half, Wide, word};
+use crate::simd::{Bytewise, CodeRange};
 
 /// The format.
 pub struct Q4K;
@@ -12,8 +12,8 @@ pub struct Q4K;
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C)]
 pub struct Block {
-    d: F16,
-    dmin: F16,
+    d: Half,
+    dmin: Half,
     scales: Scales,
     qs: [[u8; 32]; 4],
 }
@@ -62,13 +62,13 @@ pub(super) fn nibbles<S: Bytewise>(s: S, qs: &[[u8; 32]; 4], j: usize) -> S::Byt
     s.and(s.shr(s.load_bytes(&qs[j / 2]), 4 * (j % 2)), 15)
 }
 
-impl Blocks for Q4K {
+impl BlockFormat for Q4K {
     type Block = Block;
     const LEN: usize = 256;
 }
 
 impl Wide for Q4K {
-    const CODES: Range = Range::Unsigned { max: 15 };
+    const CODES: CodeRange = CodeRange::Unsigned { max: 15 };
     const HAS_MIN: bool = true;
     const SPAN: usize = 32;
 
@@ -85,12 +85,12 @@ impl Wide for Q4K {
     }
 
     #[inline(always)]
-    fn scale(block: &Block) -> F16 {
+    fn scale(block: &Block) -> Half {
         block.d
     }
 
     #[inline(always)]
-    fn min(block: &Block) -> F16 {
+    fn min(block: &Block) -> Half {
         block.dmin
     }
 

@@ -1,7 +1,7 @@
 //! Q5_0: 32 weights in 22 bytes: `d * (q - 16)`, the low four bits of q as in Q4_0, the fifth of weight i bit i of `qh`.
 
-use super::{Blocks, F16, Narrow, nibble};
-use crate::lanes::{Bytewise, Range};
+use super::{BlockFormat, Half, Narrow, nibble};
+use crate::simd::{Bytewise, CodeRange};
 
 /// The format.
 pub struct Q5_0;
@@ -10,7 +10,7 @@ pub struct Q5_0;
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C)]
 pub struct Block {
-    d: F16,
+    d: Half,
     qh: [u8; 4],
     qs: [u8; 16],
 }
@@ -28,14 +28,14 @@ pub(super) fn codes<S: Bytewise>(s: S, high: &[u8; 4], low: &[u8; 16]) -> S::Byt
     s.or(s.nibbles(low), s.and(s.spread(*high), 16))
 }
 
-impl Blocks for Q5_0 {
+impl BlockFormat for Q5_0 {
     type Block = Block;
     const LEN: usize = 32;
 }
 
 impl Narrow for Q5_0 {
-    const CODES: Range = Range::Unsigned { max: 31 };
-    type Scale = F16;
+    const CODES: CodeRange = CodeRange::Unsigned { max: 31 };
+    type Scale = Half;
     const OFFSET: i32 = 16;
 
     fn weight(block: &Block, i: usize) -> i32 {
@@ -43,7 +43,7 @@ impl Narrow for Q5_0 {
     }
 
     #[inline(always)]
-    fn scale(block: &Block) -> F16 {
+    fn scale(block: &Block) -> Half {
         block.d
     }
 

@@ -1,10 +1,10 @@
 //! Q5_1: 32 weights in 24 bytes: `d * q + m`, the five bits of q as in Q5_0.
 
 use super::{
-    Blocks, F16, Narrow,
+    BlockFormat, Half, Narrow,
     q5_0::{code, codes},
 };
-use crate::lanes::{Bytewise, Range};
+use crate::simd::{Bytewise, CodeRange};
 
 /// The format.
 pub struct Q5_1;
@@ -13,22 +13,22 @@ pub struct Q5_1;
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C)]
 pub struct Block {
-    d: F16,
-    m: F16,
+    d: Half,
+    m: Half,
     qh: [u8; 4],
     qs: [u8; 16],
 }
 
 const _: () = assert!(size_of::<Block>() == 24);
 
-impl Blocks for Q5_1 {
+impl BlockFormat for Q5_1 {
     type Block = Block;
     const LEN: usize = 32;
 }
 
 impl Narrow for Q5_1 {
-    const CODES: Range = Range::Unsigned { max: 31 };
-    type Scale = F16;
+    const CODES: CodeRange = CodeRange::Unsigned { max: 31 };
+    type Scale = Half;
     const HAS_MIN: bool = true;
 
     fn weight(block: &Block, i: usize) -> i32 {
@@ -36,12 +36,12 @@ impl Narrow for Q5_1 {
     }
 
     #[inline(always)]
-    fn scale(block: &Block) -> F16 {
+    fn scale(block: &Block) -> Half {
         block.d
     }
 
     #[inline(always)]
-    fn min(block: &Block) -> F16 {
+    fn min(block: &Block) -> Half {
         block.m
     }
 

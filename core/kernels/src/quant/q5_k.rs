@@ -3,10 +3,10 @@
 //! The fifth bit of weight `32 * k + l` is bit k of byte l of `qh`.
 
 use super::{
-    Blocks, F16, Wide,
+    BlockFormat, Half, Wide,
     q4_k::{Scales, nibble, nibbles},
 };
-use crate::lanes::{Bytewise, Range};
+use crate::simd::{Bytewise, CodeRange};
 
 /// The format.
 pub struct Q5K;
@@ -15,8 +15,8 @@ pub struct Q5K;
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C)]
 pub struct Block {
-    d: F16,
-    dmin: F16,
+    d: Half,
+    dmin: Half,
     scales: Scales,
     qh: [u8; 32],
     qs: [[u8; 32]; 4],
@@ -24,13 +24,13 @@ pub struct Block {
 
 const _: () = assert!(size_of::<Block>() == 176);
 
-impl Blocks for Q5K {
+impl BlockFormat for Q5K {
     type Block = Block;
     const LEN: usize = 256;
 }
 
 impl Wide for Q5K {
-    const CODES: Range = Range::Unsigned { max: 31 };
+    const CODES: CodeRange = CodeRange::Unsigned { max: 31 };
     const HAS_MIN: bool = true;
     const SPAN: usize = 32;
 
@@ -48,12 +48,12 @@ impl Wide for Q5K {
     }
 
     #[inline(always)]
-    fn scale(block: &Block) -> F16 {
+    fn scale(block: &Block) -> Half {
         block.d
     }
 
     #[inline(always)]
-    fn min(block: &Block) -> F16 {
+    fn min(block: &Block) -> Half {
         block.dmin
     }
 

@@ -3,8 +3,8 @@
 //! Each half of 128 weights has 64 bytes of low nibbles and 32 bytes of high pairs of bits. Of weight `32 * k + l` (k < 4) the low
 //! four bits are the low (k < 2) or high nibble of byte `32 * (k % 2) + l`, the high two are bits `2k, 2k + 1` of byte l of `qh`.
 
-use super::{Blocks, F16, Wide};
-use crate::lanes::{Bytewise, Range};
+use super::{BlockFormat, Half, Wide};
+use crate::simd::{Bytewise, CodeRange};
 
 /// The format.
 pub struct Q6K;
@@ -16,18 +16,18 @@ pub struct Block {
     ql: [[[u8; 32]; 2]; 2],
     qh: [[u8; 32]; 2],
     scales: [i8; 16],
-    d: F16,
+    d: Half,
 }
 
 const _: () = assert!(size_of::<Block>() == 210);
 
-impl Blocks for Q6K {
+impl BlockFormat for Q6K {
     type Block = Block;
     const LEN: usize = 256;
 }
 
 impl Wide for Q6K {
-    const CODES: Range = Range::Unsigned { max: 63 };
+    const CODES: CodeRange = CodeRange::Unsigned { max: 63 };
     const OFFSET: i32 = 32;
 
     fn weight(block: &Block, i: usize) -> i32 {
@@ -42,7 +42,7 @@ impl Wide for Q6K {
     }
 
     #[inline(always)]
-    fn scale(block: &Block) -> F16 {
+    fn scale(block: &Block) -> Half {
         block.d
     }
 

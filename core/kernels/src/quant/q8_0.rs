@@ -1,7 +1,7 @@
 //! Q8_0: 32 weights in 34 bytes: `d * i8`.
 
-use super::{Blocks, F16, Narrow};
-use crate::lanes::{Bytewise, Range};
+use super::{BlockFormat, Half, Narrow};
+use crate::simd::{Bytewise, CodeRange};
 
 /// The format.
 pub struct Q8_0;
@@ -10,27 +10,27 @@ pub struct Q8_0;
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C)]
 pub struct Block {
-    d: F16,
+    d: Half,
     qs: [u8; 32],
 }
 
 const _: () = assert!(size_of::<Block>() == 34);
 
-impl Blocks for Q8_0 {
+impl BlockFormat for Q8_0 {
     type Block = Block;
     const LEN: usize = 32;
 }
 
 impl Narrow for Q8_0 {
-    const CODES: Range = Range::Signed;
-    type Scale = F16;
+    const CODES: CodeRange = CodeRange::Signed;
+    type Scale = Half;
 
     fn weight(block: &Block, i: usize) -> i32 {
         i32::from(block.qs[i] as i8)
     }
 
     #[inline(always)]
-    fn scale(block: &Block) -> F16 {
+    fn scale(block: &Block) -> Half {
         block.d
     }
 

@@ -1,6 +1,6 @@
 //! How blocks store their scales.
 
-use crate::lanes::Simd;
+use crate::simd::Simd;
 use bytemuck::{Pod, Zeroable};
 use half::f16;
 
@@ -15,11 +15,11 @@ pub trait Scale: Pod {
 /// An f16 as stored: two bytes, little-endian.
 #[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
 #[repr(transparent)]
-pub struct F16([u8; 2]);
+pub struct Half([u8; 2]);
 
-impl F16 {
+impl Half {
     /// +0.0
-    pub const ZERO: Self = F16([0; 2]);
+    pub const ZERO: Self = Half([0; 2]);
 
     /// The 16 bits.
     #[inline(always)]
@@ -30,11 +30,11 @@ impl F16 {
     /// With the other sign.
     #[inline(always)]
     pub fn negated(self) -> Self {
-        F16((self.bits() ^ 0x8000).to_le_bytes())
+        Half((self.bits() ^ 0x8000).to_le_bytes())
     }
 }
 
-impl Scale for F16 {
+impl Scale for Half {
     #[inline(always)]
     fn to_f32(self) -> f32 {
         f16::from_bits(self.bits()).to_f32_const()

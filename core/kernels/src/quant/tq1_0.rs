@@ -3,8 +3,8 @@
 //! A byte / 256 is a fraction of five ternary digits after the point. Digit n of byte l of `a` is weight `32 * n + l`, of `b`
 //! weight `160 + 16 * n + l`, and of `c`, which has four, weight `240 + 4 * n + l`.
 
-use super::{Blocks, F16, Wide};
-use crate::lanes::{Bytewise, Range};
+use super::{BlockFormat, Half, Wide};
+use crate::simd::{Bytewise, CodeRange};
 
 /// The format.
 pub struct TQ1_0;
@@ -16,7 +16,7 @@ pub struct Block {
     a: [u8; 32],
     b: [u8; 16],
     c: [u8; 4],
-    d: F16,
+    d: Half,
 }
 
 const _: () = assert!(size_of::<Block>() == 54);
@@ -41,13 +41,13 @@ fn digits<const N: usize>(bytes: &[u8; N], powers: [u16; N]) -> [u8; N] {
     digits
 }
 
-impl Blocks for TQ1_0 {
+impl BlockFormat for TQ1_0 {
     type Block = Block;
     const LEN: usize = 256;
 }
 
 impl Wide for TQ1_0 {
-    const CODES: Range = Range::Unsigned { max: 2 };
+    const CODES: CodeRange = CodeRange::Unsigned { max: 2 };
     const OFFSET: i32 = 1;
 
     fn weight(block: &Block, i: usize) -> i32 {
@@ -64,7 +64,7 @@ impl Wide for TQ1_0 {
     }
 
     #[inline(always)]
-    fn scale(block: &Block) -> F16 {
+    fn scale(block: &Block) -> Half {
         block.d
     }
 

@@ -1,7 +1,7 @@
 //! TQ2_0: 256 weights in 66 bytes: `d * (q - 1)`, 2-bit q laid out as in Q2_K. Ternary models use q = 0, 1, 2.
 
-use super::{Blocks, F16, Wide};
-use crate::lanes::{Bytewise, Range};
+use super::{BlockFormat, Half, Wide};
+use crate::simd::{Bytewise, CodeRange};
 
 /// The format.
 pub struct TQ2_0;
@@ -11,18 +11,18 @@ pub struct TQ2_0;
 #[repr(C)]
 pub struct Block {
     qs: [[u8; 32]; 2],
-    d: F16,
+    d: Half,
 }
 
 const _: () = assert!(size_of::<Block>() == 66);
 
-impl Blocks for TQ2_0 {
+impl BlockFormat for TQ2_0 {
     type Block = Block;
     const LEN: usize = 256;
 }
 
 impl Wide for TQ2_0 {
-    const CODES: Range = Range::Unsigned { max: 3 };
+    const CODES: CodeRange = CodeRange::Unsigned { max: 3 };
     const OFFSET: i32 = 1;
 
     fn weight(block: &Block, i: usize) -> i32 {
@@ -34,7 +34,7 @@ impl Wide for TQ2_0 {
     }
 
     #[inline(always)]
-    fn scale(block: &Block) -> F16 {
+    fn scale(block: &Block) -> Half {
         block.d
     }
 

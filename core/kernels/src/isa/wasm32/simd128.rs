@@ -4,12 +4,13 @@
 //! one always. So the engine is asked once (`Eights`): where it reads the second operand as u8, signed codes come with 128 added;
 //! where as i8, as they are; where it does neither exactly, they go the way of engines without relaxed SIMD.
 
-use crate::activations::{ColumnMut, Columns};
-use crate::dispatch::{Backend, Kernels};
-use crate::lanes::{self, Bytewise, RowByRow, Simd};
+use crate::backend::{Backend, Kernels};
+use crate::lanes::{self, Products};
+use crate::math;
+use crate::operand::{Activation, ChunkF16, ChunkQ8, ColumnMut, Columns, Gathered, Queries};
 use crate::quant::{Float, Format, Narrow, Visitor, Wide};
+use crate::simd::{Bytewise, CodeRange, Simd};
 use crate::team::Tile;
-use crate::{Activation, ChunkF16, ChunkQ8, Gathered, Queries, math};
 use core::arch::wasm32::*;
 use core::array::from_fn;
 use core::ops::Range;
@@ -129,6 +130,8 @@ impl<const EIGHTS: bool> Simd for Wasm<EIGHTS> {
     type Lanes = Four;
     const COLUMNS: usize = 4;
     const CHAINS: usize = 4;
+    const PREFETCHES: bool = false;
+    const SMALL: bool = true;
 
     #[inline(always)]
     fn signed_offset(self) -> i32 {
@@ -138,44 +141,6 @@ impl<const EIGHTS: bool> Simd for Wasm<EIGHTS> {
     #[inline(always)]
     fn row(self) -> Self {
         self
-    }
-
-    /// There is no such instruction.
-    #[inline(always)]
-    fn prefetch(self, _: *const u8) {}
-
-    #[inline(always)]
-    fn prefetch_far(self, _: *const u8) {}
-
-    // A choice inside a kernel would cost registers, or be made by computing both: so it is made before.
-
-    #[inline(always)]
-    fn few_narrow<F: Narrow>(self, weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>) {
-        match self.does(F::CODES) {
-            true => lanes::rows_narrow::<_, F>(self, weights, x, out),
-            false => lanes::rows_narrow::<_, F>(WITHOUT, weights, x, out),
-        }
-    }
-
-    #[inline(always)]
-    fn few_wide<F: Wide>(self, weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>) {
-        lanes::rows_wide::<_, F>(self, weights, x, out);
-    }
-
-    #[inline(always)]
-    fn many_narrow<F: Narrow>(self, weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>) {
-        match self.does(F::CODES) {
-            true => lanes::strips_narrow::<_, F>(self, weights, x, out),
-            false => lanes::strips_narrow::<_, F>(WITHOUT, weights, x, out),
-        }
-    }
-
-    #[inline(always)]
-    fn many_wide<F: Wide>(self, weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>) {
-        match self.does(F::CODES) {
-            true => lanes::strips_wide::<_, F>(self, weights, x, out),
-            false => lanes::strips_wide::<_, F>(WITHOUT, weights, x, out),
-        }
     }
 
     /// A function of its own, as it is large and all formats have it.
@@ -196,9 +161,9 @@ impl<const EIGHTS: bool> Simd for Wasm<EIGHTS> {
         self,
         tiles: &[[u8; 64]; T],
         x: [&[[u8; 4]; T]; C],
-        range: lanes::Range,
+        range: CodeRange,
     ) -> [Four; C] {
-        if !RELAXED || (range == lanes::Range::Signed && !EIGHTS) {
+        if !RELAXED || (range == CodeRange::Signed && !EIGHTS) {
             return extended_tiles(tiles, x);
         }
         let mut out = [[ZERO; 4]; C];
@@ -381,6 +346,7 @@ impl<const EIGHTS: bool> Bytewise for Wasm<EIGHTS> {
     type Scales = [i16; 16];
     /// Four partial sums.
     type Sums = v128;
+    type Fours = v128;
 
     #[inline(always)]
     fn load_bytes(self, bytes: &[u8; 32]) -> [v128; 2] {
@@ -449,16 +415,29 @@ impl<const EIGHTS: bool> Bytewise for Wasm<EIGHTS> {
     }
 
     #[inline(always)]
-    fn dot_unsigned(self, codes: [v128; 2], x: [v128; 2]) -> v128 {
-        match RELAXED {
+    fn dot(self, codes: [v128; 2], x: [v128; 2], range: CodeRange) -> v128 {
+        let codes =
+            if range == CodeRange::Signed && EIGHTS { codes.map(|codes| self.add_offset(codes)) } else { codes };
+        match RELAXED && (EIGHTS || range != CodeRange::Signed) {
             true => dots::fours(dots::fours(ZERO, codes[0], x[0]), codes[1], x[1]),
             false => i32x4_add(sixteen_extended(codes[0], x[0]), sixteen_extended(codes[1], x[1])),
         }
     }
 
     #[inline(always)]
-    fn dot_signed(self, codes: [v128; 2], x: [v128; 2]) -> v128 {
-        i32x4_add(sixteen_extended(codes[0], x[0]), sixteen_extended(codes[1], x[1]))
+    fn dot_offset(self) -> i32 {
+        self.signed_offset()
+    }
+
+    #[inline(always)]
+    fn total_four(self, sums: Four) -> v128 {
+        let [a, b, c, d] = turned(sums);
+        i32x4_add(i32x4_add(a, b), i32x4_add(c, d))
+    }
+
+    #[inline(always)]
+    fn join(self, fours: Four) -> Four {
+        fours
     }
 
     #[inline(always)]
@@ -473,14 +452,11 @@ impl<const EIGHTS: bool> Bytewise for Wasm<EIGHTS> {
     }
 
     #[inline(always)]
-    fn dot_scaled(self, codes: [v128; 2], x: [v128; 2], scales: [i16; 16], j: usize) -> v128 {
-        let first = dots::scaled(codes[0], x[0], i16x8_splat(scales[2 * j]));
-        i32x4_add(first, dots::scaled(codes[1], x[1], i16x8_splat(scales[2 * j + 1])))
-    }
-
-    #[inline(always)]
-    fn dot_scaled_signed(self, codes: [v128; 2], x: [v128; 2], scales: [i16; 16], j: usize) -> v128 {
-        let scaled = |i: usize| i32x4_mul(sixteen_extended(codes[i], x[i]), i32x4_splat(scales[2 * j + i].into()));
+    fn dot_scaled(self, codes: [v128; 2], x: [v128; 2], scales: [i16; 16], j: usize, range: CodeRange) -> v128 {
+        let scaled = |i: usize| match range {
+            CodeRange::Unsigned { .. } => dots::scaled(codes[i], x[i], i16x8_splat(scales[2 * j + i])),
+            CodeRange::Signed => i32x4_mul(sixteen_extended(codes[i], x[i]), i32x4_splat(scales[2 * j + i].into())),
+        };
         i32x4_add(scaled(0), scaled(1))
     }
 
@@ -497,35 +473,30 @@ impl<const EIGHTS: bool> Bytewise for Wasm<EIGHTS> {
     }
 }
 
-impl<const EIGHTS: bool> RowByRow for Wasm<EIGHTS> {
-    type Fours = v128;
-
+// A choice inside a kernel would cost registers, or be made by computing both: so it is made before.
+impl<const EIGHTS: bool> Products for Wasm<EIGHTS> {
     #[inline(always)]
-    fn dot_offset(self, codes: [v128; 2], x: [v128; 2], range: lanes::Range) -> v128 {
-        match range {
-            lanes::Range::Unsigned { .. } => self.dot_unsigned(codes, x),
-            lanes::Range::Signed if EIGHTS => self.dot_unsigned(codes.map(|codes| self.add_offset(codes)), x),
-            lanes::Range::Signed => self.dot_signed(codes, x),
+    fn matmul_narrow<F: Narrow>(self, weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>) {
+        match self.does(F::CODES) {
+            true => lanes::matmul::matmul_narrow::<_, F>(self, weights, x, out),
+            false => lanes::matmul::matmul_narrow::<_, F>(WITHOUT, weights, x, out),
         }
     }
 
     #[inline(always)]
-    fn total_four(self, sums: Four) -> v128 {
-        let [a, b, c, d] = turned(sums);
-        i32x4_add(i32x4_add(a, b), i32x4_add(c, d))
-    }
-
-    #[inline(always)]
-    fn join(self, fours: Four) -> Four {
-        fours
+    fn matmul_wide<F: Wide>(self, weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>) {
+        match self.does(F::CODES) {
+            true => lanes::matmul::matmul_wide::<_, F>(self, weights, x, out),
+            false => lanes::matmul::matmul_wide::<_, F>(WITHOUT, weights, x, out),
+        }
     }
 }
 
 impl<const EIGHTS: bool> Wasm<EIGHTS> {
     /// Whether the kernels compiled for this type are exact with such codes.
     #[inline(always)]
-    fn does(self, codes: lanes::Range) -> bool {
-        codes != lanes::Range::Signed || !EIGHTS || (RELAXED && self.exact)
+    fn does(self, codes: CodeRange) -> bool {
+        codes != CodeRange::Signed || !EIGHTS || (RELAXED && self.exact)
     }
 
     /// Signed codes as the relaxed dot wants them: adding 128 to a byte is turning its highest bit.

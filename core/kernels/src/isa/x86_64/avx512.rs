@@ -1,12 +1,12 @@
 //! x86-64 with AVX-512 and its VNNI.
 
 use super::avx2::Avx2;
-use crate::activations::{ColumnMut, Columns};
-use crate::dispatch::{Backend, Kernels};
-use crate::lanes::{self, Simd};
+use crate::backend::{Backend, Kernels};
+use crate::lanes::{self, Products};
+use crate::operand::{Activation, ChunkF16, ChunkQ8, ColumnMut, Columns, Gathered, Queries};
 use crate::quant::{Float, Format, Narrow, Visitor, Wide};
+use crate::simd::{CodeRange, Simd};
 use crate::team::Tile;
-use crate::{Activation, ChunkF16, ChunkQ8, Gathered, Queries};
 use core::arch::asm;
 use core::arch::x86_64::*;
 use core::ops::Range;
@@ -32,6 +32,8 @@ impl Avx512Vnni {
 
 backend! { Avx512Vnni, "avx2,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni", "avx512-vnni" }
 
+impl Products for Avx512Vnni {}
+
 // SAFETY of every block below: the token proves the features; loads and stores are unaligned and go through references to arrays of
 // exactly the register's size.
 #[allow(clippy::undocumented_unsafe_blocks)]
@@ -41,6 +43,8 @@ impl Simd for Avx512Vnni {
     type Lanes = __m512;
     const COLUMNS: usize = 8;
     const CHAINS: usize = 8;
+    const PREFETCHES: bool = true;
+    const SMALL: bool = false;
 
     #[inline(always)]
     fn signed_offset(self) -> i32 {
@@ -61,16 +65,6 @@ impl Simd for Avx512Vnni {
     #[inline(always)]
     fn prefetch_far(self, at: *const u8) {
         self.row().prefetch_far(at);
-    }
-
-    #[inline(always)]
-    fn few_narrow<F: Narrow>(self, weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>) {
-        lanes::few_narrow::<_, F>(self.row(), weights, x, out);
-    }
-
-    #[inline(always)]
-    fn few_wide<F: Wide>(self, weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>) {
-        lanes::few_wide::<_, F>(self.row(), weights, x, out);
     }
 
     /// Four rows to a register, `i, 4 + i, 8 + i, 12 + i`, then 4 x 4 turned in each quarter.
@@ -108,7 +102,7 @@ impl Simd for Avx512Vnni {
         self,
         tiles: &[[u8; 64]; T],
         x: [&[[u8; 4]; T]; C],
-        _: lanes::Range,
+        _: CodeRange,
     ) -> [__m512i; C] {
         let mut sums = [self.splat_int(0); C];
         for t in 0..T {

@@ -2,15 +2,16 @@
 
 mod common;
 
-use common::{backends, fixture};
-use picolm_core::kernels::activations::{ColumnMut, span};
-use picolm_core::kernels::{
+use common::backends;
+use picolm_kernels::operand::{ColumnMut, span};
+use picolm_kernels::team::{Solo, Tile, for_parts};
+use picolm_kernels::{
     Activation, Activations, Backend, CHUNK, ChunkF16, ChunkQ8, Format, Gathered, Operand, Operands, Queries, TILE,
     quantize_column,
 };
-use picolm_core::team::{Solo, Tile, for_parts};
 use proptest::prelude::*;
 use serde_json::Value;
+use std::path::Path;
 
 /// A small generator of test data (PCG-like), so that a failing case is named by its seed.
 struct Random(u64);
@@ -416,7 +417,8 @@ fn dequantised_blocks_are_gguf_pys_to_the_bit() {
         (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).expect("hex")).collect()
     };
     for &format in Format::ALL.iter().filter(|&&f| f != Format::F32) {
-        let path = fixture("vectors").join(format!("{}.json", format.name().to_lowercase()));
+        let name = format!("{}.json", format.name().to_lowercase());
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors").join(name);
         let text = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         let vectors: Value = serde_json::from_slice(&text).expect("JSON");
         let blocks = unhex(&vectors["blocks_hex"]);

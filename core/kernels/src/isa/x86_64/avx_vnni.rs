@@ -1,12 +1,11 @@
 //! x86-64 with AVX2, F16C and AVX-VNNI: the kernels of `avx2` with one instruction for a dot of four.
 
 use super::avx2::Ymm;
-use crate::activations::{ColumnMut, Columns};
-use crate::dispatch::{Backend, Kernels};
-use crate::lanes;
+use crate::backend::{Backend, Kernels};
+use crate::lanes::{self, Products};
+use crate::operand::{Activation, ChunkF16, ChunkQ8, ColumnMut, Columns, Gathered, Queries};
 use crate::quant::{Float, Format, Narrow, Visitor, Wide};
 use crate::team::Tile;
-use crate::{Activation, ChunkF16, ChunkQ8, Gathered, Queries};
 use core::ops::Range;
 
 /// The proof that this CPU has AVX2, F16C and AVX-VNNI.

@@ -1,11 +1,11 @@
 //! x86-64 with AVX2 and F16C, and what AVX-VNNI changes.
 
-use crate::activations::{ColumnMut, Columns};
-use crate::dispatch::{Backend, Kernels};
-use crate::lanes::{self, Bytewise, RowSums, SideBySide, Simd};
+use crate::backend::{Backend, Kernels};
+use crate::lanes::{self, Products};
+use crate::operand::{Activation, ChunkF16, ChunkQ8, ColumnMut, Columns, Gathered, Queries};
 use crate::quant::{Float, Format, Narrow, Visitor, Wide};
+use crate::simd::{Bytewise, CodeRange, Simd};
 use crate::team::Tile;
-use crate::{Activation, ChunkF16, ChunkQ8, Gathered, Queries};
 use core::arch::asm;
 use core::arch::x86_64::*;
 use core::ops::Range;
@@ -36,6 +36,8 @@ impl Avx2 {
 
 backend! { Avx2, "avx2,f16c", "avx2" }
 
+impl<const VNNI: bool> Products for Ymm<VNNI> {}
+
 /// Two registers: lanes 0..8 and 8..16.
 type Pair<T> = [T; 2];
 
@@ -56,6 +58,8 @@ impl<const VNNI: bool> Simd for Ymm<VNNI> {
     type Lanes = Pair<__m256>;
     const COLUMNS: usize = 4;
     const CHAINS: usize = 4;
+    const PREFETCHES: bool = true;
+    const SMALL: bool = false;
 
     #[inline(always)]
     fn signed_offset(self) -> i32 {
@@ -75,16 +79,6 @@ impl<const VNNI: bool> Simd for Ymm<VNNI> {
     #[inline(always)]
     fn prefetch_far(self, at: *const u8) {
         unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) };
-    }
-
-    #[inline(always)]
-    fn few_narrow<F: Narrow>(self, weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>) {
-        lanes::few_narrow::<_, F>(self, weights, x, out);
-    }
-
-    #[inline(always)]
-    fn few_wide<F: Wide>(self, weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>) {
-        lanes::few_wide::<_, F>(self, weights, x, out);
     }
 
     /// Of each eight rows, rows i and 4 + i in one register, then 4 x 4 turned in each half.
@@ -119,7 +113,7 @@ impl<const VNNI: bool> Simd for Ymm<VNNI> {
         self,
         tiles: &[[u8; 64]; T],
         x: [&[[u8; 4]; T]; C],
-        range: lanes::Range,
+        range: CodeRange,
     ) -> [Self::Ints; C] {
         let mut out = [self.splat_int(0); C];
         for half in 0..2 {
@@ -162,7 +156,7 @@ impl<const VNNI: bool> Simd for Ymm<VNNI> {
             let x = _mm256_set1_epi32(i32::from_le_bytes([x[0] as u8, x[1] as u8, x[2] as u8, x[3] as u8]));
             for i in 0..2 {
                 let codes = _mm256_loadu_si256(codes.as_ptr().add(32 * i).cast());
-                sums[i] = _mm256_add_epi32(sums[i], self.dot_signed(codes, x));
+                sums[i] = _mm256_add_epi32(sums[i], self.dot(codes, x, CodeRange::Signed));
             }
         }
         sums
@@ -310,6 +304,8 @@ impl<const VNNI: bool> Bytewise for Ymm<VNNI> {
     type Scales = Scales;
     /// Eight partial sums; those of bytes 0..16 in the low half.
     type Sums = __m256i;
+    /// Two half sums of each row, in the two halves.
+    type Fours = __m256i;
 
     #[inline(always)]
     fn load_bytes(self, bytes: &[u8; 32]) -> __m256i {
@@ -382,17 +378,24 @@ impl<const VNNI: bool> Bytewise for Ymm<VNNI> {
     }
 
     #[inline(always)]
-    fn dot_unsigned(self, codes: __m256i, x: __m256i) -> __m256i {
+    fn dot(self, codes: __m256i, x: __m256i, range: CodeRange) -> __m256i {
+        let (codes, x) = if range == CodeRange::Signed { move_sign(codes, x) } else { (codes, x) };
         match VNNI {
             true => unsafe { _mm256_dpbusd_avx_epi32(self.no_sums(), codes, x) },
             false => unsafe { _mm256_madd_epi16(_mm256_maddubs_epi16(codes, x), _mm256_set1_epi16(1)) },
         }
     }
 
+    /// Neighbours are added pairwise, twice.
     #[inline(always)]
-    fn dot_signed(self, codes: __m256i, x: __m256i) -> __m256i {
-        let (codes, x) = move_sign(codes, x);
-        self.dot_unsigned(codes, x)
+    fn total_four(self, sums: [__m256i; 4]) -> __m256i {
+        unsafe { _mm256_hadd_epi32(_mm256_hadd_epi32(sums[0], sums[1]), _mm256_hadd_epi32(sums[2], sums[3])) }
+    }
+
+    /// The halves of rows 0..4 and of 4..8 are added, and of the eight others.
+    #[inline(always)]
+    fn join(self, fours: [__m256i; 4]) -> Self::Ints {
+        [add_halves(fours[0], fours[1]), add_halves(fours[2], fours[3])]
     }
 
     #[inline(always)]
@@ -415,20 +418,15 @@ impl<const VNNI: bool> Bytewise for Ymm<VNNI> {
         }
     }
 
-    /// The pairs of products (at most 2 · 128 · 127 = 32,512) are multiplied by their scale where `dot_unsigned` multiplies by one.
+    /// The pairs of products (at most 2 · 128 · 127 = 32,512) are multiplied by their scale where `dot` multiplies by one; two of these
+    /// fit an i32.
     #[inline(always)]
-    fn dot_scaled(self, codes: __m256i, x: __m256i, scales: Scales, j: usize) -> __m256i {
+    fn dot_scaled(self, codes: __m256i, x: __m256i, scales: Scales, j: usize, range: CodeRange) -> __m256i {
+        let (codes, x) = if range == CodeRange::Signed { move_sign(codes, x) } else { (codes, x) };
         unsafe {
             let scales = _mm256_shuffle_epi8(scales.halves, _mm256_set1_epi16(0x0100 + 0x0202 * j as i16));
             _mm256_madd_epi16(_mm256_maddubs_epi16(codes, x), scales)
         }
-    }
-
-    /// A pair is at most 32,512 here too, and two pairs times 128 fit an i32.
-    #[inline(always)]
-    fn dot_scaled_signed(self, codes: __m256i, x: __m256i, scales: Scales, j: usize) -> __m256i {
-        let (codes, x) = move_sign(codes, x);
-        self.dot_scaled(codes, x, scales, j)
     }
 
     #[inline(always)]
@@ -442,13 +440,6 @@ impl<const VNNI: bool> Bytewise for Ymm<VNNI> {
             let scales = _mm256_mullo_epi16(scales.in_order, _mm256_set1_epi16(factor));
             _mm256_madd_epi16(scales, _mm256_loadu_si256(x.as_ptr().cast()))
         }
-    }
-}
-
-impl<const VNNI: bool> SideBySide for Ymm<VNNI> {
-    #[inline(always)]
-    fn sum_rows<const C: usize>(self, rows: &impl RowSums<Self, C>) -> [Self::Ints; C] {
-        sum_rows(self, rows)
     }
 }
 
@@ -515,13 +506,13 @@ fn pair_sums<const VNNI: bool, const T: usize, const C: usize>(
     s: Ymm<VNNI>,
     tiles: &[[u8; 64]; T],
     x: [&[[u8; 4]; T]; C],
-    range: lanes::Range,
+    range: CodeRange,
     half: usize,
 ) -> [__m256i; C] {
     // A pair is at most 2 · 127 · 127 = 32,258, or signed 2 · 128 · 127 = 32,512: the saturating sum of `maddubs` is exact.
     let together = match range {
-        lanes::Range::Unsigned { max } => 32767 / (2 * 127 * max) as usize,
-        lanes::Range::Signed => 1,
+        CodeRange::Unsigned { max } => 32767 / (2 * 127 * max) as usize,
+        CodeRange::Signed => 1,
     };
     let (mut sums, mut pairs) = ([s.no_sums(); C], [s.no_sums(); C]);
     for t in 0..T {
@@ -531,7 +522,7 @@ fn pair_sums<const VNNI: bool, const T: usize, const C: usize>(
             // SAFETY: as above.
             unsafe {
                 let x = _mm256_set1_epi32(i32::from_le_bytes(x[c][t]));
-                let (codes, x) = if range == lanes::Range::Signed { move_sign(codes, x) } else { (codes, x) };
+                let (codes, x) = if range == CodeRange::Signed { move_sign(codes, x) } else { (codes, x) };
                 let products = _mm256_maddubs_epi16(codes, x);
                 pairs[c] = if t % together == 0 { products } else { _mm256_add_epi16(pairs[c], products) };
                 if t % together == together - 1 || t == T - 1 {
@@ -541,41 +532,6 @@ fn pair_sums<const VNNI: bool, const T: usize, const C: usize>(
         }
     }
     sums
-}
-
-/// Adds neighbours pairwise, so that eight rows of eight sums become one register of eight rows.
-#[inline(always)]
-fn sum_rows<const VNNI: bool, const C: usize>(s: Ymm<VNNI>, rows: &impl RowSums<Ymm<VNNI>, C>) -> [Pair<__m256i>; C] {
-    let mut out = [[s.no_sums(); 2]; C];
-    for half in 0..2 {
-        let a = four_rows(s, rows, 8 * half);
-        let b = four_rows(s, rows, 8 * half + 4);
-        for c in 0..C {
-            out[c][half] = add_halves(a[c], b[c]);
-        }
-    }
-    out
-}
-
-/// Rows `first..first + 4`: two registers' worth of partial sums a row, in halves.
-#[inline(always)]
-fn four_rows<const VNNI: bool, const C: usize>(
-    s: Ymm<VNNI>,
-    rows: &impl RowSums<Ymm<VNNI>, C>,
-    first: usize,
-) -> [__m256i; C] {
-    let a = add_neighbours(rows.row(s, first), rows.row(s, first + 1));
-    let b = add_neighbours(rows.row(s, first + 2), rows.row(s, first + 3));
-    add_neighbours(a, b)
-}
-
-#[inline(always)]
-fn add_neighbours<const C: usize>(mut a: [__m256i; C], b: [__m256i; C]) -> [__m256i; C] {
-    for c in 0..C {
-        // SAFETY: called only with a token that proves AVX2.
-        a[c] = unsafe { _mm256_hadd_epi32(a[c], b[c]) };
-    }
-    a
 }
 
 /// Rows 0..4 in `a` and 4..8 in `b`, each with two half sums: the total of each row.

@@ -1,10 +1,41 @@
-//! Columns of activations, as floats and quantised in the two ways that weights need.
+//! What kernels are given beside weights: columns of activations, as floats and quantised in the two ways that weights need; queries
+//! and the chunks of keys and values that they attend to.
 
-use super::Backend;
-use super::quant::{Operand, Operands};
-use crate::team::{Parts, Strips};
+use crate::team::Strips;
 use alloc::vec;
 use alloc::vec::Vec;
+
+/// What the columns must look like for a matrix of a format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operand {
+    /// f32
+    Float,
+    /// int8 in blocks of 32
+    Narrow,
+    /// int8 in blocks of 256
+    Wide,
+}
+
+/// A set of [`Operand`]s.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Operands(u8);
+
+impl Operands {
+    /// The set with one more.
+    pub const fn with(self, operand: Operand) -> Self {
+        Operands(self.0 | (1 << operand as u8))
+    }
+
+    /// Both sets.
+    pub const fn and(self, other: Self) -> Self {
+        Operands(self.0 | other.0)
+    }
+
+    /// Whether it is in the set.
+    pub const fn contains(self, operand: Operand) -> bool {
+        self.0 & (1 << operand as u8) != 0
+    }
+}
 
 /// Columns cut into blocks of `block` values, each with one scale: see "Activations" in `docs/numerics.md`.
 #[derive(Debug)]
@@ -133,16 +164,6 @@ impl Activations {
 pub type ColumnParts<'a> = (Strips<'a, f32>, QuantizedParts<'a>, QuantizedParts<'a>);
 type QuantizedParts<'a> = (Strips<'a, i8>, Strips<'a, f32>, Strips<'a, i16>);
 
-/// Quantises one column in the ways that `operands` asks for. Returns false if a value is not finite.
-pub fn quantize_column(backend: Backend, operands: Operands, column: <ColumnParts<'_> as Parts>::Part) -> bool {
-    let (floats, narrow, wide) = column;
-    let quantize =
-        |block, (qs, scales, sums)| (backend.kernels().quantize)(floats, block, ColumnMut { qs, scales, sums });
-    (!operands.contains(Operand::Float) || floats.iter().all(|x| x.is_finite()))
-        && (!operands.contains(Operand::Narrow) || quantize(32, narrow))
-        && (!operands.contains(Operand::Wide) || quantize(256, wide))
-}
-
 impl<'a> Columns<'a> {
     /// Column `c` as floats.
     #[inline(always)]
@@ -161,4 +182,78 @@ impl<'a> Columns<'a> {
     pub fn wide<const N: usize>(&self, c: usize) -> [Column<'a>; N] {
         self.data.wide.columns(c, self.n, self.len)
     }
+}
+
+/// The function inside a feed-forward part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    /// `x / (1 + e^-x)`
+    Silu,
+    /// The tanh form of GELU.
+    Gelu,
+}
+
+/// The query heads that share one key/value head, for some tokens of a session, one after the other. Row r of attention is head
+/// `r % heads` of token `r / heads`.
+#[derive(Debug, Clone, Copy)]
+pub struct Queries<'a> {
+    /// The heads of token t, (heads, head_dim) after RoPE, from `stride * t`.
+    pub q: &'a [f32],
+    /// Floats from a token to the next.
+    pub stride: usize,
+    /// Query heads of each token.
+    pub heads: usize,
+    /// Width of a head.
+    pub head_dim: usize,
+    /// Scores are multiplied by this,
+    pub scale: f32,
+    /// and then held within this, by `math::soft_cap`.
+    pub cap: Option<f32>,
+}
+
+impl<'a> Queries<'a> {
+    /// Row `r`: (head_dim).
+    #[inline(always)]
+    pub fn row(&self, r: usize) -> &'a [f32] {
+        &self.q[r / self.heads * self.stride + r % self.heads * self.head_dim..][..self.head_dim]
+    }
+}
+
+/// What attention has gathered so far, chunk after chunk: per row the maximum, the sum, and the weighted values.
+#[derive(Debug)]
+pub struct Gathered<'a> {
+    /// (rows): -inf before the first chunk
+    pub max: &'a mut [f32],
+    /// (rows)
+    pub sum: &'a mut [f32],
+    /// (rows, padded head_dim)
+    pub out: &'a mut [f32],
+}
+
+/// Positions in a chunk of attention and in a block of the KV cache.
+pub const CHUNK: usize = 256;
+
+/// Positions in a tile of keys.
+pub const TILE: usize = 16;
+
+/// One chunk of one key/value head in f16. Keys lie in tiles of 16 positions, so that a lane is a position; values lie row by row.
+#[derive(Debug, Clone, Copy)]
+pub struct ChunkF16<'a> {
+    /// (CHUNK / TILE, head_dim, TILE), f16 bits
+    pub keys: &'a [u16],
+    /// (CHUNK, padded head_dim), f16 bits
+    pub values: &'a [u16],
+}
+
+/// One chunk of one key/value head in q8_0: int8 codes, an f16 scale per 32 of a head.
+#[derive(Debug, Clone, Copy)]
+pub struct ChunkQ8<'a> {
+    /// (CHUNK / TILE, padded head_dim / 4, TILE, 4)
+    pub keys: &'a [i8],
+    /// (CHUNK / TILE, padded head_dim / 32, TILE), f16 bits
+    pub key_scales: &'a [u16],
+    /// (CHUNK, padded head_dim)
+    pub values: &'a [i8],
+    /// (CHUNK, padded head_dim / 32), f16 bits
+    pub value_scales: &'a [u16],
 }
