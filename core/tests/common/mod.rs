@@ -1,5 +1,5 @@
 //! What the tests share: the fixtures, the machine's backends, a team of threads.
-#![allow(dead_code, missing_docs, reason = "each test uses some of it")]
+#![allow(dead_code, unused_imports, missing_docs, reason = "each test uses some of it")]
 
 #[path = "../../kernels/tests/common/mod.rs"]
 mod machine;
