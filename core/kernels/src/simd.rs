@@ -1,5 +1,7 @@
 //! An instruction set, as the operations that the kernels need.
 
+use crate::math;
+
 /// Operations on all lanes, and what a machine is best at. A value of the type is the proof that the CPU has it.
 ///
 /// Widths are fixed and virtual: 16 f32 lanes are one AVX-512 register, two of AVX2 or four of NEON and wasm; the results are the
@@ -71,6 +73,15 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn mul(self, a: Self::Lanes, b: Self::Lanes) -> Self::Lanes;
     fn div(self, a: Self::Lanes, b: Self::Lanes) -> Self::Lanes;
     fn max(self, a: Self::Lanes, b: Self::Lanes) -> Self::Lanes;
+    /// [`math::exp`] of each.
+    #[inline(always)]
+    fn exp(self, a: Self::Lanes) -> Self::Lanes {
+        let mut all = self.store(a);
+        for x in &mut all {
+            *x = math::exp(*x);
+        }
+        self.load(&all)
+    }
     /// Nearest integer of |x| < 2^22, ties to even.
     fn round(self, a: Self::Lanes) -> [i32; 16];
     /// The fixed tree: lane k + lane k + 8, then 4, 2, 1.

@@ -289,12 +289,11 @@ apart! {
             lanes = s.max(lanes, s.load(tile));
         }
         let max = s.reduce_max(lanes);
-        let mut sum = s.splat(0.0);
+        let (mut sum, less) = (s.splat(0.0), s.splat(-max));
         for tile in scores.iter_mut() {
-            for x in tile.iter_mut() {
-                *x = math::exp(*x - max);
-            }
-            sum = s.add(sum, s.load(tile));
+            let weights = s.exp(s.add(s.load(tile), less));
+            *tile = s.store(weights);
+            sum = s.add(sum, weights);
         }
         (max, s.reduce_add(sum))
     }

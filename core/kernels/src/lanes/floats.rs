@@ -87,10 +87,16 @@ fn padded(x: &[f32], i: usize) -> [f32; 16] {
 
 /// `out = f(x)`, or `f(x) * up`.
 #[inline(always)]
-pub(crate) fn activate<S: Simd>(_: S, f: Activation, x: &[f32], up: Option<&[f32]>, out: &mut [f32]) {
+pub(crate) fn activate<S: Simd>(s: S, f: Activation, x: &[f32], up: Option<&[f32]>, out: &mut [f32]) {
     match f {
         Activation::Silu => {
-            for (out, x) in out.iter_mut().zip(x) {
+            let ((tiles, rest), (of_tiles, of_rest)) = (out.as_chunks_mut::<16>(), x.as_chunks::<16>());
+            for (out, x) in tiles.iter_mut().zip(of_tiles) {
+                let gate = s.load(x);
+                let divisor = s.add(s.splat(1.0), s.exp(s.mul(gate, s.splat(-1.0))));
+                *out = s.store(s.div(gate, divisor));
+            }
+            for (out, x) in rest.iter_mut().zip(of_rest) {
                 *out = math::silu(*x);
             }
         }

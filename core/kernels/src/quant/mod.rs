@@ -1,7 +1,7 @@
 //! The formats, one file each, and their one table.
 //!
 //! A file describes a block (source: ggml's `ggml-common.h`) and its integer weights twice: one by one, which is the specification and
-//! what rows are dequantised by, and `codes` 32 at a time over [`Bytewise`], which the tests compare with it. Formats come in three
+//! what rows are dequantised by, and `codes` 32 at a time over `Bytewise`, which the tests compare with it. Formats come in three
 //! families by what they are multiplied with: [`Float`] (f32 columns), [`Narrow`] (blocks of 32) and [`Wide`] (blocks of 256).
 
 mod floats;
@@ -107,7 +107,7 @@ pub trait Wide: BlockFormat {
 
 /// A computation that is written once per family.
 pub trait Visitor {
-    /// Its result.
+    /// What it comes to.
     type Out;
     /// For a float format.
     fn float<F: Float>(self) -> Self::Out;

@@ -14,7 +14,7 @@ pub struct Q4K;
 pub struct Block {
     d: Half,
     dmin: Half,
-    scales: Scales,
+    scales: PackedScales,
     qs: [[u8; 32]; 4],
 }
 
@@ -24,9 +24,9 @@ const _: () = assert!(size_of::<Block>() == 144);
 /// four bits in the nibbles of bytes 8..11 and their high two bits at the top of bytes 0..3 and 4..7.
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(transparent)]
-pub(super) struct Scales([u8; 12]);
+pub(super) struct PackedScales([u8; 12]);
 
-impl Scales {
+impl PackedScales {
     /// (scale, minimum) of the 32 weights from `32 * j`.
     pub(super) fn pair(&self, j: usize) -> (u8, u8) {
         let bytes = &self.0;

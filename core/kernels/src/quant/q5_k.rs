@@ -4,7 +4,7 @@
 
 use super::{
     BlockFormat, Half, Wide,
-    q4_k::{Scales, nibble, nibbles},
+    q4_k::{PackedScales, nibble, nibbles},
 };
 use crate::simd::{Bytewise, CodeRange};
 
@@ -17,7 +17,7 @@ pub struct Q5K;
 pub struct Block {
     d: Half,
     dmin: Half,
-    scales: Scales,
+    scales: PackedScales,
     qh: [u8; 32],
     qs: [[u8; 32]; 4],
 }

@@ -315,6 +315,27 @@ impl<const EIGHTS: bool> Simd for Wasm<EIGHTS> {
         from_fn(|i| larger(a[i], b[i]))
     }
 
+    /// `math::exp`, operation by operation: nothing makes vectors of loops where code is linked to be small.
+    #[inline(always)]
+    fn exp(self, a: Four) -> Four {
+        from_fn(|i| {
+            let (x, rounder) = (a[i], f32x4_splat(math::ROUNDER));
+            let in_range = v128_bitselect(x, i32x4_min(x, f32x4_splat(math::EXP_HIGHEST)), f32x4_ne(x, x));
+            let rounded = f32x4_add(f32x4_mul(in_range, f32x4_splat(math::LOG2_E)), rounder);
+            let n = f32x4_sub(rounded, rounder);
+            let high = f32x4_sub(in_range, f32x4_mul(n, f32x4_splat(math::LN2_HIGH)));
+            let r = f32x4_sub(high, f32x4_mul(n, f32x4_splat(math::LN2_LOW)));
+            let mut p = f32x4_splat(math::EXP_POLY[0]);
+            for c in &math::EXP_POLY[1..] {
+                p = f32x4_add(f32x4_mul(p, r), f32x4_splat(*c));
+            }
+            let one = f32x4_splat(1.0);
+            let power = i32x4_add(i32x4_shl(rounded, 23), one);
+            let result = f32x4_mul(f32x4_add(f32x4_add(f32x4_mul(p, f32x4_mul(r, r)), r), one), power);
+            v128_andnot(result, f32x4_lt(x, f32x4_splat(math::EXP_LOWEST)))
+        })
+    }
+
     /// The sum with 1.5 · 2^23 has no bits for a fraction, and its own low bits are the integer.
     #[inline(always)]
     fn round(self, a: Four) -> [i32; 16] {
