@@ -10,7 +10,7 @@ import { gzipSync } from 'node:zlib';
 
 const KB = 1000;
 /** What a build may have. The goal is 400 KB and 160 KB gzipped; this keeps it from getting further away. */
-const [WASM, WASM_GZIPPED] = [700 * KB, 275 * KB];
+const [WASM, WASM_GZIPPED] = [680 * KB, 282 * KB];
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'picolm-size-'));
 /** The files of the package: { name, content, bytes, gzipped }. */
 let files;
