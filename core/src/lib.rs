@@ -15,7 +15,7 @@
 //! use picolm_core::kernels::{Backend, Cpu};
 //! use picolm_core::model::Model;
 //! use picolm_core::sampler::{Params, Sampler};
-//! use picolm_core::session::{Engine, Feed, KvType, Session, Want};
+//! use picolm_core::session::{Executor, Feed, KvType, Session, Want};
 //! use picolm_core::team::Solo;
 //! use picolm_core::weights::InMemory;
 //! use std::sync::Arc;
@@ -27,7 +27,7 @@
 //!
 //! // The slow backend that every machine has; a host that knows its CPU has a token for a fast one.
 //! let backend = Backend::all(Cpu::default()).next().expect("the reference");
-//! let mut engine = Engine::new(model.clone(), backend, Arc::new(Solo), 8)?; // columns at once
+//! let mut executor = Executor::new(model.clone(), backend, Arc::new(Solo), 8)?; // columns at once
 //! let mut session = Session::new(&model, 32, KvType::F16)?;
 //! let mut sampler = Sampler::new(Params { temperature: 0.8, seed: 7, ..Params::default() }, model.config.vocab)?;
 //!
@@ -36,7 +36,7 @@
 //!     let mut logits = Vec::new(); // (vocabulary)
 //!     let new = &tokens[session.len()..];
 //!     let feed = Feed { session: &mut session, tokens: new, want: Want::Last };
-//!     engine.forward(&mut [feed], &mut |_, _, row| logits.extend_from_slice(row))?;
+//!     executor.forward(&mut [feed], &mut |_, _, row| logits.extend_from_slice(row))?;
 //!     let token = sampler.sample(&logits, tokens.len() as u64)?;
 //!     sampler.accept(token);
 //!     tokens.push(token);

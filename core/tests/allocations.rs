@@ -3,7 +3,7 @@
 mod common;
 
 use common::{backends, emulated, fixture, team};
-use picolm_core::session::{Engine, Feed, KvType, Session, Want};
+use picolm_core::session::{Executor, Feed, KvType, Session, Want};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
@@ -46,13 +46,13 @@ fn count(name: &str) {
     for (backend, kv, buffers) in
         backends().into_iter().flat_map(|b| [(b, KvType::F16, 2), (b, KvType::Q8_0, 4)]).collect::<Vec<_>>()
     {
-        let mut engine = Engine::new(model.clone(), backend, team(1), 32).expect("buffers");
+        let mut executor = Executor::new(model.clone(), backend, team(1), 32).expect("buffers");
         let mut session = Session::new(&model, 600, kv).expect("a session");
         for position in 0..600u32 {
             let before = ALLOCATIONS.get();
             let tokens = [position % 320];
             let mut feeds = [Feed { session: &mut session, tokens: &tokens, want: Want::Last }];
-            engine.forward(&mut feeds, &mut |_, _, _| ()).expect("logits");
+            executor.forward(&mut feeds, &mut |_, _, _| ()).expect("logits");
             let made = ALLOCATIONS.get() - before;
             // A new block is its buffers and room in the list of blocks, for each kind of layer; and there is room for 256 tokens.
             let allowed = if position % 256 == 0 { kinds * (buffers + 1) + 1 } else { 0 };
@@ -66,10 +66,10 @@ fn count(name: &str) {
 #[test]
 fn drafts_allocate_nothing() {
     let model = common::load(&fixture("golden/llama-Q4_K_S.gguf"));
-    let mut engine = Engine::new(model.clone(), backends()[0], team(1), 32).expect("buffers");
+    let mut executor = Executor::new(model.clone(), backends()[0], team(1), 32).expect("buffers");
     let mut session = Session::new(&model, 256, KvType::F16).expect("a session");
     let mut feed = |session: &mut Session, tokens: &[u32]| {
-        engine.forward(&mut [Feed { session, tokens, want: Want::All }], &mut |_, _, _| ()).expect("logits");
+        executor.forward(&mut [Feed { session, tokens, want: Want::All }], &mut |_, _, _| ()).expect("logits");
     };
     // The block of the cache comes with the first token.
     feed(&mut session, &[1, 2, 3, 1]);

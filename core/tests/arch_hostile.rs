@@ -212,7 +212,7 @@ fn a_cache_beyond_all_measure() {
 /// A cap turns an infinite logit into a plausible one.
 #[test]
 fn an_infinite_logit_is_not_hidden_by_the_cap() {
-    use picolm_core::session::{Engine, Error, Feed, Session, Want};
+    use picolm_core::session::{Error, Executor, Feed, Session, Want};
     let mut bent = Bent::new("gemma2-F16.gguf");
     let gguf = Gguf::parse(&bent.file).expect("a GGUF file");
     let embedding = gguf.require_tensor("token_embd.weight").expect("the embedding").offset as usize;
@@ -222,7 +222,7 @@ fn an_infinite_logit_is_not_hidden_by_the_cap() {
     let model = bent.load().expect("a model");
     let mut session = Session::new(&model, 8, KvType::F16).expect("a session");
     let feed = Feed { session: &mut session, tokens: &[1, 2], want: Want::Last };
-    let result = Engine::new(model.clone(), backends()[0], common::team(1), 8)
+    let result = Executor::new(model.clone(), backends()[0], common::team(1), 8)
         .expect("buffers")
         .forward(&mut [feed], &mut |_, _, _| ());
     assert_eq!(result, Err(Error::NotFinite { stage: "the output", layer: 2 }));
@@ -302,14 +302,14 @@ fn windows_as_the_file_says() {
 /// Long-RoPE: the session's context chooses the factors.
 #[test]
 fn a_session_within_the_original_context_uses_the_short_factors() {
-    use picolm_core::session::{Engine, Feed, Session, Want};
+    use picolm_core::session::{Executor, Feed, Session, Want};
     let model = Bent::new("phi3-long-F16.gguf").load().expect("a model");
     let last = |context: usize| {
         let mut session = Session::new(&model, context, KvType::F16).expect("a session");
         let mut found = Vec::new();
         let feed = Feed { session: &mut session, tokens: &[1, 2, 3, 4, 5], want: Want::Last };
-        let mut engine = Engine::new(model.clone(), backends()[0], common::team(1), 8).expect("buffers");
-        engine.forward(&mut [feed], &mut |_, _, logits| found = logits.to_vec()).expect("finite logits");
+        let mut executor = Executor::new(model.clone(), backends()[0], common::team(1), 8).expect("buffers");
+        executor.forward(&mut [feed], &mut |_, _, logits| found = logits.to_vec()).expect("finite logits");
         found
     };
     assert_eq!(last(5), last(64));

@@ -4,7 +4,7 @@ mod common;
 
 use common::{backends, emulated, load_longer, team};
 use picolm_core::model::Model;
-use picolm_core::session::{Engine, Error, Feed, KvType, Session, StateError, Want};
+use picolm_core::session::{Error, Executor, Feed, KvType, Session, StateError, Want};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -49,12 +49,12 @@ fn refused<T>(result: &Result<T, Error>) -> bool {
 }
 
 #[test]
-fn an_engine_without_room_for_its_buffers_is_an_error() {
+fn an_executor_without_room_for_its_buffers_is_an_error() {
     // Experts have buffers of their own.
     for name in ["qwen3moe-Q8_0.gguf", "llama-Q4_K_S.gguf"] {
         let model = load_longer(name, 600);
         let (backend, team) = (backends()[0], team(1));
-        let make = |columns| Engine::new(model.clone(), backend, team.clone(), columns);
+        let make = |columns| Executor::new(model.clone(), backend, team.clone(), columns);
         let needed = make(32).expect("buffers").memory_bytes();
         for percent in (0..100).step_by(if emulated() { 25 } else { 1 }) {
             let left = LEFT.get();
@@ -72,18 +72,18 @@ fn an_engine_without_room_for_its_buffers_is_an_error() {
 fn a_session_without_room_for_a_block_stays_as_it_was() {
     let model = load_longer("llama-Q4_K_S.gguf", 600);
     for kv in [KvType::F16, KvType::Q8_0] {
-        let mut engine = Engine::new(model.clone(), backends()[0], team(1), 32).expect("buffers");
-        let (mut session, mut twin) = (fed(&model, &mut engine, kv), fed(&model, &mut engine, kv));
-        let expected = last(&mut engine, &mut twin, &[7; 100]).expect("logits");
+        let mut executor = Executor::new(model.clone(), backends()[0], team(1), 32).expect("buffers");
+        let (mut session, mut twin) = (fed(&model, &mut executor, kv), fed(&model, &mut executor, kv));
+        let expected = last(&mut executor, &mut twin, &[7; 100]).expect("logits");
         let block = Session::memory_for(&model, 256, kv) as usize;
         for percent in (0..100).step_by(if emulated() { 25 } else { 1 }) {
             // The last of the blocks' buffers is one of two, or the small one of four.
-            let result = with_bytes(block * percent / 100, || last(&mut engine, &mut session, &[7; 100]));
+            let result = with_bytes(block * percent / 100, || last(&mut executor, &mut session, &[7; 100]));
             assert!(refused(&result), "{kv:?} with {percent} %: {result:?}");
             assert_eq!((session.tokens(), session.memory_bytes()), (&[5; 200][..], block), "{kv:?}");
         }
         // The room for the logits, too, is taken under the budget.
-        let result = with_bytes(block + 65536, || last(&mut engine, &mut session, &[7; 100]));
+        let result = with_bytes(block + 65536, || last(&mut executor, &mut session, &[7; 100]));
         assert_eq!(result, Ok(expected), "{kv:?}");
         assert_eq!((session.tokens(), session.memory_bytes()), (twin.tokens(), 2 * block));
     }
@@ -92,9 +92,9 @@ fn a_session_without_room_for_a_block_stays_as_it_was() {
 #[test]
 fn a_state_without_room_for_it_leaves_the_session_as_it_was() {
     let model = load_longer("llama-Q4_K_S.gguf", 600);
-    let mut engine = Engine::new(model.clone(), backends()[0], team(1), 32).expect("buffers");
-    let (mut session, mut other) = (fed(&model, &mut engine, KvType::F16), fed(&model, &mut engine, KvType::F16));
-    last(&mut engine, &mut other, &[7; 100]).expect("logits");
+    let mut executor = Executor::new(model.clone(), backends()[0], team(1), 32).expect("buffers");
+    let (mut session, mut other) = (fed(&model, &mut executor, KvType::F16), fed(&model, &mut executor, KvType::F16));
+    last(&mut executor, &mut other, &[7; 100]).expect("logits");
     let mut state = Vec::new();
     let write = &mut |bytes: &[u8]| -> Result<(), Infallible> {
         state.extend_from_slice(bytes);
@@ -127,13 +127,13 @@ fn a_state_without_room_for_it_leaves_the_session_as_it_was() {
 #[test]
 fn where_several_tokens_have_no_room_one_may() {
     let model = load_longer("llama-Q4_K_S.gguf", 600);
-    let mut engine = Engine::new(model.clone(), backends()[0], team(1), 32).expect("buffers");
-    let mut session = fed(&model, &mut engine, KvType::F16);
-    last(&mut engine, &mut session, &[7; 55]).expect("logits");
+    let mut executor = Executor::new(model.clone(), backends()[0], team(1), 32).expect("buffers");
+    let mut session = fed(&model, &mut executor, KvType::F16);
+    last(&mut executor, &mut session, &[7; 55]).expect("logits");
     // The logits of the last token take more than is left, too: none are wanted.
     let mut feed = |session: &mut Session, tokens: &[u32]| {
         let feed = Feed { session, tokens, want: Want::Nothing };
-        with_bytes(1000, || engine.forward(&mut [feed], &mut |_, _, _| ()))
+        with_bytes(1000, || executor.forward(&mut [feed], &mut |_, _, _| ()))
     };
     let result = feed(&mut session, &[7; 4]);
     assert!(refused(&result), "{result:?}");
@@ -142,15 +142,15 @@ fn where_several_tokens_have_no_room_one_may() {
 }
 
 /// A session of 200 tokens.
-fn fed(model: &Arc<Model>, engine: &mut Engine, kv: KvType) -> Session {
+fn fed(model: &Arc<Model>, executor: &mut Executor, kv: KvType) -> Session {
     let mut session = Session::new(model, 600, kv).expect("a session");
-    last(engine, &mut session, &[5; 200]).expect("logits");
+    last(executor, &mut session, &[5; 200]).expect("logits");
     session
 }
 
-fn last(engine: &mut Engine, session: &mut Session, tokens: &[u32]) -> Result<Vec<u32>, Error> {
+fn last(executor: &mut Executor, session: &mut Session, tokens: &[u32]) -> Result<Vec<u32>, Error> {
     let mut bits = Vec::new();
-    engine.forward(&mut [Feed { session, tokens, want: Want::Last }], &mut |_, _, logits| {
+    executor.forward(&mut [Feed { session, tokens, want: Want::Last }], &mut |_, _, logits| {
         bits = logits.iter().map(|x| x.to_bits()).collect();
     })?;
     Ok(bits)

@@ -7,7 +7,7 @@ mod kept;
 use common::{backends, team};
 use picolm_core::gguf::{Error as GgufError, GgmlType, Gguf, Value, ValueType, Writer};
 use picolm_core::model::{LoadError, Model};
-use picolm_core::session::{Engine, Error, Feed, KvType, Session, Want};
+use picolm_core::session::{Error, Executor, Feed, KvType, Session, Want};
 use picolm_core::weights::{InMemory, Lent, Part, WeightSource, WeightsError};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -177,10 +177,10 @@ fn archs() -> [Small; 2] {
 /// Feeds tokens 0, 1 and 2, and returns the last logits. An error must leave the session empty.
 fn run(model: &Arc<Model>, backend: picolm_core::kernels::Backend, kv: KvType) -> Result<Vec<f32>, Error> {
     let mut session = Session::new(model, 64, kv).expect("a session");
-    let mut engine = Engine::new(model.clone(), backend, team(1), 2).expect("buffers");
+    let mut executor = Executor::new(model.clone(), backend, team(1), 2).expect("buffers");
     let mut found = Vec::new();
     let mut feeds = [Feed { session: &mut session, tokens: &[0, 1, 2], want: Want::Last }];
-    let result = engine.forward(&mut feeds, &mut |_, _, logits| found = logits.to_vec());
+    let result = executor.forward(&mut feeds, &mut |_, _, logits| found = logits.to_vec());
     assert_eq!(session.len(), if result.is_ok() { 3 } else { 0 });
     result.map(|()| found)
 }

@@ -6,15 +6,15 @@ use common::{backends, emulated, fixture, load, load_bytes, team};
 use picolm_core::gguf::Gguf;
 use picolm_core::kernels::Backend;
 use picolm_core::model::Model;
-use picolm_core::session::{Engine, Error, Feed, KvType, Session, Want};
+use picolm_core::session::{Error, Executor, Feed, KvType, Session, Want};
 use std::sync::Arc;
 
 fn model() -> Arc<Model> {
     load(&fixture("golden/llama-Q4_K_S.gguf"))
 }
 
-fn engine(model: &Arc<Model>, columns: usize) -> Engine {
-    Engine::new(model.clone(), backends()[0], team(1), columns).expect("buffers")
+fn executor(model: &Arc<Model>, columns: usize) -> Executor {
+    Executor::new(model.clone(), backends()[0], team(1), columns).expect("buffers")
 }
 
 fn session(model: &Model) -> Session {
@@ -22,9 +22,9 @@ fn session(model: &Model) -> Session {
 }
 
 /// Logits of the last token, as bits.
-fn last(engine: &mut Engine, session: &mut Session, tokens: &[u32]) -> Vec<u32> {
+fn last(executor: &mut Executor, session: &mut Session, tokens: &[u32]) -> Vec<u32> {
     let mut bits = Vec::new();
-    engine
+    executor
         .forward(&mut [Feed { session, tokens, want: Want::Last }], &mut |_, _, logits| {
             bits = logits.iter().map(|x| x.to_bits()).collect();
         })
@@ -47,13 +47,13 @@ fn a_mixed_batch_gives_each_session_what_it_gets_alone() {
 fn mixed_batches(model: &Arc<Model>) {
     let prompts = [tokens(1, 40), tokens(5, 3), tokens(9, 65), tokens(2, 1)];
     let alone: Vec<Vec<u32>> =
-        prompts.iter().map(|prompt| last(&mut engine(model, 64), &mut session(model), prompt)).collect();
+        prompts.iter().map(|prompt| last(&mut executor(model, 64), &mut session(model), prompt)).collect();
     for columns in [1, 5, 64, 200] {
-        let mut engine = engine(model, columns);
+        let mut executor = executor(model, columns);
         let mut sessions: Vec<Session> = prompts.iter().map(|_| session(model)).collect();
         // Half of each prompt first, each session in its own call; then the rest of all of them together.
         for (session, prompt) in sessions.iter_mut().zip(&prompts) {
-            last(&mut engine, session, &prompt[..prompt.len() / 2]);
+            last(&mut executor, session, &prompt[..prompt.len() / 2]);
         }
         let mut feeds: Vec<Feed<'_>> = sessions
             .iter_mut()
@@ -61,7 +61,7 @@ fn mixed_batches(model: &Arc<Model>) {
             .map(|(session, prompt)| Feed { session, tokens: &prompt[prompt.len() / 2..], want: Want::Last })
             .collect();
         let mut found = vec![Vec::new(); prompts.len()];
-        engine
+        executor
             .forward(&mut feeds, &mut |feed, position, logits| {
                 assert_eq!(position, prompts[feed].len() - 1);
                 found[feed] = logits.iter().map(|x| x.to_bits()).collect();
@@ -75,16 +75,16 @@ fn mixed_batches(model: &Arc<Model>) {
 fn a_rewound_session_continues_as_if_it_had_never_gone_further() {
     let model = model();
     for kv in [KvType::F16, KvType::Q8_0] {
-        let (mut engine, fresh) = (engine(&model, 16), || Session::new(&model, 256, kv).expect("a session"));
+        let (mut executor, fresh) = (executor(&model, 16), || Session::new(&model, 256, kv).expect("a session"));
         let (start, other, then) = (tokens(3, 50), tokens(100, 60), tokens(7, 20));
         let mut straight = fresh();
-        last(&mut engine, &mut straight, &start);
-        let expected = last(&mut engine, &mut straight, &then);
+        last(&mut executor, &mut straight, &start);
+        let expected = last(&mut executor, &mut straight, &then);
         let mut rewound = fresh();
-        last(&mut engine, &mut rewound, &start);
-        last(&mut engine, &mut rewound, &other);
+        last(&mut executor, &mut rewound, &start);
+        last(&mut executor, &mut rewound, &other);
         assert_eq!(rewound.rewind(start.len()), start.len());
-        assert_eq!(last(&mut engine, &mut rewound, &then), expected, "{kv:?}");
+        assert_eq!(last(&mut executor, &mut rewound, &then), expected, "{kv:?}");
     }
 }
 
@@ -99,7 +99,7 @@ fn wants_are_answered_in_order_and_only_them() {
         Feed { session: &mut c, tokens: &tc, want: Want::Last },
     ];
     let mut seen = Vec::new();
-    engine(&model, 7).forward(&mut feeds, &mut |feed, position, _| seen.push((feed, position))).expect("logits");
+    executor(&model, 7).forward(&mut feeds, &mut |feed, position, _| seen.push((feed, position))).expect("logits");
     let expected: Vec<(usize, usize)> = (0..12).map(|p| (0, p)).chain([(2, 1)]).collect();
     assert_eq!(seen, expected);
     assert_eq!((a.len(), b.len(), c.len()), (12, 9, 2));
@@ -108,24 +108,24 @@ fn wants_are_answered_in_order_and_only_them() {
 #[test]
 fn errors_leave_the_sessions_as_they_were() {
     let model = model();
-    let mut engine = engine(&model, 16);
+    let mut executor = executor(&model, 16);
     let mut session = session(&model);
-    last(&mut engine, &mut session, &tokens(3, 150));
+    last(&mut executor, &mut session, &tokens(3, 150));
     let mut twin = Session::new(&model, 200, KvType::F16).expect("a session");
-    last(&mut engine, &mut twin, &tokens(3, 150));
+    last(&mut executor, &mut twin, &tokens(3, 150));
 
-    let mut feed = |engine: &mut Engine, tokens: &[u32]| {
+    let mut feed = |executor: &mut Executor, tokens: &[u32]| {
         let mut feeds = [Feed { session: &mut session, tokens, want: Want::Last }];
-        let error = engine.forward(&mut feeds, &mut |_, _, _| panic!("no logits")).expect_err("an error");
+        let error = executor.forward(&mut feeds, &mut |_, _, _| panic!("no logits")).expect_err("an error");
         assert_eq!(session.len(), 150);
         error
     };
-    assert_eq!(feed(&mut engine, &[1; 51]), Error::ContextFull { tokens: 51, used: 150, context: 200 });
-    assert_eq!(feed(&mut engine, &[1, 320]), Error::Token { token: 320, vocab: 320 });
+    assert_eq!(feed(&mut executor, &[1; 51]), Error::ContextFull { tokens: 51, used: 150, context: 200 });
+    assert_eq!(feed(&mut executor, &[1, 320]), Error::Token { token: 320, vocab: 320 });
     let other = load(&fixture("golden/qwen3-Q8_0.gguf"));
-    assert_eq!(feed(&mut self::engine(&other, 16), &[1]), Error::OtherModel);
+    assert_eq!(feed(&mut self::executor(&other, 16), &[1]), Error::OtherModel);
 
-    assert_eq!(last(&mut engine, &mut session, &[1, 2]), last(&mut engine, &mut twin, &[1, 2]));
+    assert_eq!(last(&mut executor, &mut session, &[1, 2]), last(&mut executor, &mut twin, &[1, 2]));
 }
 
 /// The model with a NaN for the scale of one block of a feed-forward matrix.
@@ -142,9 +142,9 @@ fn weights_that_are_not_finite_are_an_error_on_every_backend() {
     let model = damaged_model();
     for backend in backends() {
         let mut session = session(&model);
-        let mut engine = Engine::new(model.clone(), backend, team(2), 4).expect("buffers");
+        let mut executor = Executor::new(model.clone(), backend, team(2), 4).expect("buffers");
         let mut feeds = [Feed { session: &mut session, tokens: &[1, 2, 3, 4, 5, 6], want: Want::All }];
-        let error = engine.forward(&mut feeds, &mut |_, _, _| panic!("no logits")).expect_err("an error");
+        let error = executor.forward(&mut feeds, &mut |_, _, _| panic!("no logits")).expect_err("an error");
         assert_eq!(error, Error::NotFinite { stage: "the feed-forward part", layer: 1 }, "{backend:?}");
         assert!(session.is_empty());
     }
@@ -171,8 +171,8 @@ fn a_host_that_flushes_denormals_changes_nothing() {
     };
     let model = model();
     let run = |backend: Backend, threads| {
-        let mut engine = Engine::new(model.clone(), backend, team(threads), 8).expect("buffers");
-        last(&mut engine, &mut session(&model), &tokens(4, 30))
+        let mut executor = Executor::new(model.clone(), backend, team(threads), 8).expect("buffers");
+        last(&mut executor, &mut session(&model), &tokens(4, 30))
     };
     let expected = run(Backend::REFERENCE, 1);
     let (normal, flushing) = (mxcsr(), mxcsr() | 0x8040);
@@ -200,7 +200,7 @@ fn hidden_states_are_what_logits_are_made_of() {
     let (mut logits, mut all) = (Vec::new(), Vec::new());
     let mut session_of_logits = session(&model);
     let feed = Feed { session: &mut session_of_logits, tokens: &tokens, want: Want::All };
-    engine(&model, 64).forward(&mut [feed], &mut |_, _, row| logits.push(row.to_vec())).expect("logits");
+    executor(&model, 64).forward(&mut [feed], &mut |_, _, row| logits.push(row.to_vec())).expect("logits");
     for columns in [1, 7, 64, 200] {
         let (mut hidden, mut beside) = (Vec::new(), Vec::new());
         let [mut first, mut session, mut last] = [(); 3].map(|()| session(&model));
@@ -208,7 +208,7 @@ fn hidden_states_are_what_logits_are_made_of() {
         // In one batch with others, whose logits are those they get alone.
         let of_hidden = Feed { session: &mut session, tokens: &tokens, want: Want::Hidden };
         let mut feeds = [logits_of(&mut first, &tokens[..1]), of_hidden, logits_of(&mut last, &tokens[..9])];
-        engine(&model, columns)
+        executor(&model, columns)
             .forward(&mut feeds, &mut |feed, position, row| match feed {
                 1 => {
                     assert_eq!(position, hidden.len());

@@ -5,7 +5,7 @@ mod common;
 use common::{backends, emulated, fixture, load, load_bytes, load_longer, team};
 use picolm_core::gguf::Gguf;
 use picolm_core::model::Model;
-use picolm_core::session::{Engine, Error, Feed, KvType, Session, StateError, Want};
+use picolm_core::session::{Error, Executor, Feed, KvType, Session, StateError, Want};
 use std::convert::Infallible;
 use std::sync::Arc;
 use twox_hash::XxHash64;
@@ -14,8 +14,8 @@ const MODEL: &str = "llama-Q4_K_S.gguf";
 const HEADER: usize = 56;
 const BOTH: [KvType; 2] = [KvType::F16, KvType::Q8_0];
 
-fn engine(model: &Arc<Model>) -> Engine {
-    Engine::new(model.clone(), backends()[0], team(1), 64).expect("buffers")
+fn executor(model: &Arc<Model>) -> Executor {
+    Executor::new(model.clone(), backends()[0], team(1), 64).expect("buffers")
 }
 
 fn tokens(seed: u32, n: u32) -> Vec<u32> {
@@ -23,10 +23,10 @@ fn tokens(seed: u32, n: u32) -> Vec<u32> {
 }
 
 /// All logits of the tokens, as bits.
-fn feed(engine: &mut Engine, session: &mut Session, tokens: &[u32]) -> Vec<u32> {
+fn feed(executor: &mut Executor, session: &mut Session, tokens: &[u32]) -> Vec<u32> {
     let mut bits = Vec::new();
     let feed = Feed { session, tokens, want: Want::All };
-    engine.forward(&mut [feed], &mut |_, _, logits| bits.extend(logits.iter().map(|x| x.to_bits()))).expect("logits");
+    executor.forward(&mut [feed], &mut |_, _, logits| bits.extend(logits.iter().map(|x| x.to_bits()))).expect("logits");
     bits
 }
 
@@ -66,10 +66,10 @@ struct Place {
 impl Place {
     fn new(name: &str, kv: KvType, n: u32) -> Self {
         let model = load(&fixture("golden").join(name));
-        let mut engine = engine(&model);
+        let mut executor = executor(&model);
         let [mut saved, mut session] = [(); 2].map(|()| Session::new(&model, 200, kv).expect("a session"));
-        feed(&mut engine, &mut saved, &tokens(3, n));
-        feed(&mut engine, &mut session, &tokens(11, 30));
+        feed(&mut executor, &mut saved, &tokens(3, n));
+        feed(&mut executor, &mut session, &tokens(11, 30));
         let (state, before) = (save(&model, &saved), save(&model, &session));
         Place { model, state, session, before }
     }
@@ -108,21 +108,21 @@ fn a_loaded_session_continues_as_if_it_had_never_been_saved() {
     let lengths = [300, 257, 256, 255, 100, 17, 16, 15, 1, 0];
     for (name, kv) in models[..if emulated() { 1 } else { 5 }].iter().flat_map(|name| BOTH.map(|kv| (name, kv))) {
         let model = load_longer(name, 600);
-        let mut engine = engine(&model);
+        let mut executor = executor(&model);
         let fresh = || Session::new(&model, 400, kv).expect("a session");
         let mut session = fresh();
-        feed(&mut engine, &mut session, &tokens(3, 300));
+        feed(&mut executor, &mut session, &tokens(3, 300));
         for len in lengths {
             assert_eq!(session.rewind(len), len);
             let state = save(&model, &session);
             // Whatever the loading session has seen before.
             let mut loaded = fresh();
-            feed(&mut engine, &mut loaded, &tokens(8, 40));
+            feed(&mut executor, &mut loaded, &tokens(8, 40));
             load_state(&model, &mut loaded, &state, 1000).expect("a state");
             assert_eq!(loaded.tokens(), &tokens(3, 300)[..len]);
             assert!(save(&model, &loaded) == state, "{name} {kv:?} {len}: the same state");
             let then = tokens(5, 20);
-            let (expected, found) = (feed(&mut engine, &mut session, &then), feed(&mut engine, &mut loaded, &then));
+            let (expected, found) = (feed(&mut executor, &mut session, &then), feed(&mut executor, &mut loaded, &then));
             assert!(found == expected, "{name} {kv:?} {len}: the same bits");
         }
     }
@@ -134,9 +134,9 @@ fn a_state_is_made_of_what_the_session_holds_alone() {
     for kv in BOTH {
         let Place { model, state, .. } = Place::new(MODEL, kv, 40);
         let mut session = Session::new(&model, 200, kv).expect("a session");
-        let mut engine = engine(&model);
-        feed(&mut engine, &mut session, &tokens(3, 40));
-        feed(&mut engine, &mut session, &tokens(90, 60));
+        let mut executor = executor(&model);
+        feed(&mut executor, &mut session, &tokens(3, 40));
+        feed(&mut executor, &mut session, &tokens(90, 60));
         session.rewind(40);
         assert!(save(&model, &session) == state, "{kv:?}");
         // Of each position its token, and 2 layers x 2 heads x (64 + 64) values: f16, or blocks of 34 bytes.
@@ -222,7 +222,7 @@ fn headers_that_lie_are_refused() {
     }
 }
 
-/// Whoever knows the checksum can write anything, and still cannot make the engine compute with it.
+/// Whoever knows the checksum can write anything, and still cannot make the executor compute with it.
 #[test]
 fn tokens_and_values_that_cannot_be_are_refused() {
     let mut place = Place::new(MODEL, KvType::F16, 5);
@@ -313,7 +313,7 @@ fn a_context_that_encodes_positions_in_another_way_is_refused() {
     assert!(short < long && model.ropes[0].freqs(short) != model.ropes[0].freqs(long));
     let session = |context| Session::new(&model, context, KvType::F16).expect("a session");
     let mut saved = session(short);
-    feed(&mut engine(&model), &mut saved, &tokens(3, 5));
+    feed(&mut executor(&model), &mut saved, &tokens(3, 5));
     let state = save(&model, &saved);
     let error = load_state(&model, &mut session(long), &state, usize::MAX).expect_err("an error");
     assert_eq!(error, StateError::Context { saved: short as u64, context: long });

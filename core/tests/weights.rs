@@ -5,7 +5,7 @@ mod common;
 use common::{backends, emulated, fixture, load, team};
 use picolm_core::gguf::Gguf;
 use picolm_core::model::{LoadError, Model};
-use picolm_core::session::{Engine, Error, Feed, KvType, Session, Want};
+use picolm_core::session::{Error, Executor, Feed, KvType, Session, Want};
 use picolm_core::weights::{Lent, Part, Span, Spans, WeightSource, WeightsError};
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
@@ -107,15 +107,15 @@ fn session(model: &Model) -> Session {
 }
 
 /// All logits, as bits.
-fn feed(engine: &mut Engine, session: &mut Session, tokens: &[u32]) -> Result<Vec<u32>, Error> {
+fn feed(executor: &mut Executor, session: &mut Session, tokens: &[u32]) -> Result<Vec<u32>, Error> {
     let mut bits = Vec::new();
     let feed = Feed { session, tokens, want: Want::All };
-    engine.forward(&mut [feed], &mut |_, _, logits| bits.extend(logits.iter().map(|x| x.to_bits())))?;
+    executor.forward(&mut [feed], &mut |_, _, logits| bits.extend(logits.iter().map(|x| x.to_bits())))?;
     Ok(bits)
 }
 
-fn engine(model: &Arc<Model>, threads: usize, columns: usize) -> Engine {
-    Engine::new(model.clone(), backends()[0], team(threads), columns).expect("buffers")
+fn executor(model: &Arc<Model>, threads: usize, columns: usize) -> Executor {
+    Executor::new(model.clone(), backends()[0], team(threads), columns).expect("buffers")
 }
 
 #[test]
@@ -125,10 +125,10 @@ fn a_slot_that_is_used_again_gives_the_bits_of_a_file_in_memory() {
         let (source, model) = Slots::new(name, usize::MAX).model();
         let model = model.expect("a model");
         assert_eq!(model.fingerprint(), whole.fingerprint(), "{name}");
-        let expected = feed(&mut engine(&whole, 1, 64), &mut session(&whole), &tokens(50));
+        let expected = feed(&mut executor(&whole, 1, 64), &mut session(&whole), &tokens(50));
         for (threads, columns) in [(1, 1), (1, 64), (2, 7)] {
             source.asked.lock().expect("asked").clear();
-            let found = feed(&mut engine(&model, threads, columns), &mut session(&model), &tokens(50));
+            let found = feed(&mut executor(&model, threads, columns), &mut session(&model), &tokens(50));
             assert!(found == expected, "{name} {threads} {columns}");
             let asked = source.asked.lock().expect("asked");
             let layers = (0..source.layers.len()).map(Part::Layer);
@@ -143,17 +143,17 @@ fn a_read_that_fails_names_its_part_and_loses_nothing() {
     for name in &MODELS[..if emulated() { 1 } else { 3 }] {
         let (source, model) = Slots::new(name, usize::MAX).model();
         let model = model.expect("a model");
-        let mut engine = engine(&model, 1, 16);
+        let mut executor = executor(&model, 1, 16);
         let mut straight = session(&model);
         let (start, then) = (tokens(20), tokens(40));
-        let expected = [&start, &then].map(|tokens| feed(&mut engine, &mut straight, tokens).expect("logits"));
+        let expected = [&start, &then].map(|tokens| feed(&mut executor, &mut straight, tokens).expect("logits"));
         // Three batches of the second feed: each asks for both ends and the layers.
         let asked = source.layers.len() + 2;
         let mut broken = session(&model);
-        assert!(feed(&mut engine, &mut broken, &start).expect("logits") == expected[0]);
+        assert!(feed(&mut executor, &mut broken, &start).expect("logits") == expected[0]);
         for at in 0..3 * asked {
             source.fail_after(at);
-            let error = feed(&mut engine, &mut broken, &then).expect_err("a failed read");
+            let error = feed(&mut executor, &mut broken, &then).expect_err("a failed read");
             let part = match at % asked {
                 0 => Part::Outside,
                 layer if layer <= source.layers.len() => Part::Layer(layer - 1),
@@ -165,7 +165,7 @@ fn a_read_that_fails_names_its_part_and_loses_nothing() {
             assert_eq!(broken.tokens(), start, "{name} {at}");
         }
         source.fail_after(usize::MAX);
-        assert!(feed(&mut engine, &mut broken, &then).expect("logits") == expected[1], "{name}");
+        assert!(feed(&mut executor, &mut broken, &then).expect("logits") == expected[1], "{name}");
     }
 }
 
@@ -176,14 +176,14 @@ fn what_is_lent_is_not_overwritten() {
     let model = model.expect("a model");
     let span = Span { offset: source.layers[1].start as u64, len: 100 };
     let lent = model.lend(Part::Layer(1)).expect("a layer");
-    let error = feed(&mut engine(&model, 1, 16), &mut session(&model), &[1, 2]).expect_err("it is in use");
+    let error = feed(&mut executor(&model, 1, 16), &mut session(&model), &[1, 2]).expect_err("it is in use");
     assert_eq!(error, Error::Weights { part: Part::Outside, cause: WeightsError("the slot is in use".into()) });
     assert_eq!(lent.bytes(span), Ok(&source.file[span.offset as usize..][..100]));
     // Bytes of another part are an error, and not others in their place.
     assert!(lent.bytes(Span { offset: span.offset - 1, len: 100 }).is_err());
     assert!(lent.bytes(Span { offset: u64::MAX, len: usize::MAX }).is_err());
     drop(lent);
-    feed(&mut engine(&model, 1, 16), &mut session(&model), &[1, 2]).expect("logits");
+    feed(&mut executor(&model, 1, 16), &mut session(&model), &[1, 2]).expect("logits");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use picolm_core::gguf::Gguf;
 use picolm_core::kernels::Backend;
 use picolm_core::model::Model;
-use picolm_core::session::{Engine, Error, Feed, KvType, Session, StateError, Want};
+use picolm_core::session::{Error, Executor, Feed, KvType, Session, StateError, Want};
 use picolm_core::team::Solo;
 use picolm_core::weights::InMemory;
 use std::convert::Infallible;
@@ -89,7 +89,7 @@ fn fed(kv: KvType, tokens: &[u32]) -> Session {
 
 /// Feeds a token, if there is room for it. Values that a file may hold can be too large to compute with.
 fn step(session: &mut Session, token: u32) {
-    thread_local!(static ENGINE: std::cell::RefCell<Engine> = Engine::new(MODEL.clone(), Backend::REFERENCE, Arc::new(Solo), 1)
+    thread_local!(static ENGINE: std::cell::RefCell<Executor> = Executor::new(MODEL.clone(), Backend::REFERENCE, Arc::new(Solo), 1)
         .expect("buffers").into());
     let full = session.len() == session.context();
     let feed = Feed { session, tokens: &[token], want: Want::Last };

@@ -11,18 +11,23 @@ pub mod arch;
 mod config;
 mod error;
 mod fingerprint;
+mod keys;
 mod layer;
+mod limit;
 mod load;
 mod raw;
 mod rope;
+mod scaling;
 
 pub use arch::Arch;
-pub use config::{Config, Experts};
+pub use config::Config;
 pub use error::LoadError;
+pub use keys::Experts;
 pub use layer::{Attention, Ffn, Layer, Mixer, Mlp, Norm, Norms, QkNorm};
 pub use load::Plan;
 pub use raw::{Raw, RawValue};
-pub use rope::{Rope, Scaling, Yarn};
+pub use rope::Rope;
+pub use scaling::{Scaling, Yarn};
 
 use crate::kernels::Format;
 use crate::weights::{Lent, Part, Span, WeightSource, WeightsError};

@@ -1,7 +1,6 @@
 //! Hyperparameters as a file has them: values by key, not yet believed.
 
-use super::LoadError;
-use super::config::limit;
+use super::{LoadError, limit};
 use crate::gguf::{Array, Error as GgufError, Gguf, Value, ValueType};
 use alloc::collections::BTreeMap;
 use alloc::format;

@@ -2,50 +2,15 @@
 
 use super::ops::Compute;
 use super::pass::{Buffers, Column, Pass};
-use super::{Error, Session};
+use super::{Error, Feed, Want};
 use crate::kernels::{Backend, FloatEnv};
 use crate::model::Model;
 use crate::team::Team;
 use crate::weights::{Lent, Part};
 use alloc::sync::Arc;
 
-/// Tokens to be fed to one session.
-#[derive(Debug)]
-pub struct Feed<'a> {
-    /// The session they continue.
-    pub session: &'a mut Session,
-    /// The tokens.
-    pub tokens: &'a [u32],
-    /// What to compute of them.
-    pub want: Want,
-}
-
-/// What is wanted of a feed: a row of floats for some of its positions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Want {
-    /// Nothing.
-    Nothing,
-    /// The logits (vocabulary) after its last token.
-    Last,
-    /// Those after every token.
-    All,
-    /// What logits are made of: the last hidden state (embedding), normed, of every token.
-    Hidden,
-}
-
-impl Want {
-    /// The rows that a feed of so many tokens gets.
-    pub fn rows(self, tokens: usize) -> usize {
-        match self {
-            Want::Nothing => 0,
-            Want::Last => tokens.min(1),
-            Want::All | Want::Hidden => tokens,
-        }
-    }
-}
-
 /// A model, the threads that run it, and their buffers.
-pub struct Engine {
+pub struct Executor {
     model: Arc<Model>,
     backend: Backend,
     team: Arc<dyn Team>,
@@ -53,15 +18,15 @@ pub struct Engine {
     buffers: Buffers,
 }
 
-impl Engine {
-    /// An engine that takes up to `columns` tokens through the layers at once (64 is a good number).
+impl Executor {
+    /// An executor that takes up to `columns` tokens through the layers at once (64 is a good number).
     ///
     /// # Errors
     /// [`Error::OutOfMemory`]: its buffers do not fit; fewer columns take less.
     pub fn new(model: Arc<Model>, backend: Backend, team: Arc<dyn Team>, columns: usize) -> Result<Self, Error> {
         let columns = columns.max(1);
         let buffers = Buffers::new(&model, columns)?;
-        Ok(Engine { model, backend, team, columns, buffers })
+        Ok(Executor { model, backend, team, columns, buffers })
     }
 
     /// The model.

@@ -2,17 +2,18 @@
 //!
 //! ```text
 //!   Feed (session, tokens) ─┐
-//!   Feed                    ├─► Engine::forward ──► columns ──► layers ──► logits of the positions asked for
+//!   Feed                    ├─► Executor::forward ──► columns ──► layers ──► logits of the positions asked for
 //!   Feed                   ─┘    one column a token, of any session; up to `columns` at once
 //! ```
 //!
-//! A [`Session`] is a KV cache and the tokens in it. An [`Engine`] is a model with the buffers and threads that run it; one
-//! engine steps any number of sessions, mixed in one batch or one after the other, with the same bits. Buffers are allocated when it
+//! A [`Session`] is a KV cache and the tokens in it. An [`Executor`] is a model with the buffers and threads that run it; one
+//! executor steps any number of sessions, mixed in one batch or one after the other, with the same bits. Buffers are allocated when it
 //! is made; a step allocates nothing but a KV block each 256 positions.
 
 mod digest;
 mod error;
 mod experts;
+mod feed;
 mod forward;
 mod kv;
 mod memory;
@@ -24,7 +25,8 @@ mod state;
 
 pub use digest::{DIGEST_TOKENS, digest_tokens};
 pub use error::Error;
-pub use forward::{Engine, Feed, Want};
+pub use feed::{Feed, Want};
+pub use forward::Executor;
 pub use kv::KvType;
 pub use state::StateError;
 

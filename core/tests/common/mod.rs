@@ -9,7 +9,7 @@ pub use machine::{backends, emulated};
 use picolm_core::gguf::Gguf;
 use picolm_core::kernels::Backend;
 use picolm_core::model::Model;
-use picolm_core::session::{Engine, Feed, KvType, Session, Want, digest_tokens};
+use picolm_core::session::{Executor, Feed, KvType, Session, Want, digest_tokens};
 use picolm_core::team::{Solo, Team};
 use picolm_core::weights::InMemory;
 use sha2::{Digest, Sha256};
@@ -88,8 +88,8 @@ pub struct Run {
 }
 
 impl Run {
-    pub fn engine(&self, model: &Arc<Model>) -> Engine {
-        Engine::new(model.clone(), self.backend, team(self.threads), self.batch).expect("buffers")
+    pub fn executor(&self, model: &Arc<Model>) -> Executor {
+        Executor::new(model.clone(), self.backend, team(self.threads), self.batch).expect("buffers")
     }
 }
 
@@ -97,7 +97,7 @@ impl Run {
 pub fn logits(model: &Arc<Model>, run: Run, tokens: &[u32]) -> Vec<Vec<f32>> {
     let mut session = Session::new(model, model.config.context, run.kv).expect("a session");
     let mut all = Vec::new();
-    run.engine(model)
+    run.executor(model)
         .forward(&mut [Feed { session: &mut session, tokens, want: Want::All }], &mut |_, position, logits| {
             assert_eq!(position, all.len());
             all.push(logits.to_vec());
@@ -111,7 +111,7 @@ pub fn digest(model: &Arc<Model>, run: Run, limit: usize) -> String {
     let tokens: Vec<u32> = digest_tokens(model.config.vocab, model.config.context).take(limit).collect();
     let mut session = Session::new(model, model.config.context, run.kv).expect("a session");
     let mut hash = Sha256::new();
-    run.engine(model)
+    run.executor(model)
         .forward(&mut [Feed { session: &mut session, tokens: &tokens, want: Want::All }], &mut |_, _, logits| {
             logits.iter().for_each(|x| hash.update(x.to_le_bytes()));
         })

@@ -2,7 +2,7 @@
 
 use picolm_core::gguf::Writer;
 use picolm_machine::ModelFile;
-use picolm_machine::file::{Watched, Why};
+use picolm_machine::file::Why;
 use std::path::{Path, PathBuf};
 
 /// A new file of this test run, longer than a page.
@@ -40,7 +40,7 @@ fn a_header_is_read_and_an_empty_file_has_none() {
 #[test]
 fn a_file_that_is_cut_short_reads_as_zeros_and_is_noticed() {
     let path = scratch("shrinks.gguf");
-    let watched = Watched::open(&path).expect("a file");
+    let watched = picolm_machine::file::Watched::open(&path).expect("a file");
     let map = watched.map().expect("a mapping");
     assert_eq!(map.as_ref()[15_000], b'x');
     watched.check().expect("no change");
