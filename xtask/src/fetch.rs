@@ -72,8 +72,7 @@ fn fetch(source: &Source) -> Result<PathBuf> {
     let dir = process::cache_dir()?;
     let path = dir.join(source.name);
     // Two of us may start at once; the second waits here and finds the file of the first.
-    let lock = File::create(dir.join("fetch.lock"))?;
-    lock.lock().context("cannot lock the cache folder")?;
+    let _lock = process::lock("fetch")?;
     if path.is_file() {
         match check(&path, source.bytes, source.sha256) {
             Ok(()) => return Ok(path),

@@ -7,11 +7,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result};
 
 use crate::process::{Counts, build_dir, built_program, cargo, run, run_tests, target_dir};
-use crate::{fetch, npm, toolchain};
+use crate::{fetch, npm, programs, toolchain};
 
 /// What is made of the guests: package, features, name.
 const COMPONENTS: [(&str, &str, &str); 4] = [
@@ -24,9 +25,6 @@ const COMPONENTS: [(&str, &str, &str); 4] = [
 /// The relaxed dots are exact (`check` sees to it that there are no others); memory.fill and memory.copy are the host's.
 const FEATURES: &str = "-Ctarget-feature=+simd128,+relaxed-simd,+bulk-memory";
 
-/// What is tested together.
-const PACKAGES: [&str; 6] = ["--package", "picolm-host", "--package", "picolm-server", "--package", "picolm-engine"];
-
 /// The program's name.
 pub(crate) const PROGRAM: &str = "picolm-host";
 
@@ -37,40 +35,52 @@ pub(crate) fn package() -> Result<PathBuf> {
     // Static: it runs wherever the kernel does, also in a container that has nothing else.
     build.env("RUSTFLAGS", "-Ctarget-feature=+crt-static");
     run(build.args(["--release", "--package", "picolm-host", "--target", &triple]))?;
-    assemble("host", &target_dir().join(triple).join("release").join(PROGRAM))
+    let components = components(&COMPONENTS[..2], &npm::builder()?)?;
+    assemble("host", &target_dir().join(triple).join("release").join(PROGRAM), &components)
 }
 
-/// The same with the program as the tests have it, which is a little slower, and built already. (`cargo build` would build wasmtime
-/// once more, without the features that only tests ask for.)
+/// The same with the program and the components of the tests' builds. The program is a little slower.
 pub(crate) fn package_for_tests() -> Result<PathBuf> {
-    run(cargo("test").args(["--no-run"]).args(PACKAGES))?;
-    assemble("host-for-tests", &built_program(PROGRAM))
+    assemble("host-for-tests", &built_program(PROGRAM), &COMPONENTS[..2].iter().map(component).collect::<Vec<_>>())
+}
+
+/// The components of the tests, the programs for which are there.
+pub(crate) fn components_for_tests() -> Result<Counts> {
+    components(&COMPONENTS, &built_program(npm::BUILDER))?;
+    Ok(Counts::default())
 }
 
 /// A folder with the program, its components, and machine code for this CPU.
-fn assemble(name: &str, program: &Path) -> Result<PathBuf> {
+fn assemble(name: &str, program: &Path, components: &[PathBuf]) -> Result<PathBuf> {
     let dir = build_dir(name);
     // The container image has an empty folder (deploy/Dockerfile).
     fs::create_dir_all(dir.join("state"))?;
     copy(program, &dir.join(PROGRAM))?;
-    for component in components(&COMPONENTS[..2])? {
-        copy(&component, &dir.join(component.file_name().unwrap_or_default()))?;
+    for component in components {
+        copy(component, &dir.join(component.file_name().unwrap_or_default()))?;
     }
-    let mut install = std::process::Command::new(dir.join(PROGRAM));
+    let mut install = Command::new(dir.join(PROGRAM));
     run(install.arg("install").arg(dir.join("picolm.wasm")).arg("--output").arg(dir.join("picolm.cwasm")))?;
     Ok(dir)
 }
 
-/// The tests of the host and its guests, with their components, and that it builds without a compiler and without a sandbox.
+/// The tests of what lies in `wasi-host/`, with their components.
 pub(crate) fn test() -> Result<Counts> {
-    let built = components(&COMPONENTS)?;
-    let mut command = cargo("test");
-    command.args(PACKAGES).arg("--no-fail-fast");
-    for (variable, component) in ["", "COMMAND_", "HOSTILE_", "CLIENT_"].into_iter().zip(&built) {
-        command.env(format!("PICOLM_{variable}COMPONENT"), component);
+    let (model, files) = (fetch::model()?, hostile_files()?);
+    let mut counts = Counts::default();
+    for test in programs::tests()?.iter().filter(|test| test.folder.starts_with("wasi-host")) {
+        let mut command = test.command();
+        for (variable, made) in ["", "COMMAND_", "HOSTILE_", "CLIENT_"].into_iter().zip(&COMPONENTS) {
+            command.env(format!("PICOLM_{variable}COMPONENT"), component(made));
+        }
+        counts += run_tests(command.env("PICOLM_KEEP_FILES", &files).env("PICOLM_MODEL", &model))?;
     }
-    command.env("PICOLM_KEEP_FILES", hostile_files()?);
-    let mut counts = run_tests(command.env("PICOLM_MODEL", fetch::model()?))?;
+    Ok(counts)
+}
+
+/// It builds without a compiler, without a sandbox, without a server.
+pub(crate) fn features() -> Result<Counts> {
+    let mut counts = Counts::default();
     for features in ["", "sandbox", "serve"] {
         let small = ["--package", "picolm-host", "--no-default-features", "--features", features];
         run(cargo("check").args(small))?;
@@ -84,30 +94,37 @@ fn hostile_files() -> Result<PathBuf> {
     let dir = build_dir("hostile-files");
     let _ = fs::remove_dir_all(&dir);
     fs::create_dir_all(&dir)?;
-    let mut tests = cargo("test");
-    tests.args(["--quiet", "--package", "picolm-core", "--package", "picolm-gguf", "--package", "picolm-template"]);
-    tests.args(["--test", "*hostile"]);
-    run(tests.env("PICOLM_KEEP_FILES", &dir).env("PROPTEST_CASES", "1"))?;
+    for test in
+        programs::tests()?.iter().filter(|test| test.folder.starts_with("core") && test.name.ends_with("hostile"))
+    {
+        run(test.command().arg("--quiet").env("PICOLM_KEEP_FILES", &dir).env("PROPTEST_CASES", "1"))?;
+    }
     Ok(dir)
 }
 
+/// Where the component that is made of a guest lies.
+fn component((_, _, name): &(&str, &str, &str)) -> PathBuf {
+    build_dir("components").join(format!("{name}.wasm"))
+}
+
 /// Builds components; returns their paths.
-fn components(wanted: &[(&str, &str, &str)]) -> Result<Vec<PathBuf>> {
-    let (dir, target) = (build_dir("components"), build_dir("guest"));
-    fs::create_dir_all(&dir)?;
+fn components(wanted: &[(&str, &str, &str)], builder: &Path) -> Result<Vec<PathBuf>> {
+    let target = build_dir("guest");
+    fs::create_dir_all(build_dir("components"))?;
     wanted
         .iter()
-        .map(|(package, features, name)| {
+        .map(|guest| {
+            let (package, features, name) = guest;
             let mut build = toolchain::WASM.cargo_with_std("build", &format!("{FEATURES} {}", npm::SMALL))?;
             build.args([npm::SMALL_STD, "--package", package, "--profile", "wasm"]);
             build.args(["--config", "profile.wasm.strip=true"]);
             build.args(["--features", features, "--target-dir"]);
             run(build.arg(&target))?;
             let module = format!("wasm32-unknown-unknown/wasm/{}.wasm", package.replace('-', "_"));
-            let (optimised, component) = (target.join(format!("{name}.wasm")), dir.join(format!("{name}.wasm")));
+            let (optimised, component) = (target.join(format!("{name}.wasm")), component(guest));
             npm::optimise(&target.join(module), &optimised, true, false)?;
-            run(npm::builder()?.arg("component").arg(&optimised).arg(&component))?;
-            run(npm::builder()?.arg("check").arg(&component))?;
+            run(Command::new(builder).arg("component").arg(&optimised).arg(&component))?;
+            run(Command::new(builder).arg("check").arg(&component))?;
             Ok(component)
         })
         .collect()

@@ -3,7 +3,8 @@
 //! ```text
 //!   web           ── npm ──► page ──► server, with fetch (the model, once) beside it
 //!   chat          ── fetch (the model, once) ──► picolm --chat
-//!   test          ── steps ──► toolchain (other targets), fuzz, witness, disassembly ──► "N passed, N failed"
+//!   test          ── steps, side by side ──► programs, toolchain (other targets), witness, … ──► "N passed, N failed"
+//!   check         ── format, clippy, layers, some tests
 //!   npm           ── wasm (four builds) ──► bindings ──► TypeScript ──► tarball
 //!   host          ── wasm (the guest) ──► component ──► picolm-host ──► machine code beside it
 //!   serve         ── host, fetch ──► picolm-host serve
@@ -19,6 +20,7 @@ mod host;
 mod layers;
 mod npm;
 mod process;
+mod programs;
 mod serve;
 mod test;
 mod toolchain;
@@ -32,6 +34,7 @@ use anyhow::{Result, bail};
 
 const HELP: &str = "\
 cargo xtask chat [-- ARGS]           fetch a small model once, build picolm and chat with it; ARGS go to picolm
+cargo xtask check                    what a change needs at once: format, clippy, layers, and the core's tests that compute
 cargo xtask test [--full] [STEP...]  run everything CI runs, or only the steps whose names contain a STEP;
                                      --full adds sanitizers, long property tests, fuzzing and its coverage, riscv64
 cargo xtask npm                      build the npm package, for browsers and for Node, into a tarball
@@ -46,7 +49,10 @@ fn main() -> ExitCode {
     let result = match command {
         "web" => web::serve(rest),
         "chat" => chat(rest),
+        "check" => test::check(rest),
         "test" => test::run(rest),
+        // One step of `test`, which begins it.
+        "step" => test::run_step(rest),
         "bench" => bench::run(rest),
         "serve" => serve::serve(rest),
         "host" => host::package().map(|dir| println!("{}", dir.display())),

@@ -13,7 +13,7 @@ use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
 
-use crate::process::{Counts, build_dir, built_program, cargo, root, run, run_tests, succeeds};
+use crate::process::{Counts, build_dir, built_program, cargo, lock, root, run, run_tests, succeeds};
 use crate::{fetch, toolchain};
 
 /// A build, by what it may use of the engine. The two with threads share their bindings, and so do the two without.
@@ -30,6 +30,11 @@ const BUILDS: [Build; 4] = [
     Build { name: "relaxed-threads", relaxed: true, threads: true },
 ];
 
+/// The program that makes bindings and components, and its package.
+pub(crate) const BUILDER: &str = "picolm-web-build";
+
+const RELAXED: &str = "profile.wasm.package.picolm-kernels.rustflags=['-Ctarget-feature=+relaxed-simd']";
+
 /// What shared memory needs: it comes from JavaScript, and each thread has its own variables.
 const THREADS: &str = "-Clink-arg=--shared-memory -Clink-arg=--import-memory -Clink-arg=--max-memory=4294967296 \
     -Clink-arg=--export=__wasm_init_tls -Clink-arg=--export=__tls_size -Clink-arg=--export=__tls_align -Clink-arg=--export=__tls_base";
@@ -43,31 +48,45 @@ pub(crate) const SMALL_STD: &str = "-Zbuild-std-features=optimize_for_size";
 
 /// Builds the package into `wasm-web/dist` and packs it; returns the tarball.
 pub(crate) fn package() -> Result<PathBuf> {
+    package_by(&builder()?)
+}
+
+/// The same by the program of the tests' builds.
+pub(crate) fn package_for_tests() -> Result<Counts> {
+    package_by(&built_program(BUILDER))?;
+    Ok(Counts::default())
+}
+
+fn package_by(builder: &Path) -> Result<PathBuf> {
     let dir = dir();
     install(&dir)?;
     let wasm = dir.join("dist/wasm");
     let _ = fs::remove_dir_all(dir.join("dist"));
     fs::create_dir_all(&wasm)?;
     fs::create_dir_all(dir.join("ts/wasm"))?;
-    builder()?;
     toolchain::WASM.cargo_with_std("build", "")?; // installs what is missing, before two want to
     // One compiler at a time is a long wait: fat LTO is one thread.
-    let make_all = |builds: &[Build]| builds.iter().try_for_each(|build| make(build, &dir, &wasm));
+    let make_all = |builds: &[Build]| builds.iter().try_for_each(|build| make(build, builder, &dir, &wasm));
     let (single, threads) = BUILDS.split_at(2);
     std::thread::scope(|scope| {
         let other = scope.spawn(|| make_all(threads));
         make_all(single)?;
         other.join().expect("a build does not panic")
     })?;
-    check(&wasm)?;
+    check(builder, &wasm)?;
     run(npm("run", &dir).args(["--silent", "build:ts"]))?;
-    let target = build_dir("npm");
-    fs::create_dir_all(&target)?;
+    let tarball = tarball();
+    let folder = tarball.parent().expect("it lies in a folder");
+    fs::create_dir_all(folder)?;
     // npm packs what lies below its folder.
     ["LICENSE-APACHE", "LICENSE-MIT"].iter().try_for_each(|name| copy(&root().join(name), &dir.join(name)))?;
-    run(npm("pack", &dir).args(["--silent", "--pack-destination"]).arg(&target))?;
-    let version = env!("CARGO_PKG_VERSION");
-    Ok(target.join(format!("picolm-{version}.tgz")))
+    run(npm("pack", &dir).args(["--silent", "--pack-destination"]).arg(folder))?;
+    Ok(tarball)
+}
+
+/// The packed package.
+fn tarball() -> PathBuf {
+    build_dir("npm").join(concat!("picolm-", env!("CARGO_PKG_VERSION"), ".tgz"))
 }
 
 /// The package as it lies in `wasm-web/dist`, built where a source is newer; returns that folder.
@@ -75,13 +94,8 @@ pub(crate) fn built() -> Result<PathBuf> {
     let (dir, root) = (dir(), root());
     let dist = dir.join("dist");
     let sources = [
-        root.join("core/src"),
-        root.join("core/engine/src"),
-        root.join("core/gguf/src"),
-        root.join("core/kernels/src"),
-        root.join("core/template/src"),
-        root.join("core/unicode/src"),
-        root.join("native/machine/src"),
+        root.join("core"),
+        root.join("native/machine"),
         root.join("Cargo.lock"),
         dir.join("src"),
         dir.join("ts"),
@@ -95,7 +109,7 @@ pub(crate) fn built() -> Result<PathBuf> {
     Ok(dist)
 }
 
-/// When a file, or any file in a folder, was last changed. (The bindings in `ts/wasm` are made by the build.)
+/// When a file, or any file in a folder, was last changed. (The bindings in `ts/wasm` are made by the build; tests are not built.)
 fn newest(path: &Path) -> Result<SystemTime> {
     let data = fs::metadata(path).with_context(|| path.display().to_string())?;
     let mut time = data.modified()?;
@@ -103,7 +117,7 @@ fn newest(path: &Path) -> Result<SystemTime> {
         time = SystemTime::UNIX_EPOCH;
         for entry in fs::read_dir(path)? {
             let entry = entry?.path();
-            if !entry.ends_with("ts/wasm") {
+            if !entry.ends_with("ts/wasm") && !entry.ends_with("tests") {
                 time = time.max(newest(&entry)?);
             }
         }
@@ -111,17 +125,14 @@ fn newest(path: &Path) -> Result<SystemTime> {
     Ok(time)
 }
 
-/// Builds the package and tests it: in Node, Chromium and Firefox, and installed into an application of each kind.
+/// Tests the package: in Node, Chromium and Firefox, and installed into an application of each kind.
 pub(crate) fn test() -> Result<Counts> {
-    let tarball = package()?;
-    run(cargo("build").args(["--quiet", "--package", "picolm"]))?;
-    let (chromium, firefox) =
-        (browser("CHROMIUM", "chromium", "chromium")?, browser("FIREFOX", "firefox-esr", "firefox-esr")?);
+    let (chromium, firefox) = browsers()?;
     let dir = dir();
     let mut tests = test_files(&dir.join("tests"))?;
     tests.extend(test_files(&dir.join("tests/browser"))?);
     let mut command = Command::new("node");
-    command.current_dir(&dir).env("PICOLM_MODEL", fetch::model()?).env("PICOLM_TARBALL", tarball);
+    command.current_dir(&dir).env("PICOLM_MODEL", fetch::model()?).env("PICOLM_TARBALL", tarball());
     command.env("PICOLM_BIN", built_program("picolm"));
     command.env("CHROMIUM", chromium).env("FIREFOX", firefox);
     // One file after the other: browsers are many processes each.
@@ -134,6 +145,11 @@ pub(crate) fn test_files(dir: &Path) -> Result<Vec<PathBuf>> {
         entries.into_iter().filter(|path| path.to_string_lossy().ends_with(".test.mjs")).collect();
     tests.sort();
     Ok(tests)
+}
+
+/// Chromium and Firefox.
+pub(crate) fn browsers() -> Result<(PathBuf, PathBuf)> {
+    Ok((browser("CHROMIUM", "chromium", "chromium")?, browser("FIREFOX", "firefox-esr", "firefox-esr")?))
 }
 
 /// A browser: the one that the variable names, else the system's, installed if need be.
@@ -162,28 +178,30 @@ pub(crate) fn install(dir: &Path) -> Result<()> {
     if !succeeds(Command::new("node").arg("--version")) {
         bail!("the npm package needs Node 20 or newer: install it from nodejs.org");
     }
-    let (lock, installed) = (dir.join("package-lock.json"), dir.join("node_modules/.package-lock.json"));
+    let _lock = lock("npm")?;
+    let (wanted, installed) = (dir.join("package-lock.json"), dir.join("node_modules/.package-lock.json"));
     let age = |path: &Path| fs::metadata(path).and_then(|data| data.modified()).ok();
-    if age(&installed) > age(&lock) {
+    if age(&installed) > age(&wanted) {
         return Ok(());
     }
     run(npm("ci", dir).args(["--silent", "--no-audit", "--no-fund"]))
 }
 
-fn make(build: &Build, dir: &Path, wasm: &Path) -> Result<()> {
+fn make(build: &Build, builder: &Path, dir: &Path, wasm: &Path) -> Result<()> {
     let mut features = String::from("-Ctarget-feature=+simd128");
-    features += if build.relaxed { ",+relaxed-simd" } else { "" };
     features += if build.threads { ",+atomics,+bulk-memory,+mutable-globals " } else { "" };
     features += if build.threads { THREADS } else { "" };
     let mut command = toolchain::WASM.cargo_with_std("build", &format!("{features} {SMALL}"))?;
     let target = build_dir(if build.threads { "wasm-threads" } else { "wasm" });
     command.args([SMALL_STD, "--package", "picolm-web", "--profile", "wasm"]);
+    // The kernels ask for what they use: all other crates, the standard library among them, are built once for both.
+    command.args(build.relaxed.then_some(["-Zprofile-rustflags", "--config", RELAXED]).into_iter().flatten());
     run(command.arg("--target-dir").arg(&target))?;
     let built = target.join("wasm32-unknown-unknown/wasm/picolm_web.wasm");
 
     let bindings = if build.threads { "threads" } else { "single" };
     let bound = build_dir("bindings").join(build.name);
-    run(builder()?.arg("bind").arg(&built).arg(&bound).arg(bindings))?;
+    run(Command::new(builder).arg("bind").arg(&built).arg(&bound).arg(bindings))?;
     if !build.relaxed {
         copy(&bound.join(format!("{bindings}.js")), &wasm.join(format!("{bindings}.js")))?;
         copy(&bound.join(format!("{bindings}.d.ts")), &dir.join(format!("ts/wasm/{bindings}.d.ts")))?;
@@ -224,12 +242,12 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
 }
 
 /// No relaxed instruction but the two exact dots in any wasm that is shipped.
-fn check(wasm: &Path) -> Result<()> {
-    run(builder()?.arg("check").args(BUILDS.iter().map(|build| wasm.join(format!("{}.wasm", build.name)))))
+fn check(builder: &Path, wasm: &Path) -> Result<()> {
+    run(Command::new(builder).arg("check").args(BUILDS.iter().map(|build| wasm.join(format!("{}.wasm", build.name)))))
 }
 
 /// The program of `wasm-web/build`, built where it is not.
-pub(crate) fn builder() -> Result<Command> {
-    run(cargo("build").args(["--quiet", "--package", "picolm-web-build"]))?;
-    Ok(Command::new(built_program("picolm-web-build")))
+pub(crate) fn builder() -> Result<PathBuf> {
+    run(cargo("build").args(["--quiet", "--package", BUILDER]))?;
+    Ok(built_program(BUILDER))
 }

@@ -2,6 +2,7 @@
 
 use std::env;
 use std::ffi::OsStr;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -56,14 +57,35 @@ pub(crate) fn cache_dir() -> Result<PathBuf> {
             .map_or_else(|| home().map(|dir| dir.join(".cache")), Ok)?
     };
     let dir = base.join("picolm");
-    std::fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
+    fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
     Ok(dir)
+}
+
+/// Held while something is installed that two steps may want at once; the second waits, and finds it there.
+pub(crate) fn lock(name: &str) -> Result<File> {
+    let lock = File::create(cache_dir()?.join(format!("{name}.lock")))?;
+    lock.lock().with_context(|| format!("cannot lock {name}.lock in the cache folder"))?;
+    Ok(lock)
+}
+
+/// The seconds of processor time that this program and all it has waited for took, where the system tells.
+pub(crate) fn processor_time() -> Option<f64> {
+    let stat = fs::read_to_string("/proc/self/stat").ok()?;
+    // Behind the name, which may have spaces: state, parent, ...; the 12th to 15th are the times, in hundredths.
+    let (_, fields) = stat.rsplit_once(')')?;
+    let ticks: Option<Vec<u64>> = fields.split_whitespace().skip(11).take(4).map(|ticks| ticks.parse().ok()).collect();
+    Some(ticks?.iter().sum::<u64>() as f64 / 100.0)
 }
 
 /// The cargo that runs xtask, in the root of the repository.
 pub(crate) fn cargo(subcommand: &str) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.arg(subcommand).current_dir(root());
+    // What `cargo run` says of xtask: build scripts that look at these (ring's) would run anew each time cargo runs within cargo.
+    let of_xtask = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    for (name, _) in env::vars_os().filter(|(name, _)| name.to_str().is_some_and(of_xtask)) {
+        command.env_remove(name);
+    }
     command
 }
 

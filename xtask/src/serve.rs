@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use crate::process::{self, Counts, root, run, run_tests, succeeds};
+use crate::process::{self, Counts, lock, root, run, run_tests, succeeds};
 use crate::{fetch, host};
 
 const PYTHON: &[&str] = &["openai==3.54.0", "ollama==0.6.3", "langchain-openai==1.7.3", "schemathesis==4.32.5"];
@@ -73,10 +73,11 @@ fn description(program: &Path, model: &Path, python: &Path, full: bool) -> Resul
 }
 
 /// The folders of the Python programs and of the Node packages.
-fn clients() -> Result<(PathBuf, PathBuf)> {
+pub(crate) fn clients() -> Result<(PathBuf, PathBuf)> {
     let dir = process::cache_dir()?.join("serve-clients");
     let (python, node) = (dir.join("python"), dir.join("node"));
     // What was installed, so that a new list is noticed.
+    let _lock = lock("serve-clients")?;
     let (stamp, wanted) = (dir.join("installed"), format!("{PYTHON:?} {NODE:?}"));
     let programs = python.join("bin");
     if fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
@@ -84,7 +85,7 @@ fn clients() -> Result<(PathBuf, PathBuf)> {
     }
     fs::create_dir_all(&node)?;
     run(process::python().context("python3 is missing")?.args(["-m", "venv"]).arg(&python))?;
-    run(Command::new(programs.join("pip")).args(["install", "--quiet"]).args(PYTHON))?;
+    run(Command::new(programs.join("pip")).args(["install", "--quiet", "--no-compile"]).args(PYTHON))?;
     run(Command::new("npm")
         .args(["install", "--silent", "--no-fund", "--no-audit", "--prefix"])
         .arg(&node)

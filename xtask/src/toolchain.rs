@@ -10,7 +10,7 @@ use std::sync::Once;
 
 use anyhow::{Context, Result, bail};
 
-use crate::process::{build_dir, cargo, root, run, succeeds};
+use crate::process::{build_dir, cargo, lock, output, root, run, succeeds};
 
 /// A target we build for, in the words of both providers.
 pub(crate) struct Target {
@@ -38,6 +38,19 @@ pub(crate) const WASM: Target = Target {
 /// WebAssembly with files and arguments, for tests. rustup has it; Debian has not.
 const WASI: &str = "wasm32-wasip1";
 
+/// Installs what the tests build and run for other machines.
+pub(crate) fn install() -> Result<()> {
+    has_sources();
+    has_wasi();
+    for target in [WASM, BARE, AARCH64] {
+        target.cargo("build", "")?;
+    }
+    Ok(())
+}
+
+/// Where other targets are built: beside the usual builds, which would have to wait for them, and together, for they share macros.
+const TARGETS: &str = "targets";
+
 /// Whether [`wasi`] works.
 pub(crate) fn has_wasi() -> bool {
     rustup_has(WASI)
@@ -46,7 +59,7 @@ pub(crate) fn has_wasi() -> bool {
 /// A cargo command whose programs run in Node.
 pub(crate) fn wasi(subcommand: &str, rustflags: &str) -> Command {
     let mut command = cargo(subcommand);
-    command.env("RUSTFLAGS", rustflags).args(["--target", WASI, "--target-dir"]).arg(build_dir("wasi"));
+    command.env("RUSTFLAGS", rustflags).args(["--target", WASI, "--target-dir"]).arg(build_dir(TARGETS));
     let runner = root().join("core/tests/common/run_wasi.mjs");
     command.env(variable(WASI, "RUNNER"), format!("node --no-warnings {}", runner.display()));
     command
@@ -93,7 +106,9 @@ impl Target {
             Linker::Lld => None,
         };
         let (mut command, triple) = if rustup_has(self.rustup) {
-            (self.by_rustup(subcommand, rustflags), self.rustup)
+            let mut command = self.by_rustup(subcommand, rustflags);
+            command.arg("--target-dir").arg(build_dir(TARGETS));
+            (command, self.rustup)
         } else {
             (self.by_debian(subcommand, rustflags)?, self.debian)
         };
@@ -174,6 +189,11 @@ pub(crate) fn host() -> Result<String> {
     rustc_says("host: ")
 }
 
+/// The compiler's version: `1.95.0`.
+pub(crate) fn rust_release() -> Result<String> {
+    rustc_says("release: ")
+}
+
 /// The first number of the compiler's LLVM version.
 pub(crate) fn llvm_major() -> Result<String> {
     Ok(rustc_says("LLVM version: ")?.split('.').next().unwrap_or_default().to_string())
@@ -181,7 +201,7 @@ pub(crate) fn llvm_major() -> Result<String> {
 
 /// A tool of the compiler's own LLVM (`llvm-cov`): rustup's component, else Debian's package of the same version.
 pub(crate) fn llvm_tool(name: &str) -> Result<Command> {
-    let sysroot = crate::process::output(rustc().args(["--print", "target-libdir"]))?;
+    let sysroot = output(rustc().args(["--print", "target-libdir"]))?;
     let of_rustup = Path::new(sysroot.trim()).with_file_name("bin").join(name);
     if env::var_os("RUSTUP_TOOLCHAIN").is_some() && !of_rustup.exists() {
         succeeds(rustup().args(["component", "add", "llvm-tools"]));
@@ -210,6 +230,7 @@ pub(crate) fn program(name: &str, from: &[&str]) -> Result<()> {
 /// Makes sure that packages of Debian or Ubuntu are installed.
 fn packages(names: &[&str]) -> Result<()> {
     static UPDATE: Once = Once::new();
+    let _lock = lock("apt")?;
     let missing: Vec<&str> = names.iter().copied().filter(|name| !installed(name)).collect();
     if missing.is_empty() {
         return Ok(());
@@ -226,15 +247,13 @@ fn packages(names: &[&str]) -> Result<()> {
 
 fn installed(package: &str) -> bool {
     let mut query = Command::new("dpkg-query");
-    crate::process::output(
-        query.args(["-W", "-f", "${db:Status-Status}\n", package]).stderr(std::process::Stdio::null()),
-    )
-    .is_ok_and(|status| status.trim() == "installed")
+    output(query.args(["-W", "-f", "${db:Status-Status}\n", package]).stderr(std::process::Stdio::null()))
+        .is_ok_and(|status| status.trim() == "installed")
 }
 
 /// apt-get as root: directly, or by a sudo that asks nothing.
 fn apt() -> Result<Command> {
-    let is_root = crate::process::output(Command::new("id").arg("-u"))?.trim() == "0";
+    let is_root = output(Command::new("id").arg("-u"))?.trim() == "0";
     let mut command = Command::new(if is_root { "apt-get" } else { "sudo" });
     if !is_root {
         command.args(["-n", "apt-get"]);
@@ -248,7 +267,8 @@ fn rustup_has(target: &str) -> bool {
     if env::var_os("RUSTUP_TOOLCHAIN").is_none() || env::var_os("PICOLM_NO_RUSTUP").is_some() {
         return false;
     }
-    let installed = crate::process::output(rustup().args(["target", "list", "--installed"])).unwrap_or_default();
+    let Ok(_lock) = lock("rustup") else { return false };
+    let installed = output(rustup().args(["target", "list", "--installed"])).unwrap_or_default();
     installed.lines().any(|line| line == target) || succeeds(rustup().args(["target", "add", target]))
 }
 
@@ -257,7 +277,8 @@ fn has_sources() -> bool {
     if env::var_os("RUSTUP_TOOLCHAIN").is_none() || env::var_os("PICOLM_NO_RUSTUP").is_some() {
         return false;
     }
-    let sysroot = crate::process::output(rustc().args(["--print", "sysroot"])).unwrap_or_default();
+    let Ok(_lock) = lock("rustup") else { return false };
+    let sysroot = output(rustc().args(["--print", "sysroot"])).unwrap_or_default();
     let sources = Path::new(sysroot.trim()).join("lib/rustlib/src/rust/library/std");
     sources.exists() || succeeds(rustup().args(["component", "add", "rust-src"]))
 }
@@ -273,7 +294,7 @@ fn rustc() -> Command {
 }
 
 fn rustc_says(key: &str) -> Result<String> {
-    let version = crate::process::output(rustc().arg("-vV"))?;
+    let version = output(rustc().arg("-vV"))?;
     let line = version.lines().find_map(|line| line.strip_prefix(key));
     Ok(line.with_context(|| format!("rustc -vV does not say {key:?}"))?.to_string())
 }

@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::process::{Counts, cache_dir, output, python, root, run, succeeds};
+use crate::process::{Counts, cache_dir, lock, output, python, root, run, succeeds};
 
 const PACKAGES: &[&str] = &[
     "numpy==2.2.6; python_version < '3.11'",
@@ -53,6 +53,7 @@ pub(crate) fn test() -> Result<Counts> {
 
 /// A Python with the packages, in a virtual environment in the cache folder; its python's path.
 pub(crate) fn environment() -> Result<PathBuf> {
+    let _lock = lock("witness-python")?;
     let folder = cache_dir()?.join("witness-python");
     let bin = folder.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python3" });
     // Written last, so that a half-made environment is made again.
@@ -65,7 +66,7 @@ pub(crate) fn environment() -> Result<PathBuf> {
     run(python.args(["-m", "venv", "--clear"]).arg(&folder))
         .context("on Debian and Ubuntu, venv needs the package python3-venv")?;
     let mut pip = Command::new(&bin);
-    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(PACKAGES);
+    pip.args(["-m", "pip", "install", "--quiet", "--no-compile", "--disable-pip-version-check"]).args(PACKAGES);
     run(&mut pip)?;
     fs::write(&stamp, wanted)?;
     Ok(bin)
