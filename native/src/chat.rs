@@ -8,7 +8,8 @@
 //! anew, and fed from the first token that differs.
 
 use crate::cli::Generate;
-use crate::generate::{Generator, Reply, utf8};
+use crate::generator::{Generator, Reply};
+use crate::input::utf8;
 use crate::say;
 use anyhow::{Context, Result};
 use picolm_core::text::Encode;

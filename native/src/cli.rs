@@ -33,6 +33,9 @@ pub(crate) struct Generate {
     /// Most tokens of an answer
     #[arg(short = 'n', long, value_name = "N", default_value_t = 256)]
     pub(crate) max_tokens: usize,
+    /// Tokens before which the model cannot end an answer
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) min_tokens: usize,
     /// Most tokens of prompt and answer together [default: the model's, at most 4096]
     #[arg(short, long, value_name = "N")]
     pub(crate) context: Option<usize>,
@@ -49,7 +52,7 @@ pub(crate) struct Generate {
     /// End the answer in front of this text (repeatable)
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub(crate) stop: Vec<String>,
-    /// Prompt lookup: try up to N tokens at once [7] that followed the last ones before. The same answer, sooner where it repeats itself
+    /// Prompt lookup: try up to N tokens at once (7) that followed the last ones before. The same answer, sooner where it repeats itself
     #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "7", value_parser = DRAFT())]
     pub(crate) lookup: Option<u8>,
     /// Keep what was computed in a file, for a next prompt that begins in the same way. The same answer, sooner
@@ -273,7 +276,8 @@ impl Generate {
             ..Params::PICOLM
         };
         let lookup = self.lookup.map_or(0, usize::from);
-        Request { sampling, stops: self.stop.clone(), max_tokens: self.max_tokens, lookup, ..Request::picolm() }
+        let (max_tokens, min_tokens) = (self.max_tokens, self.min_tokens);
+        Request { sampling, stops: self.stop.clone(), max_tokens, min_tokens, lookup, ..Request::picolm() }
     }
 }
 

@@ -4,7 +4,7 @@ use crate::cli::Machine;
 use anyhow::{Context, Result, bail};
 use picolm_core::kernels::Backend;
 use picolm_core::model::Model;
-use picolm_core::session::{Engine, Session};
+use picolm_core::session::{Executor, Session};
 use picolm_core::text::{ChatTemplate, Tokenizer};
 use picolm_engine::{Batch, Local, Settings};
 use picolm_machine::{ModelFile, Pool, cpu};
@@ -41,10 +41,10 @@ pub(crate) fn checked<T, E: Into<anyhow::Error>>(file: &ModelFile, result: Resul
 ///
 /// # Errors
 /// There is no such backend, or no more threads or memory are to be had.
-pub(crate) fn engine(model: &Arc<Model>, backend_name: Option<&str>, threads: usize, batch: usize) -> Result<Engine> {
+pub(crate) fn engine(model: &Arc<Model>, backend_name: Option<&str>, threads: usize, batch: usize) -> Result<Executor> {
     let backend = backend(backend_name)?;
     let team = Pool::new(threads).with_context(|| format!("cannot start {threads} threads (fewer: -j)"))?;
-    Engine::new(model.clone(), backend, Arc::new(team), batch).context("a smaller --batch takes less")
+    Executor::new(model.clone(), backend, Arc::new(team), batch).context("a smaller --batch takes less")
 }
 
 fn backend(name: Option<&str>) -> Result<Backend> {

@@ -1,8 +1,8 @@
 //! picolm on the command line: the native host of `picolm-core`.
 //!
 //! ```text
-//!   cli ──► generate, chat          a prompt or a conversation, streamed
-//!       │     └─► cache           what was computed for a prompt, in a file
+//!   cli ──► generate, chat ──► generator    a prompt or a conversation, streamed
+//!       │                        └─► cache           what was computed for a prompt, in a file
 //!       └─► commands/*              request, embed, inspect, tokenize, logits, perplexity, bench, digest, backends
 //!              │
 //!              ▼
@@ -19,6 +19,8 @@ mod cli;
 mod commands;
 mod engine;
 mod generate;
+mod generator;
+mod input;
 mod stats;
 
 use clap::Parser;

@@ -5,7 +5,7 @@ mod common;
 use common::*;
 use picolm_core::model::Model;
 use picolm_core::sampler::argmax;
-use picolm_core::session::{Engine, Feed, KvType, Session, Want};
+use picolm_core::session::{Executor, Feed, KvType, Session, Want};
 use picolm_core::text::{Encode, Tokenizer};
 use picolm_machine::{ModelFile, Pool, cpu};
 use serde_json::Value;
@@ -70,7 +70,7 @@ fn best_tokens_agree_with_llama_cpp_where_it_is_sure() {
         let file = ModelFile::open(real.path().as_ref()).expect("a file");
         let model = Arc::new(Model::load(&file.gguf().expect("GGUF"), file.source()).expect("a model"));
         let team = Arc::new(Pool::new(2).expect("threads"));
-        let mut engine = Engine::new(model.clone(), cpu::backends()[0], team, 64).expect("buffers");
+        let mut engine = Executor::new(model.clone(), cpu::backends()[0], team, 64).expect("buffers");
         let mut session = Session::new(&model, 512, KvType::F16).expect("a session");
         let tokens = real.ids(&real.figures["tokens"]);
         let margins = floats(&real.figures["margin"]);

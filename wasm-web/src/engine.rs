@@ -68,15 +68,14 @@ impl Engine {
         let settings = Settings {
             context,
             vocabulary,
-            // The conversation, and an embedding or another prompt beside it where both fit in the memory of one.
-            sessions: 2,
-            session_bytes: Some(Session::memory_for(&model, context, kv)),
+            sessions: 1,
+            session_bytes: None,
             prompt_step: batch,
             prompt_step_beside: batch,
         };
         // A digest has its length whatever the context.
         let longest = context.max(DIGEST_TOKENS.min(trained));
-        let local = Local::new(session::Engine::new(model, backend(), team, batch)?, longest, kv);
+        let local = Local::new(session::Executor::new(model, backend(), team, batch)?, longest, kv);
         Ok(Engine { batch: Batch::new(local, tokenizer, template, settings), open: None, conversation: None })
     }
 
@@ -86,18 +85,18 @@ impl Engine {
         let used = self.conversation.and_then(|id| self.batch.held(id).ok()).map_or(0, <[u32]>::len);
         let chat_template = self.batch.has_template();
         let local = self.batch.arithmetic();
-        let (engine, kv_bytes) = (local.engine(), local.kv_bytes());
-        let config = &engine.model().config;
+        let (executor, kv_bytes) = (local.executor(), local.kv_bytes());
+        let config = &executor.model().config;
         object([
             ("architecture", config.arch.name.into()),
-            ("backend", engine.backend().name().into()),
+            ("backend", executor.backend().name().into()),
             ("context", int(context as u64)),
             ("contextUsed", int(used as u64)),
             ("trainedContext", int(config.context as u64)),
             ("vocabulary", int(config.vocab as u64)),
             ("layers", int(config.layers as u64)),
             ("kvBytes", int(kv_bytes as u64)),
-            ("bufferBytes", int(engine.memory_bytes() as u64)),
+            ("bufferBytes", int(executor.memory_bytes() as u64)),
             ("chatTemplate", chat_template.into()),
         ])
     }
@@ -136,8 +135,9 @@ impl Engine {
     fn try_begin(&mut self, request: &str) -> Result<()> {
         let request = Request::from_json(request, &ambient())?;
         self.end()?;
-        let id = self.batch.open(&request)?;
-        self.open = Some(id);
+        // An embedding is made beside the conversation, an answer goes on with it.
+        self.batch.set_sessions(if request.task == Task::Embed { 2 } else { 1 });
+        self.open = Some(self.batch.open(&request)?);
         if request.task == Task::Answer {
             self.conversation = self.open;
         }
@@ -179,16 +179,22 @@ impl Engine {
         let mut state = Vec::new();
         let write = &mut |bytes: &[u8]| append(&mut state, bytes);
         match self.conversation.filter(|&id| self.batch.held(id).is_ok()) {
-            Some(id) => self.batch.save(id, write)?,
-            None => {
-                let local = self.batch.arithmetic();
-                let empty = local.open()?;
-                let saved = local.save(empty, write);
-                local.close(empty);
-                saved?;
-            }
-        }
+            Some(id) => self.batch.save(id, write),
+            None => self.with_empty(|local, empty| local.save(empty, write)),
+        }?;
         Ok(state)
+    }
+
+    /// Calls `work` with a session that is there until it returns.
+    fn with_empty<T>(
+        &mut self,
+        work: impl FnOnce(&mut Local, usize) -> picolm_engine::Result<T>,
+    ) -> picolm_engine::Result<T> {
+        let local = self.batch.arithmetic();
+        let session = local.open()?;
+        let result = work(local, session);
+        local.close(session);
+        result
     }
 
     /// Goes on from a saved conversation with the same model.
@@ -199,10 +205,14 @@ impl Engine {
         Ok(self.try_load_state(bytes)?)
     }
 
-    fn try_load_state(&mut self, mut bytes: &[u8]) -> Result<()> {
+    fn try_load_state(&mut self, bytes: &[u8]) -> Result<()> {
+        let mut rest = bytes;
+        // A trial: what is refused does not take the conversation's place.
+        self.with_empty(|local, session| local.load(session, &mut |into| Ok(take(&mut rest, into))))?;
         self.end()?;
-        let restored = self.batch.restore(&mut |into| Ok(take(&mut bytes, into)));
-        self.conversation = Some(restored?);
+        rest = bytes;
+        self.batch.set_sessions(1);
+        self.conversation = Some(self.batch.restore(&mut |into| Ok(take(&mut rest, into)))?);
         Ok(())
     }
 
@@ -215,7 +225,7 @@ impl Engine {
     }
 
     fn try_digest(&mut self) -> Result<String> {
-        let config = &self.batch.arithmetic().engine().model().config;
+        let config = &self.batch.arithmetic().executor().model().config;
         let tokens: Vec<u32> = digest_tokens(config.vocab, config.context).collect();
         let mut hash = sha2::Sha256::new();
         let logits = &mut |logits: &[f32]| logits.iter().for_each(|x| hash.update(x.to_le_bytes()));

@@ -115,6 +115,8 @@ export interface ChatMessage {
 export interface SamplingOptions {
   max_tokens?: number | null;
   max_completion_tokens?: number | null;
+  /** Tokens before which the model cannot end the answer. */
+  min_tokens?: number | null;
   /** 0.8; 0 always takes the best token. */
   temperature?: number | null;
   /** 0.95 */

@@ -168,10 +168,10 @@ export async function scripted(target, { text, perSecond = 200, dies }) {
         const start = performance.now();
         let at = 0;
         const emit = (event) => this.onmessage({ data: { id, event } });
-        emit({ prompt: { done: 20, total: 20 } });
+        emit({ prompt: { done: 20, of: 20 } });
         this.timer = setInterval(() => {
           const due = Math.min(parts.length, Math.floor(((performance.now() - start) * perSecond) / 1000));
-          while (at < due) emit({ text: parts[at++] });
+          while (at < due) emit({ text: parts[at++], token: at, logprobs: null });
           if (dies !== undefined && at >= dies) {
             clearInterval(this.timer);
             return this.onerror({ message: 'RuntimeError: unreachable' });
@@ -180,7 +180,7 @@ export async function scripted(target, { text, perSecond = 200, dies }) {
           clearInterval(this.timer);
           const usage = { prompt_tokens: 20, completion_tokens: at, total_tokens: 20 + at, prompt_tokens_details: { cached_tokens: 0 } };
           const timings = { prompt_n: 20, prompt_ms: 10, prompt_per_second: 2000, predicted_n: at, predicted_ms: at, predicted_per_second: perSecond };
-          emit({ end: { finish_reason: 'stop', usage, timings } });
+          emit({ finish_reason: 'stop', usage, timings });
           const info = { architecture: 'llama', backend: 'simd128', threads: 1, context: 4096, contextUsed: at };
           this.onmessage({ data: { id, result: { ...info, crossOriginIsolated, trainedContext: 4096, vocabulary: 1, layers: 1, chatTemplate: true, storage: 'opfs', streamed: false, fileBytes: 1, memoryBytes: 1, kvBytes: 1, bufferBytes: 1 } } });
         }, 5);

@@ -85,6 +85,11 @@ impl<A: Arithmetic> Batch<A> {
         &self.settings
     }
 
+    /// Lets there be that many sessions from now on.
+    pub fn set_sessions(&mut self, sessions: usize) {
+        self.settings.sessions = sessions;
+    }
+
     /// The tokens of a text; see [`Encode`].
     pub fn tokenize(&self, text: &str, how: Encode) -> Vec<u32> {
         self.tokenizer.encode(text, how)

@@ -33,6 +33,11 @@ impl Fields {
         format!("{}{}", self.path, shown(name))
     }
 
+    /// The names of all fields that are left.
+    pub fn names(&self) -> Vec<String> {
+        self.all.iter().map(|(name, _)| name.clone()).collect()
+    }
+
     /// Whether there is a field of that name.
     pub fn has(&self, name: &str) -> bool {
         self.all.iter().any(|(key, value)| key == name && *value != Json::Null)

@@ -4,25 +4,25 @@ use crate::arithmetic::{Arithmetic, Feed, Read, Write};
 use crate::{Error, Kind, Result};
 use alloc::format;
 use alloc::vec::Vec;
-use picolm_core::session::{self, Engine, KvType, Session, StateError};
+use picolm_core::session::{self, Executor, KvType, Session, StateError};
 
-/// An engine of the core and its sessions.
+/// An executor of the core and its sessions.
 pub struct Local {
-    engine: Engine,
+    executor: Executor,
     context: usize,
     kv: KvType,
     sessions: Vec<Option<Session>>,
 }
 
 impl Local {
-    /// Runs an engine with sessions of up to `context` tokens.
-    pub fn new(engine: Engine, context: usize, kv: KvType) -> Self {
-        Local { engine, context, kv, sessions: Vec::new() }
+    /// Runs an executor with sessions of up to `context` tokens.
+    pub fn new(executor: Executor, context: usize, kv: KvType) -> Self {
+        Local { executor, context, kv, sessions: Vec::new() }
     }
 
-    /// The engine.
-    pub fn engine(&self) -> &Engine {
-        &self.engine
+    /// The executor.
+    pub fn executor(&self) -> &Executor {
+        &self.executor
     }
 
     /// Bytes of all keys and values.
@@ -41,7 +41,7 @@ fn no_session(handle: usize) -> Error {
 
 impl Arithmetic for Local {
     fn open(&mut self) -> Result<usize> {
-        let session = Session::new(self.engine.model(), self.context, self.kv)?;
+        let session = Session::new(self.executor.model(), self.context, self.kv)?;
         let free = self.sessions.iter().position(Option::is_none);
         let handle = free.unwrap_or(self.sessions.len());
         match free {
@@ -69,23 +69,23 @@ impl Arithmetic for Local {
             let session = sessions.get_mut(*session).and_then(Option::take).ok_or_else(|| no_session(*session))?;
             all.push(session::Feed { session, tokens, want: *want });
         }
-        Ok(self.engine.forward(&mut all, &mut |feed, _, row| rows(feed, row))?)
+        Ok(self.executor.forward(&mut all, &mut |feed, _, row| rows(feed, row))?)
     }
 
     fn save(&mut self, session: usize, write: Write<'_>) -> Result<()> {
-        let model = self.engine.model().clone();
+        let model = self.executor.model().clone();
         self.session(session)?.save(&model, write).map_err(of_state)
     }
 
     fn load(&mut self, session: usize, read: Read<'_>) -> Result<Vec<u32>> {
-        let model = self.engine.model().clone();
+        let model = self.executor.model().clone();
         let session = self.session(session)?;
         session.load(&model, read).map_err(of_state)?;
         Ok(session.tokens().to_vec())
     }
 
     fn session_bytes(&self, tokens: usize) -> u64 {
-        Session::memory_for(self.engine.model(), tokens, self.kv)
+        Session::memory_for(self.executor.model(), tokens, self.kv)
     }
 }
 

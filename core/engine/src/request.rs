@@ -22,6 +22,8 @@ pub struct Request {
     pub stops: Vec<String>,
     /// Most tokens of the answer; 0 is as many as the context has room for.
     pub max_tokens: usize,
+    /// Tokens of the answer before which the model cannot end it. (A stop string can.)
+    pub min_tokens: usize,
     /// `Some(n)`: each token comes with its log-probability, and with those of the `n` most likely (at most [`MAX_LOGPROBS`]).
     pub logprobs: Option<usize>,
     /// Longest draft of prompt lookup, at most [`MAX_DRAFT`]; 0 is none. It changes no answer.
@@ -86,6 +88,7 @@ impl Default for Request {
             sampling: Params::default(),
             stops: Vec::new(),
             max_tokens: 0,
+            min_tokens: 0,
             logprobs: None,
             lookup: 0,
             cache_prompt: true,
@@ -157,6 +160,7 @@ impl Request {
             sampling,
             stops: fields.texts("stop")?,
             max_tokens: max_tokens.map_or(default.max_tokens, |n| n as usize),
+            min_tokens: fields.integer(&["min_tokens"], 0..=least)?.map_or(default.min_tokens, |n| n as usize),
             logprobs: logprobs(fields)?,
             lookup: fields.integer(&["lookup"], 0..=MAX_DRAFT as i64)?.map_or(default.lookup, |n| n as usize),
             cache_prompt: fields.boolean("cache_prompt")?.unwrap_or(default.cache_prompt),
@@ -198,6 +202,7 @@ impl Request {
         if self.max_tokens > 0 {
             put("max_tokens", int(self.max_tokens.min(u32::MAX as usize)));
         }
+        put("min_tokens", int(self.min_tokens.min(u32::MAX as usize)));
         put("logprobs", self.logprobs.map_or(Json::Null, int));
         put("lookup", int(self.lookup.min(MAX_DRAFT)));
         put("cache_prompt", Json::Bool(self.cache_prompt));

@@ -1,5 +1,6 @@
 //! An answer on its way: what of its tokens is chosen, and the text they become.
 
+use crate::constraint::MinTokens;
 use crate::logprobs::Distribution;
 use crate::request::MAX_LOGPROBS;
 use crate::{Constraint, Drafter, Error, Kind, Lookup, Piece, Reason, Request, Result, Usage};
@@ -55,6 +56,10 @@ impl Writing {
         let mut sampler = Sampler::new(request.sampling.clone(), vocabulary)?;
         let stops = StopMatcher::new(request.stops.iter().cloned())?;
         prompt.iter().for_each(|&token| sampler.accept(token));
+        let mut constraints = extras.constraints;
+        if request.min_tokens > 0 {
+            constraints.push(Box::new(MinTokens::new(request.min_tokens)));
+        }
         Ok(Writing {
             usage: Usage { prompt: prompt.len(), ..Usage::default() },
             prompt: prompt.len(),
@@ -63,7 +68,7 @@ impl Writing {
             max_tokens: if request.max_tokens == 0 { usize::MAX } else { request.max_tokens },
             reuses: request.cache_prompt,
             sampler,
-            constraints: extras.constraints,
+            constraints,
             masked: Vec::new(),
             drafter: extras.drafter.unwrap_or_else(|| Box::new(Lookup::new(request.lookup))),
             text: Text { characters: Utf8Stream::new(), stops },

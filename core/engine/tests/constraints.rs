@@ -331,3 +331,22 @@ fn a_forced_token_that_is_none_fails_its_answer_alone() {
     assert_eq!(found[0].as_ref().expect_err("no such token").kind, Kind::Request);
     assert_eq!(said(found[1].as_ref().expect("an answer")), wanted);
 }
+
+/// A model whose end token comes up by chance cannot end its answer sooner.
+#[test]
+fn an_answer_has_at_least_min_tokens() {
+    let mut batch = batch();
+    let sampling = Params { temperature: 100.0, top_k: 0, top_p: 1.0, min_p: 0.2, ..Params::default() };
+    let mut ended = 0;
+    for seed in 0..20 {
+        let sampling = Params { seed, ..sampling.clone() };
+        let free = Request { prompt: Prompt::Tokens(prompt(9)), sampling, max_tokens: 40, ..Request::default() };
+        let alone = answer(&mut batch, &free);
+        for (min_tokens, lookup) in [(12, 0), (12, 7), (60, 0)] {
+            let found = answer(&mut batch, &Request { min_tokens, lookup, ..free.clone() });
+            assert!(found.tokens.len() >= min_tokens.min(40), "{seed}: {} tokens", found.tokens.len());
+        }
+        ended += usize::from(alone.reason == Some(Reason::Token) && alone.tokens.len() < 12);
+    }
+    assert!(ended > 0, "some would have ended sooner");
+}

@@ -76,6 +76,7 @@ fn every_field_under_all_of_its_names() {
         (r#""max_tokens":9"#, Request { max_tokens: 9, ..plain() }),
         (r#""max_completion_tokens":9"#, Request { max_tokens: 9, ..plain() }),
         (r#""max_tokens":3,"max_completion_tokens":9"#, Request { max_tokens: 9, ..plain() }),
+        (r#""min_tokens":5"#, Request { min_tokens: 5, ..plain() }),
         (r#""logprobs":0"#, Request { logprobs: Some(0), ..plain() }),
         (r#""logprobs":20"#, Request { logprobs: Some(20), ..plain() }),
         (r#""logprobs":true"#, Request { logprobs: Some(0), ..plain() }),
@@ -436,14 +437,16 @@ fn params() -> impl Strategy<Value = Params> {
 }
 
 fn requests() -> impl Strategy<Value = Request> {
-    let limits = (0..=u32::MAX, option::of(0..=MAX_LOGPROBS), 0..=MAX_DRAFT, any::<bool>());
+    let lengths = (0..=u32::MAX, 0..=u32::MAX);
+    let limits = (lengths, option::of(0..=MAX_LOGPROBS), 0..=MAX_DRAFT, any::<bool>());
     (prompts(), params(), vec(any::<String>(), 0..3), limits).prop_map(
-        |((task, prompt), sampling, stops, (max_tokens, logprobs, lookup, cache_prompt))| Request {
+        |((task, prompt), sampling, stops, ((max_tokens, min_tokens), logprobs, lookup, cache_prompt))| Request {
             prompt,
             task,
             sampling,
             stops,
             max_tokens: max_tokens as usize,
+            min_tokens: min_tokens as usize,
             logprobs,
             lookup,
             cache_prompt,

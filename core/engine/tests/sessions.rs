@@ -44,6 +44,45 @@ fn the_session_that_has_been_idle_for_the_longest_time_goes() {
     assert_eq!(reused(&mut batch, prompts[1].clone()), 0);
 }
 
+/// Layers with windows drop what lies far back. A session that cannot go back as far as it has to reads the prompt anew, and one that was
+/// copied from another, too: once, and by itself.
+#[test]
+fn a_session_that_cannot_go_back_reads_again() {
+    let mut setup = Setup::new("gemma3-F16");
+    (setup.file, setup.columns) = (longer(setup.file, 1200), 64);
+    (setup.settings.context, setup.settings.sessions) = (1200, 1);
+    let begin = other(1, 530);
+    let [long, near, far] = [(2, 510), (2, 400), (3, 40)].map(|(seed, n)| [begin.clone(), other(seed, n)].concat());
+    let near = [near, other(4, 40)].concat();
+    let alone = |prompt: &[u32]| answer(&mut setup.batch(), &greedy(prompt.to_vec(), 5));
+    let [long_alone, near_alone, far_alone] = [&long, &near, &far].map(|prompt| alone(prompt));
+
+    let mut batch = setup.batch();
+    assert_eq!(said(&answer(&mut batch, &greedy(long.clone(), 5))), said(&long_alone));
+    let found = answer(&mut batch, &greedy(near.clone(), 5));
+    assert_eq!((said(&found), found.usage.reused), (said(&near_alone), 930));
+    let found = answer(&mut batch, &greedy(far.clone(), 5));
+    assert_eq!((said(&found), found.usage.reused), (said(&far_alone), 0));
+
+    setup.settings.sessions = 2;
+    let mut batch = setup.batch();
+    let first = batch.open(&greedy(long, 5)).expect("a free session");
+    let mut answers = vec![Ok(Answer::default()); 2];
+    while batch.held(first).expect("it is open").len() < 1040 {
+        take(batch.step(), &[first], &mut answers);
+    }
+    let ids = [first, batch.open(&greedy(far, 5)).expect("a free session")];
+    let mut steps = 0;
+    while !batch.is_idle() {
+        take(batch.step(), &ids, &mut answers);
+        steps += 1;
+    }
+    assert!(steps < 60, "{steps}: the copy is not tried again and again");
+    for (found, alone) in answers.iter().zip([&long_alone, &far_alone]) {
+        assert_eq!(said(found.as_ref().expect("an answer")), said(alone));
+    }
+}
+
 #[test]
 fn sessions_are_counted_and_cancelled() {
     let mut batch = with_sessions(2);

@@ -15,7 +15,7 @@ use crate::stats::Rate;
 use anyhow::{Result, bail, ensure};
 use picolm_core::kernels::CHUNK;
 use picolm_core::model::Model;
-use picolm_core::session::{Engine, Feed, KvType, Session, Want};
+use picolm_core::session::{Executor, Feed, KvType, Session, Want};
 use picolm_machine::{ModelFile, memory};
 use serde::Serialize;
 use serde_json::json;
@@ -72,7 +72,7 @@ fn on_demand(args: &Bench, file: &ModelFile, model: &Arc<Model>) -> Result<()> {
 /// One model, team and session, run again and again.
 struct Runner<'a> {
     file: &'a ModelFile,
-    engine: Engine,
+    engine: Executor,
     session: Session,
     prompt: Vec<u32>,
     /// What is fed after the prompt, and how often.

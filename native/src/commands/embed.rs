@@ -2,7 +2,7 @@
 
 use crate::cli::{Machine, Output};
 use crate::engine;
-use crate::generate::read_text;
+use crate::input::read_text;
 use anyhow::Result;
 use picolm_engine::{Answer, Prompt, Request, Task};
 use picolm_machine::ModelFile;

@@ -2,7 +2,7 @@
 
 use crate::cli::{Machine, Output};
 use crate::engine::{self, checked};
-use crate::generate::utf8;
+use crate::input::utf8;
 use anyhow::{Context, Result, ensure};
 use picolm_core::session::{Feed, Session, Want};
 use picolm_core::text::Encode;

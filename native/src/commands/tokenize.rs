@@ -2,7 +2,7 @@
 
 use crate::cli::Output;
 use crate::engine;
-use crate::generate::utf8;
+use crate::input::utf8;
 use anyhow::{Context, Result};
 use picolm_core::text::{Encode, Tokenizer};
 use picolm_machine::ModelFile;

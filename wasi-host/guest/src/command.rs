@@ -17,7 +17,7 @@ use picolm_core::gguf::Gguf;
 use picolm_core::kernels::Simd128;
 use picolm_core::model::Model;
 use picolm_core::sampler::Params;
-use picolm_core::session::{Engine, digest_tokens};
+use picolm_core::session::{Executor, digest_tokens};
 use picolm_core::team::Solo;
 use picolm_core::text::{ChatTemplate, Tokenizer};
 use picolm_core::weights::InMemory;
@@ -84,7 +84,7 @@ fn load(path: &str) -> Result<(Batch<Local>, Settings)> {
     let template = ChatTemplate::from_gguf(&gguf, &tokenizer)?;
     let model = Arc::new(Model::load(&gguf, source.clone())?);
     let (context, vocabulary) = (model.config.context, model.config.vocab);
-    let executor = Engine::new(model, Simd128::new().backend(), Arc::new(Solo), BATCH)?;
+    let executor = Executor::new(model, Simd128::new().backend(), Arc::new(Solo), BATCH)?;
     let local = Local::new(executor, context, KvType::F16);
     let settings = Settings {
         context,

@@ -1,8 +1,8 @@
 //! Answers on their way from a model's thread to a client.
 
 use super::error::{ApiError, Result};
-use super::models::{Loaded, Models, Place};
-use super::worker::{Job, Said, stopping};
+use super::models::{Loaded, Models};
+use super::worker::{Job, Place, Said, stopping};
 use picolm_engine::{Answer, Event, Request, Usage};
 use std::collections::VecDeque;
 use std::sync::Arc;

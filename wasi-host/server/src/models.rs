@@ -9,7 +9,7 @@ use super::error::{ApiError, Result};
 use super::log;
 use super::metrics::Metrics;
 use super::prefixes::Prefixes;
-use super::worker::{Call, Job, Said, Worker, stopping};
+use super::worker::{Call, Job, Place, Said, Worker, stopping};
 use crate::Open;
 use axum::http::StatusCode;
 use picolm_engine::ModelInfo;
@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 
 /// A model file.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,9 +31,6 @@ pub(crate) struct ModelFile {
     /// Seconds since 1970.
     pub(crate) modified: u64,
 }
-
-/// A place in a model's queue, given back when it is dropped.
-pub(crate) type Place = OwnedSemaphorePermit;
 
 /// All models there are, and those of them that are loaded.
 pub(crate) struct Models {

@@ -145,6 +145,8 @@ struct Asked {
     model: String,
     /// `None`: nothing is asked, the model is to be loaded.
     request: Option<Request>,
+    /// The names of the options in it.
+    options: Vec<String>,
     stream: bool,
     /// How long the model stays behind it, if it says so; `None` inside is for good.
     keep: Option<Option<Duration>>,
@@ -163,7 +165,8 @@ async fn answer(app: &App, headers: &HeaderMap, body: Body, kind: Kind) -> Respo
             (line["done"], line["done_reason"]) = (true.into(), why.into());
             return Ok(json_response(StatusCode::OK, &line));
         };
-        let answers = Answers::begin(&app.models, Some(&asked.model), vec![request], 1).await?;
+        let answers = Answers::begin(&app.models, Some(&asked.model), vec![request], 1).await;
+        let answers = answers.map_err(|error| of_option(error, &asked.options))?;
         answers.model.keep(keep);
         let line = Line { kind, model: answers.model.name.clone(), start, loaded: Instant::now() };
         if asked.stream {
@@ -190,11 +193,13 @@ fn read(mut fields: Fields, kind: Kind) -> Result<Asked> {
         Kind::Chat => conversation(&mut fields, variables)?,
         Kind::Generate => prompt(&mut fields, variables)?,
     };
-    let options = fields.object("options")?.map_or_else(|| Ok(Request::default()), options)?;
+    let given = fields.object("options")?;
+    let names = given.as_ref().map(Fields::names).unwrap_or_default();
+    let options = options(given.map_or_else(|| Fields::parse("{}"), Ok)?)?;
     let keep = keep_alive(&mut fields)?;
     fields.ignore(&["logprobs", "top_logprobs"]);
     fields.finish()?;
-    Ok(Asked { model, request: prompt.map(|prompt| Request { prompt, ..options }), stream, keep })
+    Ok(Asked { model, request: prompt.map(|prompt| Request { prompt, ..options }), options: names, stream, keep })
 }
 
 /// How long a model stays behind a request: seconds, or a time such as `5m`; below zero (`None` inside) for good.
@@ -253,6 +258,21 @@ fn options(mut fields: Fields) -> Result<Request> {
     let request = Request::options(&mut fields, &ambient())?;
     fields.finish()?;
     Ok(Request { max_tokens: most, ..request })
+}
+
+/// An error about an option, under the name that it has here.
+fn of_option(error: ApiError, options: &[String]) -> ApiError {
+    let Some(param) = error.param.as_deref() else { return error };
+    let name = match param {
+        "repetition_penalty" => "repeat_penalty",
+        "penalty_last_n" => "repeat_last_n",
+        same => same,
+    };
+    if !options.iter().any(|option| option == name) {
+        return error;
+    }
+    let name = format!("options.{name}");
+    ApiError { message: error.message.replacen(param, &name, 1), param: Some(name), ..error }
 }
 
 /// What lines have in common.

@@ -7,13 +7,16 @@
 
 use super::error::ApiError;
 use super::metrics::Metrics;
-use super::models::Place;
 use super::prefixes::Prefixes;
 use picolm_engine::{Engine, Event, Kind as ErrorKind, Prompt, Request, SessionId, Task};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::UnboundedSender;
+
+/// A place in a model's queue, given back when it is dropped.
+pub(crate) type Place = OwnedSemaphorePermit;
 
 /// What happened to a job. Its channel has no bound, and needs none: an answer ends with its context.
 #[derive(Debug, Clone)]

@@ -43,7 +43,7 @@ impl Native {
         let team = Pool::new(options.threads()).map_err(|error| Error::new(ErrorKind::Memory, error))?;
         let columns = options.batch();
         Session::new(&model, info.context, options.kv)?;
-        let executor = session::Engine::new(model, backend, Arc::new(team), columns)?;
+        let executor = session::Executor::new(model, backend, Arc::new(team), columns)?;
         let settings = Settings {
             context: info.context,
             vocabulary: info.vocabulary,

@@ -9,7 +9,7 @@ use crate::options::Options;
 use crate::{Error, Result};
 use picolm_core::gguf::{Directory, Tensor};
 use picolm_core::model::{Model, Plan, Raw};
-use picolm_core::session::{Engine, Session};
+use picolm_core::session::{Executor, Session};
 use picolm_core::weights::{InMemory, WeightSource};
 use picolm_engine::{Arithmetic, Feed, Local, append, take};
 use picolm_machine::file::{Mapping, Watched};
@@ -174,7 +174,7 @@ impl Kernels {
         let team = Pool::new(options.threads()).map_err(|error| Error::new(crate::ErrorKind::Memory, error))?;
         let context = options.context_of(model.config.context);
         Session::new(&model, context, options.kv)?;
-        let executor = Engine::new(model, backend, Arc::new(team), options.batch())?;
+        let executor = Executor::new(model, backend, Arc::new(team), options.batch())?;
         let local = Local::new(executor, context, options.kv);
         self.loaded = Some(Loaded { local, vocabulary, sessions: Vec::new() });
         Ok((backend.name().to_string(), bytes))

@@ -8,12 +8,11 @@ export const goldenPath = (name) => path.join(CORE, 'golden', name);
 export const golden = (name) => fs.readFileSync(goldenPath(name));
 
 /**
- * The golden model has no chat template: this adds one that is the message itself. The entry goes before all others and is a
+ * The golden model has no chat template: this adds one, which is the message itself if no other is given. The entry goes before all others and is a
  * multiple of 32 bytes, so that the tensors behind stay aligned.
  */
-export function withTemplate(gguf) {
+export function withTemplate(gguf, template = '{% for message in messages %}{{ message.content }}{% endfor %}') {
   const [key, typeString] = ['tokenizer.chat_template', 8];
-  const template = '{% for message in messages %}{{ message.content }}{% endfor %}';
   const fixed = 8 + key.length + 4 + 8;
   const text = template.replace(' ', ' '.repeat(1 + (-(fixed + template.length) & 31)));
   const entry = Buffer.alloc(fixed + text.length);

@@ -9,7 +9,7 @@ pub use of_core::emulated;
 use of_core::{backends, fixture, load_bytes, team};
 use picolm_core::gguf::Gguf;
 use picolm_core::sampler::Params;
-use picolm_core::session::Engine;
+use picolm_core::session::Executor;
 use picolm_core::text::{ChatTemplate, Tokenizer};
 use picolm_engine::{
     Answer, Arithmetic, Batch, Constraint, Drafter, Error, Event, Extras, KvType, Local, Prompt, Request, SessionId,
@@ -64,10 +64,18 @@ impl Setup {
     fn with<A: Arithmetic>(&self, arithmetic: impl FnOnce(Local) -> A, template: Option<ChatTemplate>) -> Batch<A> {
         let model = load_bytes(self.file.clone());
         let tokenizer = Tokenizer::from_gguf(&Gguf::parse(&self.file).expect("a file")).expect("a vocabulary");
-        let engine = Engine::new(model, backends()[0], team(1), self.columns).expect("buffers");
+        let engine = Executor::new(model, backends()[0], team(1), self.columns).expect("buffers");
         let local = Local::new(engine, self.settings.context, self.kv);
         Batch::new(arithmetic(local), tokenizer, template, self.settings)
     }
+}
+
+/// The file with a longer context.
+pub fn longer(mut file: Vec<u8>, context: u32) -> Vec<u8> {
+    let key = b".context_length";
+    let at = file.windows(key.len()).position(|w| w == key).expect("the key") + key.len() + 4;
+    file[at..at + 4].copy_from_slice(&context.to_le_bytes());
+    file
 }
 
 /// The file with a NaN for the scale of a block of this token's embedding.

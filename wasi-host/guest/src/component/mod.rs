@@ -25,7 +25,7 @@ use imported::Imported;
 use picolm_core::gguf::Gguf;
 use picolm_core::kernels::Simd128;
 use picolm_core::model::{Model, Plan};
-use picolm_core::session::{Engine, Session};
+use picolm_core::session::{Executor, Session};
 use picolm_core::team::Solo;
 use picolm_core::text::{ChatTemplate, Tokenizer};
 use picolm_engine::{Ambient, Arithmetic, Batch, Error, Kind, Local, Request, Settings, append, take};
@@ -144,7 +144,7 @@ fn load(options: &types::Options) -> picolm_engine::Result<(Batch, picolm_engine
         let model = Arc::new(Model::from_plan(&plan, mapped::source(&plan)?)?);
         let (backend, bytes) = (Simd128::new().backend(), model.weight_bytes());
         Session::new(&model, context, kv)?;
-        let executor = Engine::new(model, backend, Arc::new(Solo), batch)?;
+        let executor = Executor::new(model, backend, Arc::new(Solo), batch)?;
         (Box::new(Local::new(executor, context, kv)), backend.name().to_string(), bytes)
     };
     let info = picolm_engine::ModelInfo {
