@@ -67,25 +67,6 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("xtask", &[]),
 ];
 
-/// The crates, and modules of crates, that are held free of circles.
-const WITHOUT_CIRCLES: &[&str] = &[
-    "benches/src",
-    "core/engine/src",
-    "core/gguf/src",
-    "core/kernels/src",
-    "core/src",
-    "core/unicode/src",
-    "fuzz/src",
-    "native/src",
-    "native/machine/src",
-    "wasi-host/src",
-    "wasi-host/guest/src",
-    "wasi-host/server/src",
-    "wasm-web/src",
-    "wasm-web/build/src",
-    "xtask/src",
-];
-
 /// Every breach, as `file:line: what`, for the repository at `root`.
 pub(crate) fn check(root: &Path) -> Result<Vec<String>> {
     let manifest = fs::read_to_string(root.join("Cargo.toml"))?;
@@ -167,7 +148,6 @@ fn check_sources(sources: &[(String, String)]) -> Result<Vec<String>> {
     let is_test = |name: &str| test_modules.iter().any(|module| name.starts_with(module.as_str()));
 
     let mut faults = circles::find(&parsed);
-    faults.retain(|circle| WITHOUT_CIRCLES.iter().any(|folder| circle.starts_with(folder)));
     for module in &modules {
         if !MAY_USE.iter().any(|(name, _)| name == module) {
             faults

@@ -1,6 +1,5 @@
 //! The syntax tree of a template.
 
-use super::value::Value;
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
@@ -61,7 +60,11 @@ pub(super) enum Target {
 
 /// Operators of one precedence are one node, however many: only parentheses make trees deep.
 pub(super) enum Expr {
-    Const(Value),
+    None,
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+    Str(Rc<str>),
     Name(Rc<str>),
     List(Vec<Expr>),
     Tuple(Vec<Expr>),

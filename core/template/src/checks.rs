@@ -1,11 +1,11 @@
 //! What can stand behind `is`.
 
 use super::ast::Operator;
-use super::filters::FILTERS;
-use super::native::{Call, Native, find, native};
 use super::operators::binary;
-use super::run::{Result, error};
+use super::python::is_cased;
 use super::value::Value;
+use super::value::native::{Call, Native, find, native};
+use super::value::run::{Result, error};
 use alloc::rc::Rc;
 
 pub(super) static TESTS: [Native; 39] = [
@@ -18,7 +18,7 @@ pub(super) static TESTS: [Native; 39] = [
     native("odd", "", |call| remainder(call, Some(&Value::Int(2)), 1)),
     native("false", "", |call| yes(matches!(call.this, Value::Bool(false)))),
     native("true", "", |call| yes(matches!(call.this, Value::Bool(true)))),
-    native("filter", "", |call| yes(call.this.as_str().is_some_and(|name| find(&FILTERS, name).is_some()))),
+    native("filter", "", |call| yes(call.this.as_str().is_some_and(|name| (call.run.is_filter)(name)))),
     native("test", "", |call| yes(call.this.as_str().is_some_and(|name| find(&TESTS, name).is_some()))),
     native("float", "", |call| yes(matches!(call.this, Value::Float(_)))),
     native("integer", "", |call| yes(matches!(call.this, Value::Int(_) | Value::Digits(_)))),
@@ -49,12 +49,6 @@ pub(super) static TESTS: [Native; 39] = [
     native("ge", "other", |call| compare(call, Operator::GreaterEqual)),
     native(">=", "other", |call| compare(call, Operator::GreaterEqual)),
 ];
-
-/// Whether there are letters with case, and all of them have this one.
-pub(super) fn is_cased(text: &str, case: fn(char) -> bool) -> bool {
-    let mut cased = text.chars().filter(|c| c.is_lowercase() || c.is_uppercase()).peekable();
-    cased.peek().is_some() && cased.all(case)
-}
 
 fn yes(result: bool) -> Result {
     Ok(Value::Bool(result))

@@ -3,12 +3,12 @@
 use super::ast::Operator;
 use super::checks::TESTS;
 use super::methods::{self, capitalize, join, lines, replace, strip, title};
-use super::native::{Arguments, Call, Native, apply, native};
 use super::operators::{attribute, binary, item, negative};
 use super::printf;
 use super::python::{Text, display, is_space, parse_float, parse_int};
-use super::run::{Result, Run, collect, error};
 use super::tojson::tojson;
+use super::value::native::{Arguments, Call, Native, apply, native};
+use super::value::run::{Result, Run, collect, error};
 use super::value::{Number, Value};
 use alloc::format;
 use alloc::rc::Rc;

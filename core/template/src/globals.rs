@@ -1,9 +1,9 @@
 //! Functions a template can call by their names.
 
-use super::native::{Call, Native, native};
 use super::python::display;
-use super::run::{Fail, Object, Result, error};
 use super::value::Value;
+use super::value::native::{Call, Native, native};
+use super::value::run::{Fail, Object, Result, error};
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::string::String;

@@ -1,11 +1,10 @@
 //! The methods of strings, lists, dictionaries and loops that do not change them.
 
-use super::checks::is_cased;
-use super::native::{Call, Native, find as find_in, native};
 use super::printf;
-use super::python::{Text, display, is_space};
-use super::run::{Object, Result, Run, collect, error};
+use super::python::{Text, display, is_cased, is_space};
 use super::value::Value;
+use super::value::native::{Call, Native, find as find_in, native};
+use super::value::run::{Object, Result, Run, collect, error};
 use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;

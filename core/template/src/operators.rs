@@ -4,7 +4,7 @@ use super::ast::Operator;
 use super::methods;
 use super::printf;
 use super::python::Text;
-use super::run::{Object, Result, Run, error};
+use super::value::run::{Object, Result, Run, error};
 use super::value::{Number, Value};
 use alloc::format;
 use alloc::vec::Vec;

@@ -3,7 +3,6 @@
 use super::ChatError;
 use super::ast::{Argument, Body, Expr, For, Macro, Node, Operator, Postfix, Statement, Target};
 use super::lexer::{self, Token, tokens};
-use super::value::Value;
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::rc::Rc;
@@ -284,7 +283,7 @@ impl<'s> Parser<'s> {
                 "elif" => self.expression()?,
                 "else" => {
                     let body = self.block("endif")?;
-                    branches.push((Expr::Const(Value::Bool(true)), body));
+                    branches.push((Expr::Bool(true), body));
                     return Ok(Node::If(branches));
                 }
                 _ => {
@@ -448,7 +447,7 @@ impl Parser<'_> {
                     self.at += 1;
                     rest.push(match self.next() {
                         Token::Name(name) => Postfix::Attribute(name.into()),
-                        Token::Int(index) => Postfix::Item(Expr::Const(Value::Int(index))),
+                        Token::Int(index) => Postfix::Item(Expr::Int(index)),
                         _ => {
                             self.at -= 1;
                             return self.unexpected("a name");
@@ -467,18 +466,18 @@ impl Parser<'_> {
 
     fn primary(&mut self) -> Result {
         let constant = match self.peek() {
-            Token::Name("true" | "True") => Value::Bool(true),
-            Token::Name("false" | "False") => Value::Bool(false),
-            Token::Name("none" | "None") => Value::None,
-            Token::Int(value) => Value::Int(*value),
-            Token::Float(value) => Value::Float(*value),
+            Token::Name("true" | "True") => Expr::Bool(true),
+            Token::Name("false" | "False") => Expr::Bool(false),
+            Token::Name("none" | "None") => Expr::None,
+            Token::Int(value) => Expr::Int(*value),
+            Token::Float(value) => Expr::Float(*value),
             Token::Str(_) => {
                 let mut text = String::new();
                 while let Token::Str(part) = self.peek() {
                     text.push_str(part);
                     self.at += 1;
                 }
-                return Ok(Expr::Const(Value::Str(text.into())));
+                return Ok(Expr::Str(text.into()));
             }
             Token::Name(name) if !KEYWORDS.contains(name) => {
                 let name = *name;
@@ -491,7 +490,7 @@ impl Parser<'_> {
             _ => return self.unexpected("an expression"),
         };
         self.at += 1;
-        Ok(Expr::Const(constant))
+        Ok(constant)
     }
 
     fn bracket(&mut self) -> Result {

@@ -1,9 +1,9 @@
 //! `'%s' % x` and `'{}'.format(x)`, without widths and precisions: templates use these to fill in names.
 
-use super::native::{Arguments, Call};
 use super::python::{Text, display, repr};
-use super::run::{Result, Run, error};
 use super::value::Value;
+use super::value::native::{Arguments, Call};
+use super::value::run::{Result, Run, error};
 use alloc::format;
 
 /// `text % value`: `%s`, `%r`, `%d` and `%%`.

@@ -1,7 +1,8 @@
 //! Values as Python writes them: `str()`, `repr()` and the parts of `json.dumps()` that are like it.
 
 use super::decimal;
-use super::run::{Object, Result, Run, limit};
+use super::value::native::Call;
+use super::value::run::{Object, Result, Run, limit};
 use super::value::{List, Value};
 use alloc::format;
 use alloc::rc::Rc;
@@ -22,6 +23,13 @@ pub(super) fn display(run: &Run, value: &Value) -> Result<Rc<str>> {
         Value::Str(text) => Ok(Rc::clone(text)),
         Value::Undefined(_) => Ok("".into()),
         other => repr(run, other),
+    }
+}
+
+impl Call<'_> {
+    /// `str(this)`
+    pub(super) fn text(&self) -> Result<Rc<str>> {
+        display(self.run, &self.this)
     }
 }
 
@@ -167,6 +175,12 @@ pub(super) fn float(x: f64, infinity: &str, nan: &str) -> String {
 /// `str.isspace`: Unicode's white space and four control characters.
 pub(super) fn is_space(c: char) -> bool {
     c.is_whitespace() || matches!(c, '\x1c'..='\x1f')
+}
+
+/// `str.islower`, `str.isupper`: whether there are letters with case, and all of them have this one.
+pub(super) fn is_cased(text: &str, case: fn(char) -> bool) -> bool {
+    let mut cased = text.chars().filter(|c| c.is_lowercase() || c.is_uppercase()).peekable();
+    cased.peek().is_some() && cased.all(case)
 }
 
 /// `float(text)`, if it is one.

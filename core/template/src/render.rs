@@ -4,11 +4,11 @@ use super::ast::{Argument, Body, Expr, For, Macro, Node, Operator, Postfix, Targ
 use super::checks::TESTS;
 use super::filters::FILTERS;
 use super::globals::GLOBALS;
-use super::native::{Arguments, apply, find};
 use super::operators::{attribute, binary, item, negative, slice};
 use super::python::display;
-use super::run::{Loop, Object, Result, Run, collect, error, limit};
 use super::value::Value;
+use super::value::native::{Arguments, apply, find};
+use super::value::run::{Loop, Object, Result, Run, collect, error, limit};
 use alloc::format;
 use alloc::rc::Rc;
 use alloc::string::String;
@@ -310,7 +310,11 @@ impl Renderer {
     fn eval(&mut self, expr: &Expr) -> Result {
         self.run.step()?;
         match expr {
-            Expr::Const(value) => Ok(value.clone()),
+            Expr::None => Ok(Value::None),
+            Expr::Bool(value) => Ok(Value::Bool(*value)),
+            Expr::Int(value) => Ok(Value::Int(*value)),
+            Expr::Float(value) => Ok(Value::Float(*value)),
+            Expr::Str(value) => Ok(Value::Str(Rc::clone(value))),
             Expr::Name(name) => Ok(self.look_up(name)),
             _ => {
                 self.enter()?;
@@ -355,7 +359,9 @@ impl Renderer {
                 }
                 self.run.dict(all)
             }
-            Expr::Const(_) | Expr::Name(_) => self.eval(expr),
+            Expr::None | Expr::Bool(_) | Expr::Int(_) | Expr::Float(_) | Expr::Str(_) | Expr::Name(_) => {
+                self.eval(expr)
+            }
         }
     }
 

@@ -1,8 +1,10 @@
 //! A template as hosts use it: what goes in becomes the interpreter's values, what comes out is a prompt.
 
+use crate::filters::FILTERS;
 use crate::render::Renderer;
-use crate::run::{self, Fail, Run};
 use crate::value::Value;
+use crate::value::native::find;
+use crate::value::run::{self, Fail, Run};
 use crate::{ChatError, DateTime, Json, Message, parser};
 use alloc::rc::Rc;
 use alloc::string::String;
@@ -55,7 +57,7 @@ impl Template {
         let values: usize =
             named.map(|(_, value)| value_bytes(value)).chain(options.tools.iter().map(value_bytes)).sum();
         let bytes = values + messages.iter().map(|message| message.role.len() + message.content.len()).sum::<usize>();
-        let run = Run::new(bytes as u64, options.now);
+        let run = Run::new(bytes as u64, options.now, |name| find(&FILTERS, name).is_some());
         let variables = self.variables(&run, messages, options).map_err(|fail| failure(*fail, 1))?;
         let mut renderer = Renderer::new(run, variables, bytes.saturating_mul(4).saturating_add(4 << 20));
         let tree = parser::parse(&self.source).map_err(|error| *error)?;

@@ -1,8 +1,8 @@
 //! The filter `tojson`: `json.dumps(value, ensure_ascii=False, …)`, as Hugging Face defines it.
 
-use super::native::Call;
 use super::python::{MAX_DEPTH, Text, float};
-use super::run::{Result, Run, error, limit};
+use super::value::native::Call;
+use super::value::run::{Result, Run, error, limit};
 use super::value::{Dict, Value};
 use alloc::format;
 use alloc::rc::Rc;

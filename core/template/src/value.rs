@@ -1,14 +1,17 @@
 //! The values of a template: Python's, without what a sandboxed template cannot have.
 
+pub(super) mod native;
+pub(super) mod run;
+
 use super::ast::Macro;
-use super::native::Native;
-use super::run::{Result, error};
 use alloc::format;
 use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
+use native::Native;
+use run::{Result, error};
 
-/// Values are immutable and shared. What changes (namespaces, loops) lies in the [`Run`](super::run::Run) and is named by
+/// Values are immutable and shared. What changes (namespaces, loops) lies in the [`Run`](run::Run) and is named by
 /// its place there, so values cannot refer to themselves and nothing leaks.
 #[derive(Clone)]
 pub(super) enum Value {

@@ -3,9 +3,9 @@
 //! Every step and every operation whose cost grows with its operands is paid for here, so a template from a stranger ends
 //! in bounded time and memory, whatever it does.
 
-use super::DateTime;
-use super::ast::For;
-use super::value::{Dict, Items, List, Number, Range, Value};
+use super::{Dict, Items, List, Number, Range, Value};
+use crate::DateTime;
+use crate::ast::For;
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::rc::Rc;
@@ -26,7 +26,7 @@ const MAX_RANGE: i64 = 100_000;
 const VALUE_BYTES: usize = 32;
 
 /// Why a rendering ends early.
-pub(super) enum Fail {
+pub(crate) enum Fail {
     /// A limit is exceeded: which.
     Limit(&'static str),
     /// `raise_exception`
@@ -35,10 +35,10 @@ pub(super) enum Fail {
 }
 
 /// Errors are boxed: results stay as small as values.
-pub(super) type Result<T = Value> = core::result::Result<T, Box<Fail>>;
+pub(crate) type Result<T = Value> = core::result::Result<T, Box<Fail>>;
 
 /// An error with a message.
-pub(super) fn error<T>(message: impl Into<String>) -> Result<T> {
+pub(crate) fn error<T>(message: impl Into<String>) -> Result<T> {
     Err(failed(message.into()))
 }
 
@@ -51,12 +51,12 @@ fn failed(message: String) -> Box<Fail> {
 /// The error that a limit is exceeded.
 #[cold]
 #[inline(never)]
-pub(super) fn limit<T>(what: &'static str) -> Result<T> {
+pub(crate) fn limit<T>(what: &'static str) -> Result<T> {
     Err(Box::new(Fail::Limit(what)))
 }
 
 /// All values, or the first error. Not generic, unlike `collect`: one copy of it serves all.
-pub(super) fn collect(values: &mut dyn Iterator<Item = Result>) -> Result<Vec<Value>> {
+pub(crate) fn collect(values: &mut dyn Iterator<Item = Result>) -> Result<Vec<Value>> {
     let mut all = Vec::new();
     for value in values {
         all.push(value?);
@@ -65,40 +65,42 @@ pub(super) fn collect(values: &mut dyn Iterator<Item = Result>) -> Result<Vec<Va
 }
 
 /// The state of one rendering that every operation shares.
-pub(super) struct Run {
+pub(crate) struct Run {
     steps: Cell<u64>,
     /// bytes that operations may still read
     read: Cell<u64>,
     /// bytes that operations may still make
     make: Cell<u64>,
     /// natives that run now, one called by the other
-    pub(super) natives: Cell<usize>,
+    pub(crate) natives: Cell<usize>,
     /// Never shrinks during a rendering; a [`Value::Object`] is an index into it.
-    pub(super) objects: RefCell<Vec<Object>>,
-    pub(super) now: Option<DateTime>,
+    pub(crate) objects: RefCell<Vec<Object>>,
+    pub(crate) now: Option<DateTime>,
+    /// whether a filter has this name
+    pub(crate) is_filter: fn(&str) -> bool,
 }
 
 /// What can change.
-pub(super) enum Object {
+pub(crate) enum Object {
     Namespace(Vec<(Rc<str>, Value)>),
     Loop(Loop),
 }
 
 #[derive(Clone)]
-pub(super) struct Loop {
-    pub(super) items: Items,
-    pub(super) index: usize,
+pub(crate) struct Loop {
+    pub(crate) items: Items,
+    pub(crate) index: usize,
     /// 0 for a loop that is not called by itself
-    pub(super) depth: usize,
+    pub(crate) depth: usize,
     /// what `loop.changed` was asked last
-    pub(super) changed: Option<Value>,
+    pub(crate) changed: Option<Value>,
     /// of a loop that may call itself: the loop, and how many scopes it sees
-    pub(super) recursive: Option<(Rc<For>, usize)>,
+    pub(crate) recursive: Option<(Rc<For>, usize)>,
 }
 
 impl Run {
     /// For an input of `bytes`.
-    pub(super) fn new(bytes: u64, now: Option<DateTime>) -> Run {
+    pub(crate) fn new(bytes: u64, now: Option<DateTime>, is_filter: fn(&str) -> bool) -> Run {
         Run {
             steps: Cell::new(MAX_STEPS),
             read: Cell::new((256 << 20) + 256 * bytes),
@@ -106,39 +108,40 @@ impl Run {
             natives: Cell::new(0),
             objects: RefCell::new(Vec::new()),
             now,
+            is_filter,
         }
     }
 
     /// Pays for one node of the tree.
-    pub(super) fn step(&self) -> Result<()> {
+    pub(crate) fn step(&self) -> Result<()> {
         spend(&self.steps, 1, "steps")
     }
 
     /// Pays for literal text.
-    pub(super) fn literal(&self, bytes: usize) -> Result<()> {
+    pub(crate) fn literal(&self, bytes: usize) -> Result<()> {
         spend(&self.steps, bytes / LITERAL_BYTES_PER_STEP + 1, "steps")
     }
 
     /// Pays for bytes looked at.
-    pub(super) fn read(&self, bytes: usize) -> Result<()> {
+    pub(crate) fn read(&self, bytes: usize) -> Result<()> {
         spend(&self.read, bytes, "bytes read")
     }
 
     /// Pays for bytes about to be made.
-    pub(super) fn make(&self, bytes: usize) -> Result<()> {
+    pub(crate) fn make(&self, bytes: usize) -> Result<()> {
         spend(&self.make, bytes, "bytes made")
     }
 
-    pub(super) fn text(&self, text: &str) -> Result {
+    pub(crate) fn text(&self, text: &str) -> Result {
         self.make(text.len() + VALUE_BYTES)?;
         Ok(Value::Str(text.into()))
     }
 
-    pub(super) fn list(&self, items: Vec<Value>) -> Result {
+    pub(crate) fn list(&self, items: Vec<Value>) -> Result {
         Ok(Value::List(self.items_of(items)?))
     }
 
-    pub(super) fn tuple(&self, items: Vec<Value>) -> Result {
+    pub(crate) fn tuple(&self, items: Vec<Value>) -> Result {
         Ok(Value::Tuple(self.items_of(items)?))
     }
 
@@ -149,14 +152,14 @@ impl Run {
     }
 
     /// A dictionary of pairs with keys that differ: see [`insert`](Self::insert).
-    pub(super) fn dict(&self, pairs: Vec<(Value, Value)>) -> Result {
+    pub(crate) fn dict(&self, pairs: Vec<(Value, Value)>) -> Result {
         self.make((2 * pairs.len() + 1) * VALUE_BYTES)?;
         let depth = nested(pairs.iter().flat_map(|(key, value)| [key, value]))?;
         Ok(Value::Dict(Rc::new(Dict { pairs, depth })))
     }
 
     /// Adds a pair, or replaces the value of its key.
-    pub(super) fn insert(&self, pairs: &mut Vec<(Value, Value)>, key: Value, value: Value) -> Result<()> {
+    pub(crate) fn insert(&self, pairs: &mut Vec<(Value, Value)>, key: Value, value: Value) -> Result<()> {
         match self.position(pairs, &key)? {
             Some(found) => pairs[found].1 = value,
             None => pairs.push((key, value)),
@@ -165,7 +168,7 @@ impl Run {
     }
 
     /// The value of a key.
-    pub(super) fn look_up(&self, dict: &Dict, key: &Value) -> Result<Option<Value>> {
+    pub(crate) fn look_up(&self, dict: &Dict, key: &Value) -> Result<Option<Value>> {
         Ok(self.position(&dict.pairs, key)?.map(|found| dict.pairs[found].1.clone()))
     }
 
@@ -182,7 +185,7 @@ impl Run {
     }
 
     /// `range(start, stop, step)`
-    pub(super) fn range(&self, start: i64, stop: i64, step: i64) -> Result {
+    pub(crate) fn range(&self, start: i64, stop: i64, step: i64) -> Result {
         let what = "the length of a range";
         if step == 0 {
             return error("range() arg 3 must not be zero");
@@ -198,7 +201,7 @@ impl Run {
         Ok(Value::Range(Rc::new(Range { start, stop, step, len: len as usize })))
     }
 
-    pub(super) fn object(&self, object: Object) -> Result<usize> {
+    pub(crate) fn object(&self, object: Object) -> Result<usize> {
         self.make(size_of::<Object>())?;
         let mut objects = self.objects.borrow_mut();
         objects.push(object);
@@ -206,7 +209,7 @@ impl Run {
     }
 
     /// What iterating over a value gives.
-    pub(super) fn items(&self, value: &Value) -> Result<Items> {
+    pub(crate) fn items(&self, value: &Value) -> Result<Items> {
         let items = match value {
             Value::List(list) | Value::Tuple(list) => return Ok(Items::Many(Rc::clone(list))),
             Value::Range(range) => return Ok(Items::Range(Rc::clone(range))),
@@ -222,7 +225,7 @@ impl Run {
     }
 
     /// The items as a list of their own.
-    pub(super) fn to_vec(&self, value: &Value) -> Result<Vec<Value>> {
+    pub(crate) fn to_vec(&self, value: &Value) -> Result<Vec<Value>> {
         Ok(match self.items(value)? {
             Items::Many(list) => list.items.clone(),
             Items::Range(range) => (0..range.len).filter_map(|at| range.get(at)).map(Value::Int).collect(),
@@ -230,7 +233,7 @@ impl Run {
     }
 
     /// `len(value)`, in characters for text.
-    pub(super) fn len(&self, value: &Value) -> Result<usize> {
+    pub(crate) fn len(&self, value: &Value) -> Result<usize> {
         Ok(match value {
             Value::Str(text) => {
                 self.read(text.len())?;
@@ -245,7 +248,7 @@ impl Run {
     }
 
     /// `a == b`
-    pub(super) fn equal(&self, a: &Value, b: &Value) -> Result<bool> {
+    pub(crate) fn equal(&self, a: &Value, b: &Value) -> Result<bool> {
         self.read(VALUE_BYTES / 2)?;
         Ok(match (a, b) {
             (Value::Str(a), Value::Str(b)) => {
@@ -285,7 +288,7 @@ impl Run {
     }
 
     /// How `a` and `b` are ordered; `None` if one is not a number (NaN).
-    pub(super) fn compare(&self, a: &Value, b: &Value) -> Result<Option<Ordering>> {
+    pub(crate) fn compare(&self, a: &Value, b: &Value) -> Result<Option<Ordering>> {
         self.read(VALUE_BYTES / 2)?;
         match (a, b) {
             (Value::Str(a), Value::Str(b)) => {
@@ -315,7 +318,7 @@ impl Run {
     }
 
     /// `item in container`
-    pub(super) fn contains(&self, container: &Value, item: &Value) -> Result<bool> {
+    pub(crate) fn contains(&self, container: &Value, item: &Value) -> Result<bool> {
         match container {
             Value::Str(text) => match item {
                 Value::Str(item) => {
@@ -337,7 +340,7 @@ impl Run {
     }
 
     /// Sorts pairs by their first, stably, as Python's `sorted`.
-    pub(super) fn sort(&self, mut items: Vec<(Value, Value)>, reverse: bool) -> Result<Vec<(Value, Value)>> {
+    pub(crate) fn sort(&self, mut items: Vec<(Value, Value)>, reverse: bool) -> Result<Vec<(Value, Value)>> {
         // A merge sort, bottom up: it stops at the first pair that has no order, and pays for each comparison.
         let mut width = 1;
         while width < items.len() {

@@ -1,15 +1,14 @@
 //! Functions, filters, tests and methods written in Rust: tables of [`Native`], and how they get their arguments.
 
-use super::python;
+use super::Value;
 use super::run::{Result, Run, error, limit};
-use super::value::Value;
 use alloc::format;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 
 /// One of them.
-pub(super) struct Native {
-    pub(super) name: &'static str,
+pub(crate) struct Native {
+    pub(crate) name: &'static str,
     /// Names of the parameters; those behind `?` may be left out. `*`: any arguments, see [`Call::rest`].
     parameters: &'static str,
     body: fn(&Call<'_>) -> Result,
@@ -17,34 +16,34 @@ pub(super) struct Native {
 
 /// Arguments as a template gives them.
 #[derive(Default)]
-pub(super) struct Arguments {
-    pub(super) positional: Vec<Value>,
-    pub(super) named: Vec<(Rc<str>, Value)>,
+pub(crate) struct Arguments {
+    pub(crate) positional: Vec<Value>,
+    pub(crate) named: Vec<(Rc<str>, Value)>,
 }
 
 /// A call, for the function called.
-pub(super) struct Call<'r> {
-    pub(super) run: &'r Run,
+pub(crate) struct Call<'r> {
+    pub(crate) run: &'r Run,
     /// what a filter or test is applied to, or a method belongs to
-    pub(super) this: Value,
+    pub(crate) this: Value,
     /// in order of the parameters
     arguments: Vec<Option<Value>>,
     /// all arguments of a function with parameters `*`
-    pub(super) rest: Arguments,
+    pub(crate) rest: Arguments,
 }
 
 /// An entry of a table.
-pub(super) const fn native(name: &'static str, parameters: &'static str, body: fn(&Call<'_>) -> Result) -> Native {
+pub(crate) const fn native(name: &'static str, parameters: &'static str, body: fn(&Call<'_>) -> Result) -> Native {
     Native { name, parameters, body }
 }
 
 /// The entry of a name.
-pub(super) fn find(table: &'static [Native], name: &str) -> Option<&'static Native> {
+pub(crate) fn find(table: &'static [Native], name: &str) -> Option<&'static Native> {
     table.iter().find(|native| native.name == name)
 }
 
 /// Applies a filter or test to a value.
-pub(super) fn apply(run: &Run, table: &'static [Native], name: &str, value: Value, arguments: Arguments) -> Result {
+pub(crate) fn apply(run: &Run, table: &'static [Native], name: &str, value: Value, arguments: Arguments) -> Result {
     match find(table, name) {
         Some(native) => native.call(run, value, arguments),
         None => error(format!("there is no filter or test named '{name:.40}'")),
@@ -53,7 +52,7 @@ pub(super) fn apply(run: &Run, table: &'static [Native], name: &str, value: Valu
 
 impl Native {
     /// Calls it. Text among its operands is paid for here, what it makes where it is made.
-    pub(super) fn call(&self, run: &Run, this: Value, given: Arguments) -> Result {
+    pub(crate) fn call(&self, run: &Run, this: Value, given: Arguments) -> Result {
         for value in given.positional.iter().chain(given.named.iter().map(|(_, value)| value)).chain([&this]) {
             run.read(value.as_str().map_or(0, str::len))?;
         }
@@ -89,17 +88,17 @@ impl Native {
 
 impl Call<'_> {
     /// An argument; `None` if it is not given.
-    pub(super) fn given(&self, index: usize) -> Option<&Value> {
+    pub(crate) fn given(&self, index: usize) -> Option<&Value> {
         self.arguments.get(index)?.as_ref()
     }
 
     /// An argument; `None` if it is not given, or none.
-    pub(super) fn argument(&self, index: usize) -> Option<&Value> {
+    pub(crate) fn argument(&self, index: usize) -> Option<&Value> {
         self.given(index).filter(|value| !matches!(value, Value::None))
     }
 
     /// An argument's text.
-    pub(super) fn str(&self, index: usize) -> Result<Option<Rc<str>>> {
+    pub(crate) fn str(&self, index: usize) -> Result<Option<Rc<str>>> {
         match self.argument(index) {
             None => Ok(None),
             Some(Value::Str(text)) => Ok(Some(Rc::clone(text))),
@@ -108,7 +107,7 @@ impl Call<'_> {
     }
 
     /// An integer argument.
-    pub(super) fn int(&self, index: usize) -> Result<Option<i64>> {
+    pub(crate) fn int(&self, index: usize) -> Result<Option<i64>> {
         match self.argument(index) {
             None => Ok(None),
             Some(value) => value.int().map_or_else(|| value.wrong("an integer was expected, not {}"), |n| Ok(Some(n))),
@@ -116,17 +115,12 @@ impl Call<'_> {
     }
 
     /// Whether an argument is true; `false` if it is not given.
-    pub(super) fn truth(&self, index: usize) -> bool {
+    pub(crate) fn truth(&self, index: usize) -> bool {
         self.given(index).is_some_and(Value::truth)
     }
 
-    /// `str(this)`
-    pub(super) fn text(&self) -> Result<Rc<str>> {
-        python::display(self.run, &self.this)
-    }
-
     /// What iterating over `this` gives, paid for.
-    pub(super) fn items(&self) -> Result<Vec<Value>> {
+    pub(crate) fn items(&self) -> Result<Vec<Value>> {
         let items = self.run.to_vec(&self.this)?;
         self.run.read(16 * items.len())?;
         Ok(items)
