@@ -39,24 +39,23 @@ unsafe impl Sync for Mapping {}
 impl Mapping {
     pub(super) fn new(file: &Watched) -> io::Result<Self> {
         let len = usize::try_from(file.size()).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
-        // An empty file is mapped as one byte of nothing, which nobody reads.
-        let (protection, flags) = (libc::PROT_NONE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE);
+        // The system chooses the place: it puts a large file where large pages can be used. An empty one is one byte of nothing.
+        let (flags, fd) = match len {
+            0 => (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1),
+            _ => (libc::MAP_PRIVATE | libc::MAP_NORESERVE, file.file().as_raw_fd()),
+        };
         // SAFETY: new memory.
-        let start = unsafe { libc::mmap(ptr::null_mut(), len.max(1), protection, flags, -1, 0) };
+        let start = unsafe { libc::mmap(ptr::null_mut(), len.max(1), libc::PROT_READ, flags, fd, 0) };
         if start == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: the addresses are ours as long as the mapping lives, and the region is in it.
+        // SAFETY: the addresses are ours as long as the mapping lives, and the region is in it. Nobody has read there.
         let region = unsafe { Region::new(start.addr(), None) };
         let region = region.inspect_err(|_| {
             // SAFETY: what was just mapped, and nobody has seen.
             _ = unsafe { libc::munmap(start, len.max(1)) };
         })?;
         let mapping = Mapping { start: start.cast(), len, region };
-        if len > 0 {
-            // SAFETY: the addresses were just reserved for this.
-            unsafe { file.map_over(start.cast(), 0, len)? };
-        }
         mapping.region.set_range(0, start.addr(), start.addr() + len);
         mapping.region.set_end(start.addr() + len);
         Ok(mapping)
