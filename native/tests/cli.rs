@@ -595,6 +595,7 @@ fn ctrl_c_stops_the_answer_and_not_the_program() {
     // Another thread keeps the pipe from filling up, and tells of each piece.
     let mut answer = child.stdout.take().expect("stdout");
     let (tell, pieces) = std::sync::mpsc::channel();
+    #[allow(clippy::disallowed_methods, reason = "a test may panic")]
     let reader = std::thread::spawn(move || {
         let mut buffer = [0; 4096];
         while answer.read(&mut buffer).is_ok_and(|n| n > 0) {

@@ -5,8 +5,9 @@ mod common;
 
 use common::{answer, golden, witness};
 use picolm_host::engine::{Engine, Kind, Options, open};
-use picolm_host::{ErrorKind, Prompt, Request, Result};
+use picolm_host::{ErrorKind, Event, Prompt, Request, Result};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -100,6 +101,18 @@ fn more_than_a_guest_can_have_is_not_taken_from_it() {
     the_host_goes_on();
 }
 
+/// It goes into logs and to clients.
+#[test]
+fn a_long_message_is_clipped() {
+    let _alone = alone();
+    let mut engine = attacker(Kind::Sandbox, &golden(MODEL));
+    assert_eq!(attack(&mut *engine, "message").expect("it has not begun"), NONE);
+    match &engine.step().expect("one event")[..] {
+        [Event::Failed { error, .. }] => assert!(error.message.len() < 10_000, "{} bytes", error.message.len()),
+        other => panic!("{} events", other.len()),
+    }
+}
+
 /// Text that is none does not become a `String` of the host.
 #[test]
 fn lies_about_types_are_noticed() {
@@ -166,6 +179,70 @@ fn room_without_a_file_is_no_memory() {
     }
 }
 
+/// Mappings of this process.
+fn mappings() -> usize {
+    std::fs::read_to_string("/proc/self/maps").expect("Linux").lines().count()
+}
+
+/// A process has 65,530 mappings, and dies where a fault in its own code finds none left. Attacks with all 4 GiB that a guest can reach,
+/// piece by piece, in both engines: each takes no more than a few, and another model answers meanwhile.
+#[test]
+fn all_that_a_guest_can_touch_costs_few_mappings() {
+    let _alone = alone();
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    // Holes: nothing on the disk.
+    let large = folder.join("three-gigabytes");
+    std::fs::File::create(&large).and_then(|file| file.set_len(3 << 30)).expect("a file of holes");
+    let small = golden(MODEL);
+    for kind in [Kind::Sandbox, Kind::SandboxNative] {
+        for (name, model) in [
+            ("fill all room", &small),
+            ("touch all room", &small),
+            ("touch and fill all room", &small),
+            ("touch every second piece", &small),
+            ("copy all room", &small),
+            ("copy backwards", &small),
+            ("read all room", &small),
+            ("answers all over room", &small),
+            ("rooms and pages", &small),
+            ("write every second piece", &large),
+            ("fill", &large),
+            ("write, fill, touch", &large),
+            ("windows everywhere", &large),
+            ("map after a fault", &small),
+        ] {
+            let options = Options {
+                component: Some(hostile()),
+                memory: 4 << 30,
+                call_limit: Duration::from_secs(20),
+                ..Options::default()
+            };
+            let mut engine = open(kind, model, &options).expect("it looks like an engine");
+            let (before, over) = (mappings(), AtomicBool::new(false));
+            let (most, outcome) = std::thread::scope(|scope| {
+                let watch = scope.spawn(|| {
+                    let mut most = 0;
+                    while !over.load(Ordering::Acquire) {
+                        most = most.max(mappings());
+                        the_host_goes_on();
+                    }
+                    most
+                });
+                let outcome = attack(&mut *engine, name);
+                over.store(true, Ordering::Release);
+                (watch.join().expect("the other model answers"), outcome)
+            });
+            let most = most.max(mappings());
+            match name {
+                "rooms and pages" => assert_eq!(outcome.expect(name), NONE),
+                _ => assert_eq!(outcome.expect_err(name).kind, ErrorKind::Stopped, "{name}"),
+            }
+            assert!(most < before + 4000, "{name}: {} mappings more", most - before);
+            the_host_goes_on();
+        }
+    }
+}
+
 #[test]
 fn a_file_that_is_cut_short_or_replaced_is_noticed() {
     let _alone = alone();
@@ -227,6 +304,7 @@ fn many_sandboxes_live_beside_each_other() {
     let _alone = alone();
     let threads: Vec<_> = (0..3)
         .map(|_| {
+            #[allow(clippy::disallowed_methods, reason = "a test may panic")]
             std::thread::spawn(|| {
                 for kind in [Kind::Sandbox, Kind::SandboxNative] {
                     let options = Options { context: 256, threads: 1, ..Options::default() };

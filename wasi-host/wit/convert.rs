@@ -5,6 +5,9 @@ use super::plain;
 use super::wit::{kernels, types};
 use picolm_core::model::RawValue;
 
+/// Most characters of an error's message.
+const MESSAGE: usize = 2000;
+
 /// Two enums with the same names.
 macro_rules! same {
     ($a:path, $b:path: $($name:ident),+) => {
@@ -63,7 +66,9 @@ impl From<plain::KvType> for types::KvType {
 
 impl From<types::Error> for plain::Error {
     fn from(error: types::Error) -> Self {
-        plain::Error { kind: error.kind.into(), field: error.field, message: error.message }
+        // What comes from the other side of the wall may be of any length, and goes into logs.
+        let clipped = |text: String| if text.len() > MESSAGE { text.chars().take(MESSAGE).collect() } else { text };
+        plain::Error { kind: error.kind.into(), field: error.field.map(clipped), message: clipped(error.message) }
     }
 }
 

@@ -123,6 +123,7 @@ impl Server {
             let line: serde_json::Value = serde_json::from_str(&line).with_context(|| line.clone())?;
             if line["what"] == "listening" {
                 let url = format!("http://{}", line["address"].as_str().unwrap_or_default());
+                #[allow(clippy::disallowed_methods, reason = "a tool may panic")]
                 std::thread::spawn(move || log.for_each(drop));
                 return Ok(Server { child, url });
             }

@@ -48,7 +48,7 @@ const STEPS: &[Step] = &[
     step("npm-build", |_| npm::package_for_tests()).needs(&["build"]),
     step("components", |_| host::components_for_tests()).needs(&["build"]).only(on_linux),
     step("workspace", workspace).needs(&["build"]),
-    step("host", |_| host::test()).needs(&["build", "components"]).only(on_linux),
+    step("host", |full| host::test(full.then_some(ALL_RUNS))).needs(&["build", "components"]).only(on_linux),
     step("npm", |_| npm::test()).needs(&["build", "npm-build"]).only(on_linux),
     step("page", |_| web::test()).needs(&["npm-build"]).only(on_linux),
     step("serve", serve::test).needs(&["build", "components"]).only(on_linux),

@@ -56,6 +56,7 @@ pub(crate) fn test() -> Result<Counts> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let url = format!("http://localhost:{}/", listener.local_addr()?.port());
     // Ends with this program.
+    #[allow(clippy::disallowed_methods, reason = "a tool may panic")]
     std::thread::spawn(move || server::serve(&listener, &site));
     let dir = dir();
     let mut command = Command::new("node");

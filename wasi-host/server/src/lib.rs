@@ -59,6 +59,7 @@ pub type Open = dyn Fn(&Path, &Config) -> picolm_engine::Result<Box<dyn Engine>>
 /// # Errors
 /// The address is taken; a pinned model cannot be loaded.
 pub fn run(config: Config, open: Arc<Open>) -> Result<()> {
+    std::panic::set_hook(Box::new(|panic| log::warn("a mistake in the program", &[("where", panic)])));
     serve(config, open, |_| (), told_to_end())
 }
 

@@ -198,9 +198,12 @@ impl Models {
         let (calls, receiver) = channel();
         let (ready, loaded) = oneshot::channel();
         let (end, ended) = watch::channel(false);
+        // Told also where the engine panics, in whatever it does.
+        let end = End(end);
         let start = Instant::now();
         let path = file.path.clone();
         let work = move || {
+            let _end = end;
             match open(&path, &config) {
                 Ok(engine) => {
                     let prefixes = prefixes(&config, &path, engine.info().context, metrics.clone());
@@ -209,7 +212,6 @@ impl Models {
                 }
                 Err(error) => drop(ready.send(Err(error))),
             }
-            end.send_replace(true);
         };
         let thread = std::thread::Builder::new().name("picolm-model".into()).spawn(work);
         thread.map_err(|error| ApiError::internal(format!("no thread is to be had: {error}")))?;
@@ -236,6 +238,15 @@ impl Models {
             stay: Mutex::new(self.config.idle),
             ended,
         })
+    }
+}
+
+/// Says that a model's thread is over, when it is.
+struct End(watch::Sender<bool>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.send_replace(true);
     }
 }
 

@@ -20,7 +20,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::thread::{self, JoinHandle};
 use std::time::SystemTime;
 
 const MAGIC: &[u8; 16] = b"picolm prefix 1\n";
@@ -156,7 +156,8 @@ impl Prefixes {
         self.files.retain(|kept| !old(kept));
         self.files.push(Kept { path: path.clone(), tokens: tokens.to_vec() });
         let metrics = self.metrics.clone();
-        self.writing = Some(std::thread::spawn(move || {
+        let new = path.with_extension("new");
+        let work = move || {
             if let Err(error) = settle(&file, &path) {
                 not_saved(&path, &error);
                 return false;
@@ -164,7 +165,15 @@ impl Prefixes {
             superfluous.iter().for_each(|path| drop(fs::remove_file(path)));
             metrics.saved();
             true
-        }));
+        };
+        match thread::Builder::new().name("picolm-state".into()).spawn(work) {
+            Ok(thread) => self.writing = Some(thread),
+            Err(error) => {
+                self.files.pop();
+                let _ = fs::remove_file(&new);
+                not_saved(&new, &error);
+            }
+        }
     }
 
     /// A session went idle with these tokens.

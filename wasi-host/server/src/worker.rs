@@ -10,6 +10,7 @@ use super::metrics::Metrics;
 use super::prefixes::Prefixes;
 use picolm_engine::{Engine, Event, Kind as ErrorKind, Prompt, Request, SessionId, Task};
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use tokio::sync::OwnedSemaphorePermit;
@@ -79,8 +80,16 @@ impl Worker {
         Worker { engine, calls, prefixes, metrics, waiting, running, stopping: false, told: (0, 0) }
     }
 
-    /// Works until it is told to stop, nobody can ask any more, or the engine comes to its end.
+    /// Works until it is told to stop, nobody can ask any more, or the engine comes to its end, whichever way that is.
     pub(crate) fn run(mut self) {
+        if catch_unwind(AssertUnwindSafe(|| self.work())).is_err() {
+            self.fail_all(&ApiError::internal(
+                "the model's engine has failed; it is loaded again when it is asked for",
+            ));
+        }
+    }
+
+    fn work(&mut self) {
         loop {
             self.tell();
             if !self.take_calls() {

@@ -10,12 +10,13 @@ use crate::{Error, Result};
 use picolm_core::gguf::{Directory, Tensor};
 use picolm_core::model::{Model, Plan, Raw};
 use picolm_core::session::{Executor, Session};
-use picolm_core::weights::{InMemory, WeightSource};
+use picolm_core::weights::{InMemory, Lent, Part, WeightSource, WeightsError};
 use picolm_engine::{Arithmetic, Feed, Local, append, take};
 use picolm_machine::file::{Mapping, Watched};
 use picolm_machine::{Pool, cpu};
 use std::os::unix::fs::FileExt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 use wasmtime::StoreLimits;
 
 /// Most bytes of one `read`.
@@ -38,9 +39,34 @@ pub(crate) struct State {
 
 /// The arithmetic, and what the guest has loaded.
 pub(crate) struct Kernels {
-    mapping: Arc<InMemory<Mapping>>,
+    file: Arc<Timed>,
     options: Options,
     loaded: Option<Loaded>,
+}
+
+/// The mapped file, which is lent until the time of a call is over: so a pass through many layers ends where the guest, who waits for it,
+/// cannot be interrupted.
+struct Timed {
+    file: InMemory<Mapping>,
+    until: Mutex<Option<Instant>>,
+}
+
+impl WeightSource for Timed {
+    fn len(&self) -> u64 {
+        self.file.len()
+    }
+
+    fn read(&self, offset: u64, into: &mut [u8]) -> std::result::Result<(), WeightsError> {
+        self.file.read(offset, into)
+    }
+
+    fn lend(&self, part: Part) -> std::result::Result<Lent<'_>, WeightsError> {
+        let until = *self.until.lock().unwrap_or_else(PoisonError::into_inner);
+        match until.is_some_and(|until| Instant::now() > until) {
+            true => Err(WeightsError("the call takes longer than it may".into())),
+            false => self.file.lend(part),
+        }
+    }
 }
 
 struct Loaded {
@@ -143,12 +169,18 @@ impl State {
 
 impl Kernels {
     pub(crate) fn new(mapping: Mapping, options: Options) -> Self {
-        Kernels { mapping: Arc::new(InMemory(mapping)), options, loaded: None }
+        let file = Timed { file: InMemory(mapping), until: Mutex::default() };
+        Kernels { file: Arc::new(file), options, loaded: None }
     }
 
     /// The file, mapped for the arithmetic.
     pub(crate) fn mapping(&self) -> &Mapping {
-        &self.mapping.0
+        &self.file.file.0
+    }
+
+    /// A call begins, which may take so long.
+    pub(crate) fn begin(&self, until: Instant) {
+        *self.file.until.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
     }
 
     fn loaded(&mut self) -> Result<&mut Loaded> {
@@ -163,11 +195,11 @@ impl Kernels {
             true => Ok(Tensor::new(&tensor.name, tensor.type_, &tensor.dims, tensor.offset)?),
             false => Err(Error::request(format!("tensor {:?} is not aligned", tensor.name))),
         });
-        let tensors = Directory::new(tensors.collect::<Result<_>>()?, self.mapping.len())?;
+        let tensors = Directory::new(tensors.collect::<Result<_>>()?, self.file.len())?;
         let mut raw = Raw::new(plan.architecture.as_str());
         plan.metadata.iter().try_for_each(|(key, value)| raw.insert(key, value.clone().into()))?;
         let plan = Plan { raw, tensors, header_hash: plan.header_hash };
-        let model = Arc::new(Model::from_plan(&plan, self.mapping.clone())?);
+        let model = Arc::new(Model::from_plan(&plan, self.file.clone())?);
 
         let options = &self.options;
         let (backend, bytes, vocabulary) = (cpu::backends()[0], model.weight_bytes(), model.config.vocab);
@@ -320,6 +352,11 @@ mod tests {
         ] {
             assert!(kernels.forward(bad.clone()).is_err(), "{bad:?}");
         }
+        // A call whose time is over ends where it stands.
+        kernels.begin(Instant::now());
+        let error = kernels.forward(vec![feed(sessions[1], &[1])]).expect_err("too late");
+        assert!(error.message.contains("longer than it may"), "{error}");
+        kernels.begin(Instant::now() + std::time::Duration::from_secs(600));
         // Nothing of these was kept.
         let again = kernels.forward(vec![feed(sessions[1], &[1, 2])]).expect("logits");
         assert_eq!(again, rows[..VOCABULARY as usize]);

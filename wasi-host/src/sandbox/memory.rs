@@ -9,7 +9,7 @@
 //! since nothing can be in it but the file.
 
 use picolm_machine::file::Watched;
-use picolm_machine::file::faults::{Fault, RANGES, Region};
+use picolm_machine::file::faults::{Fault, RANGES, ROOMS, Region};
 use std::cell::RefCell;
 use std::io;
 use std::ops::Range;
@@ -83,6 +83,9 @@ impl Space {
     /// Maps a part of the file into announced room.
     pub(crate) fn map(&self, file: &Watched, at: u64, offset: u64, len: u64) -> Result<(), String> {
         let memory = self.memory.get().ok_or("there is no memory")?;
+        if let Some(fault) = memory.region.fault() {
+            return Err(fault.to_string());
+        }
         let mut layout = self.layout();
         let slot = layout.check(file.size(), at, offset, len)?;
         let (start, whole) = (memory.base + at as usize, len.next_multiple_of(PAGE) as usize);
@@ -218,7 +221,16 @@ unsafe impl LinearMemory for Memory {
         let more = (size as u64).checked_sub(layout.size).filter(|_| size <= self.reserved).ok_or_else(refused)?;
         let announced = std::mem::take(&mut layout.announced);
         if announced == more && more > 0 {
+            // Each room, and what lies between two, is a mapping of its own.
+            if layout.rooms.len() == ROOMS {
+                return Err(wasmtime::Error::msg("the guest has too many rooms"));
+            }
             let room = layout.size..layout.size + more;
+            memory.region.set_room(
+                layout.rooms.len(),
+                memory.base + room.start as usize,
+                memory.base + room.end as usize,
+            );
             layout.rooms.push(room);
         } else {
             if !memory.region.take(more as usize) {

@@ -38,6 +38,7 @@ use picolm_machine::file::Watched;
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use wasmtime::component::{Component, HasSelf, Linker};
 use wasmtime::{Store, StoreLimitsBuilder, Trap};
 use wit::types;
@@ -45,9 +46,14 @@ use wit::types;
 /// Most logits of one call of `feed` by the guest: 4 MB.
 const FEED_LOGITS: usize = 1 << 20;
 
+/// Most bytes that a call may hand to this side, but for states of sessions.
+const ANSWER: usize = 16 << 20;
+
 /// A model in a component.
 pub struct Sandbox {
     info: ModelInfo,
+    /// most bytes of the guest's memory
+    memory: usize,
     guest: std::result::Result<Guest, Error>,
     /// sessions that wait for a step
     at_work: HashSet<SessionId>,
@@ -57,8 +63,7 @@ pub struct Sandbox {
 struct Guest {
     store: Store<State>,
     instance: bindings::Sandbox,
-    /// ticks that a call may take
-    ticks: u64,
+    call_limit: Duration,
 }
 
 impl Sandbox {
@@ -74,7 +79,9 @@ impl Sandbox {
     /// The same with a component that was loaded before.
     pub(crate) fn with_component(component: &Component, path: &Path, options: &Options, kernels: bool) -> Result<Self> {
         let guest = Guest::new(component, path, options, kernels)?;
-        let mut sandbox = Sandbox { info: ModelInfo::default(), guest: Ok(guest), at_work: HashSet::new() };
+        let mut sandbox =
+            Sandbox { info: ModelInfo::default(), memory: options.memory, guest: Ok(guest), at_work: HashSet::new() };
+        let memory = options.memory;
         let options = types::Options {
             context: options.context.try_into().unwrap_or(u32::MAX),
             batch: options.batch() as u32,
@@ -82,17 +89,19 @@ impl Sandbox {
             sessions: options.sessions as u32,
             session_bytes: options.session_bytes,
         };
-        let info = sandbox.call(|store, instance| instance.picolm_engine_engine().call_load(store, options))?;
+        let info = sandbox.call(memory, |store, instance| instance.picolm_engine_engine().call_load(store, options))?;
         sandbox.info = info?.into();
         Ok(sandbox)
     }
 
-    /// A call into the component. If it does not come back as it should, that was the last.
+    /// A call into the component, which may hand over `most` bytes. If it does not come back as it should, that was the last.
     fn call<T>(
         &mut self,
+        most: usize,
         call: impl FnOnce(&mut Store<State>, &bindings::Sandbox) -> wasmtime::Result<T>,
     ) -> Result<T> {
         let guest = self.guest.as_mut().map_err(|error| error.clone())?;
+        guest.store.set_hostcall_fuel(most);
         guest.call(call).inspect_err(|error| {
             // The store goes with it: nothing of the guest is left.
             self.guest = Err(error.clone());
@@ -106,7 +115,7 @@ impl Guest {
         let file = Arc::new(Watched::open(path).map_err(file_error)?);
         let engine = runtime::engine()?;
         let failed = |error: wasmtime::Error| Error::new(ErrorKind::Stopped, format!("the sandbox: {error:#}"));
-        let mut linker = Linker::<State>::new(engine);
+        let mut linker = Linker::<State>::new(&engine);
         bindings::Sandbox::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state).map_err(failed)?;
         let space = Space::new(options.memory);
         let kernels = match kernels {
@@ -115,13 +124,12 @@ impl Guest {
         };
         // What a component of ours has, and a little more; memory is the space's business.
         let limits = StoreLimitsBuilder::new().instances(16).memories(1).tables(16).table_elements(10_000).build();
-        let mut store = Store::new(engine, State { space: space.clone(), file, limits, kernels });
+        let mut store = Store::new(&engine, State { space: space.clone(), file, limits, kernels });
         store.limiter(|state| &mut state.limits);
-        store.set_hostcall_fuel(options.memory);
-        let ticks = (options.call_limit.as_nanos() / runtime::TICK.as_nanos()) as u64 + 2;
-        store.set_epoch_deadline(ticks);
+        let call_limit = options.call_limit;
+        store.set_epoch_deadline(ticks(call_limit));
         let instance = space.instantiate(|| bindings::Sandbox::instantiate(&mut store, component, &linker));
-        Ok(Guest { instance: instance.map_err(failed)?, store, ticks })
+        Ok(Guest { instance: instance.map_err(failed)?, store, call_limit })
     }
 
     fn call<T>(
@@ -129,7 +137,10 @@ impl Guest {
         call: impl FnOnce(&mut Store<State>, &bindings::Sandbox) -> wasmtime::Result<T>,
     ) -> Result<T> {
         let stopped = |why: String| Error::new(ErrorKind::Stopped, format!("the sandbox was stopped: {why}"));
-        self.store.set_epoch_deadline(self.ticks);
+        self.store.set_epoch_deadline(ticks(self.call_limit));
+        if let Some(kernels) = &self.store.data().kernels {
+            kernels.begin(Instant::now() + self.call_limit);
+        }
         let result = call(&mut self.store, &self.instance);
         // Behind the call: what a changed file or spoiled memory has led to is not to be believed, nor is a trap.
         let state = self.store.data();
@@ -146,6 +157,11 @@ impl Guest {
     }
 }
 
+/// Ticks of the guests' clock, at least so long.
+fn ticks(time: Duration) -> u64 {
+    (time.as_nanos() / runtime::TICK.as_nanos()) as u64 + 2
+}
+
 impl Engine for Sandbox {
     fn info(&self) -> &ModelInfo {
         &self.info
@@ -153,13 +169,13 @@ impl Engine for Sandbox {
 
     fn begin(&mut self, request: &Request) -> Result<SessionId> {
         let request = request.to_json();
-        let id = self.call(|store, instance| instance.picolm_engine_engine().call_begin(store, &request))??;
+        let id = self.call(ANSWER, |store, instance| instance.picolm_engine_engine().call_begin(store, &request))??;
         self.at_work.insert(id);
         Ok(id)
     }
 
     fn step(&mut self) -> Result<Vec<Event>> {
-        let events = self.call(|store, instance| instance.picolm_engine_engine().call_step(store))?;
+        let events = self.call(ANSWER, |store, instance| instance.picolm_engine_engine().call_step(store))?;
         let events: Vec<Event> = events.into_iter().map(Into::into).collect();
         for event in &events {
             if event.is_last() {
@@ -175,24 +191,25 @@ impl Engine for Sandbox {
 
     fn close(&mut self, session: SessionId) -> Result<()> {
         self.at_work.remove(&session);
-        Ok(self.call(|store, instance| instance.picolm_engine_engine().call_close(store, session))??)
+        Ok(self.call(ANSWER, |store, instance| instance.picolm_engine_engine().call_close(store, session))??)
     }
 
     fn save(&mut self, session: SessionId) -> Result<Vec<u8>> {
-        Ok(self.call(|store, instance| instance.picolm_engine_engine().call_save(store, session))??)
+        Ok(self.call(self.memory, |store, instance| instance.picolm_engine_engine().call_save(store, session))??)
     }
 
     fn restore(&mut self, state: &[u8]) -> Result<usize> {
-        Ok(self.call(|store, instance| instance.picolm_engine_engine().call_restore(store, state))?? as usize)
+        Ok(self.call(self.memory, |store, instance| instance.picolm_engine_engine().call_restore(store, state))??
+            as usize)
     }
 
     fn tokenize(&mut self, prompt: &Prompt) -> Result<Vec<u32>> {
         let request = Request { prompt: prompt.clone(), ..Request::default() }.to_json();
-        Ok(self.call(|store, instance| instance.picolm_engine_engine().call_tokenize(store, &request))??)
+        Ok(self.call(ANSWER, |store, instance| instance.picolm_engine_engine().call_tokenize(store, &request))??)
     }
 
     fn detokenize(&mut self, tokens: &[u32]) -> Result<String> {
-        Ok(self.call(|store, instance| instance.picolm_engine_engine().call_detokenize(store, tokens))??)
+        Ok(self.call(ANSWER, |store, instance| instance.picolm_engine_engine().call_detokenize(store, tokens))??)
     }
 
     fn feed(&mut self, tokens: &[u32], want: Want, rows: &mut dyn FnMut(&[f32])) -> Result<()> {
@@ -202,7 +219,7 @@ impl Engine for Sandbox {
             let call = |store: &mut Store<State>, instance: &bindings::Sandbox| {
                 instance.picolm_engine_engine().call_feed(store, part, want.into())
             };
-            let all = self.call(call)??;
+            let all = self.call(ANSWER, call)??;
             let width = all.len() / want.rows(part.len()).max(1);
             all.chunks_exact(width.max(1)).for_each(&mut *rows);
         }
@@ -210,6 +227,6 @@ impl Engine for Sandbox {
     }
 
     fn rewind(&mut self) -> Result<()> {
-        Ok(self.call(|store, instance| instance.picolm_engine_engine().call_rewind(store))??)
+        Ok(self.call(ANSWER, |store, instance| instance.picolm_engine_engine().call_rewind(store))??)
     }
 }

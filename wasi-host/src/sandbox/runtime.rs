@@ -6,7 +6,7 @@ use std::fmt::Display;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 use wasmtime::component::Component;
@@ -23,24 +23,27 @@ const GUARD: u64 = 32 << 20;
 const STACK: usize = 1 << 20;
 
 /// The engine of this process, and the clock of its guests.
-pub(crate) fn engine() -> Result<&'static Engine> {
-    static ENGINE: OnceLock<std::result::Result<Engine, String>> = OnceLock::new();
-    let engine = ENGINE.get_or_init(|| {
-        let engine = Engine::new(&config()).map_err(|error| format!("{error:#}"))?;
-        picolm_machine::file::faults::watch_guests().map_err(|error| error.to_string())?;
-        let weak = engine.weak();
-        let clock = thread::Builder::new().name("picolm-clock".into());
-        let tick = move || {
-            while let Some(engine) = weak.upgrade() {
-                engine.increment_epoch();
-                drop(engine);
-                thread::sleep(TICK);
-            }
-        };
-        clock.spawn(tick).map_err(|error| error.to_string())?;
-        Ok(engine)
-    });
-    engine.as_ref().map_err(|error| Error::new(ErrorKind::Memory, format!("the sandbox cannot be made: {error}")))
+pub(crate) fn engine() -> Result<Engine> {
+    static ENGINE: Mutex<Option<Engine>> = Mutex::new(None);
+    let mut known = ENGINE.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(engine) = &*known {
+        return Ok(engine.clone());
+    }
+    // What the system refuses now it may give the next time.
+    let failed = |error: &dyn Display| Error::new(ErrorKind::Memory, format!("the sandbox cannot be made: {error}"));
+    let engine = Engine::new(&config()).map_err(|error| failed(&format!("{error:#}")))?;
+    picolm_machine::file::faults::watch_guests().map_err(|error| failed(&error))?;
+    let weak = engine.weak();
+    let clock = thread::Builder::new().name("picolm-clock".into());
+    let tick = move || {
+        while let Some(engine) = weak.upgrade() {
+            engine.increment_epoch();
+            drop(engine);
+            thread::sleep(TICK);
+        }
+    };
+    clock.spawn(tick).map_err(|error| failed(&error))?;
+    Ok(known.insert(engine).clone())
 }
 
 fn config() -> Config {
@@ -67,10 +70,10 @@ pub(crate) fn component(path: Option<&Path>) -> Result<Component> {
     let read = File::open(&path).and_then(|mut file| file.read(&mut magic));
     read.map_err(|error| failed(&error))?;
     match &magic {
-        b"\0asm" => compiled(engine, &path),
+        b"\0asm" => compiled(&engine, &path),
         // SAFETY: the file is machine code that runs as this program does, and is trusted as it is: it lies where the program lies, in
         // the user's own cache, or where whoever starts the program says. (docs/security.md says so too.)
-        _ => unsafe { Component::deserialize_file(engine, &path) }.map_err(|error| failed(&error)),
+        _ => unsafe { Component::deserialize_file(&engine, &path) }.map_err(|error| failed(&error)),
     }
 }
 

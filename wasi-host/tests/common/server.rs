@@ -73,6 +73,7 @@ impl Server {
             }
         };
         // Nobody reads the rest, but somebody has to take it.
+        #[allow(clippy::disallowed_methods, reason = "a test may panic")]
         std::thread::spawn(move || log.for_each(drop));
         Server { child, address }
     }

@@ -13,6 +13,7 @@ type Answer = fn(&mut TcpStream, &[u8], usize) -> std::io::Result<()>;
 fn serve(content: Vec<u8>, answers: Vec<Answer>) -> (String, JoinHandle<Vec<usize>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/model", listener.local_addr().unwrap());
+    #[allow(clippy::disallowed_methods, reason = "a test may panic")]
     let server = std::thread::spawn(move || {
         let mut asked = Vec::new();
         for answer in answers {

@@ -242,6 +242,7 @@ mod tests {
         let site = Site { root: dir.join("site"), files };
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
+        #[allow(clippy::disallowed_methods, reason = "a test may panic")]
         let answer = std::thread::spawn({
             let requests = requests.replace('\n', "\r\n");
             move || {

@@ -5,9 +5,10 @@ use crate::bindings::picolm::engine::types::{Error, ErrorKind, Event, Happening,
 use crate::bindings::picolm::engine::weights;
 use core::arch::wasm32::{memory_grow, memory_size};
 use core::hint::black_box;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicUsize, Ordering};
 
-static FLOOD: AtomicBool = AtomicBool::new(false);
+/// Messages of the next steps.
+static MESSAGES: AtomicUsize = AtomicUsize::new(0);
 
 const PAGE: u64 = 64 << 10;
 
@@ -21,8 +22,8 @@ pub(crate) fn run(name: &str) -> Vec<u32> {
         "trap" => core::arch::wasm32::unreachable(),
         "allocate" => allocate(),
         "grow" => grow(),
-        "flood" => {
-            FLOOD.store(true, Ordering::Relaxed);
+        "message" | "flood" => {
+            MESSAGES.store(if name == "flood" { 10_000 } else { 1 }, Ordering::Relaxed);
             Vec::new()
         }
         "write a little" => write(&mut mapped()[..3 * PAGE as usize]),
@@ -33,6 +34,27 @@ pub(crate) fn run(name: &str) -> Vec<u32> {
         "touch room" => write(&mut room(PAGE)[..1]),
         "fill room" => fill(room(64 * PAGE)),
         "answer into room" => answer_into(room(PAGE).as_mut_ptr()),
+        "fill all room" => fill(all_room()),
+        "touch all room" => write(all_room()),
+        "touch and fill all room" => {
+            let room = all_room();
+            write(room);
+            fill(room)
+        }
+        "touch every second piece" => touch_every_second(all_room()),
+        "copy all room" => fill_and_copy(all_room()),
+        "copy backwards" => copy_backwards(all_room()),
+        "read all room" => read_all(all_room()),
+        "answers all over room" => answers_all_over(all_room()),
+        "rooms and pages" => rooms_and_pages(),
+        "write every second piece" => touch_every_second(mapped()),
+        "write, fill, touch" => {
+            touch_every_second(mapped());
+            fill(mapped());
+            write(all_room())
+        }
+        "windows everywhere" => windows_everywhere(),
+        "map after a fault" => map_after_a_fault(),
         "map" => map(),
         "map often" => map_often(),
         "read" => read(),
@@ -42,18 +64,15 @@ pub(crate) fn run(name: &str) -> Vec<u32> {
     }
 }
 
-/// What a step says: after "flood" a great many messages, all of which are the same bytes. The host's copies would be gigabytes.
+/// What a step says: after "message" a long one, after "flood" a great many, all of which are the same bytes. The host's copies would be gigabytes.
 pub(crate) fn events() -> Vec<Event> {
-    if !FLOOD.load(Ordering::Relaxed) {
-        return Vec::new();
-    }
     let text = "x".repeat(1 << 20).leak();
     let event = |session| {
         // SAFETY: none: these strings share their bytes. That is the attack; nobody here looks at them again.
         let message = unsafe { String::from_raw_parts(text.as_mut_ptr(), text.len(), text.len()) };
         Event { session, what: Happening::Failed(Error { kind: ErrorKind::Model, field: None, message }) }
     };
-    (0..10_000).map(event).collect()
+    (0..MESSAGES.load(Ordering::Relaxed) as u64).map(event).collect()
 }
 
 #[allow(unconditional_recursion, reason = "the attack")]
@@ -83,6 +102,68 @@ fn room(bytes: u64) -> &'static mut [u8] {
     let at = memory_grow::<0>(bytes.div_ceil(PAGE) as usize) * PAGE as usize;
     // SAFETY: new pages, which nobody else knows.
     unsafe { core::slice::from_raw_parts_mut(core::ptr::with_exposed_provenance_mut(at), bytes as usize) }
+}
+
+/// All that the memory has, and nothing in it.
+fn all_room() -> &'static mut [u8] {
+    let own = memory_size::<0>() as u64 * PAGE;
+    room((1 << 32) - own - PAGE)
+}
+
+/// So that no two neighbours are of one kind.
+fn touch_every_second(bytes: &mut [u8]) -> Vec<u32> {
+    bytes.chunks_mut(2 * PAGE as usize).for_each(|piece| drop(write(&mut piece[..1])));
+    Vec::new()
+}
+
+fn copy_backwards(bytes: &mut [u8]) -> Vec<u32> {
+    let len = bytes.len() - 3 * PAGE as usize / 2;
+    black_box(bytes).copy_within(..len, 3 * PAGE as usize / 2);
+    Vec::new()
+}
+
+fn read_all(bytes: &[u8]) -> Vec<u32> {
+    bytes.iter().step_by(PAGE as usize).for_each(|byte| _ = black_box(*byte));
+    Vec::new()
+}
+
+/// The host writes to a thousand places.
+fn answers_all_over(bytes: &mut [u8]) -> Vec<u32> {
+    let step = bytes.len() / 1000 / PAGE as usize * PAGE as usize;
+    bytes.chunks_mut(step).for_each(|piece| drop(answer_into(piece.as_mut_ptr())));
+    Vec::new()
+}
+
+/// Room, a page of its own, room, …: how many rooms there were.
+fn rooms_and_pages() -> Vec<u32> {
+    let rooms = (0..30_000).take_while(|_| {
+        weights::reserve(PAGE).expect("room");
+        memory_grow::<0>(1) != usize::MAX && memory_grow::<0>(1) != usize::MAX
+    });
+    let rooms = rooms.count();
+    if rooms > 100 { vec![rooms as u32] } else { Vec::new() }
+}
+
+/// A window of the file that moves, written to wherever it has been.
+fn windows_everywhere() -> Vec<u32> {
+    let room = all_room();
+    let at = room.as_ptr().expose_provenance() as u64;
+    let len = weights::size().min(4 * PAGE) / PAGE * PAGE;
+    for i in 0..20_000 {
+        // The same place with another length: what is longer stays mapped as nothing.
+        weights::map_range(at, 0, if i % 2 == 0 { len } else { PAGE }).expect("a window");
+        room[(i % 4) * PAGE as usize] = 1;
+    }
+    Vec::new()
+}
+
+/// After a fault nothing is mapped any more.
+fn map_after_a_fault() -> Vec<u32> {
+    let room = all_room();
+    write(&mut room[..1]);
+    let at = room.as_ptr().expose_provenance() as u64;
+    let mapped = (0..100_000).find(|i| weights::map_range(at + i * PAGE % (1 << 20), 0, PAGE).is_ok());
+    if mapped.is_some() { core::arch::wasm32::unreachable() } else { Vec::new() }
 }
 
 /// The whole file.
