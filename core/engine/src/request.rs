@@ -6,7 +6,7 @@ use crate::{Error, MAX_DRAFT, Result};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use picolm_core::sampler::Params;
+use picolm_core::sampler::{MAX_WINDOW, Params};
 use picolm_core::text::Json;
 
 /// A prompt, and what to make of it.
@@ -140,7 +140,8 @@ impl Request {
         let (default, least) = (Request::default(), i64::from(u32::MAX));
         let sampling = Params {
             temperature: fields.number(&["temperature"])?.unwrap_or(default.sampling.temperature),
-            top_k: fields.integer(&["top_k"], 0..=least)?.map_or(default.sampling.top_k, |n| n as u32),
+            // -1, as llama.cpp has it: all.
+            top_k: fields.integer(&["top_k"], -1..=least)?.map_or(default.sampling.top_k, |n| n.max(0) as u32),
             top_p: fields.number(&["top_p"])?.unwrap_or(default.sampling.top_p),
             min_p: fields.number(&["min_p"])?.unwrap_or(default.sampling.min_p),
             repetition_penalty: fields
@@ -149,13 +150,13 @@ impl Request {
             frequency_penalty: fields.number(&["frequency_penalty"])?.unwrap_or(default.sampling.frequency_penalty),
             presence_penalty: fields.number(&["presence_penalty"])?.unwrap_or(default.sampling.presence_penalty),
             penalty_last_n: fields
-                .integer(&["penalty_last_n", "repeat_last_n"], 0..=least)?
-                .map_or(default.sampling.penalty_last_n, |n| n as usize),
+                .integer(&["penalty_last_n", "repeat_last_n"], -1..=least)?
+                .map_or(default.sampling.penalty_last_n, |n| usize::try_from(n).unwrap_or(MAX_WINDOW)),
             logit_bias: biases(fields)?,
             // Any 64 bits are a seed, also negative ones.
             seed: fields.integer(&["seed"], i64::MIN..=i64::MAX)?.map_or(ambient.seed, |seed| seed as u64),
         };
-        let max_tokens = fields.integer(&["max_completion_tokens", "max_tokens"], 1..=least)?;
+        let max_tokens = fields.limit(&["max_completion_tokens", "max_tokens"], least)?;
         let request = Request {
             sampling,
             stops: fields.texts("stop")?,

@@ -3,7 +3,7 @@
 mod common;
 
 use common::VOCABULARY;
-use picolm_core::sampler::Params;
+use picolm_core::sampler::{MAX_WINDOW, Params};
 use picolm_core::text::Json;
 use picolm_engine::{Ambient, Chat, Error, Fields, Kind, MAX_DRAFT, MAX_LOGPROBS, Prompt, Request, Task};
 use proptest::collection::vec;
@@ -55,6 +55,7 @@ fn every_field_under_all_of_its_names() {
         (r#""temperature":0"#, sampled(|p| p.temperature = 0.0)),
         (r#""top_k":7"#, sampled(|p| p.top_k = 7)),
         (r#""top_k":7.0"#, sampled(|p| p.top_k = 7)),
+        (r#""top_k":-1"#, sampled(|p| p.top_k = 0)),
         (r#""top_k":4294967295"#, sampled(|p| p.top_k = u32::MAX)),
         (r#""top_p":0.25"#, sampled(|p| p.top_p = 0.25)),
         (r#""min_p":0.125"#, sampled(|p| p.min_p = 0.125)),
@@ -64,6 +65,7 @@ fn every_field_under_all_of_its_names() {
         (r#""presence_penalty":2e0"#, sampled(|p| p.presence_penalty = 2.0)),
         (r#""penalty_last_n":0"#, sampled(|p| p.penalty_last_n = 0)),
         (r#""repeat_last_n":99"#, sampled(|p| p.penalty_last_n = 99)),
+        (r#""repeat_last_n":-1"#, sampled(|p| p.penalty_last_n = MAX_WINDOW)),
         (r#""seed":-1"#, sampled(|p| p.seed = u64::MAX)),
         (r#""seed":0"#, sampled(|p| p.seed = 0)),
         (r#""logit_bias":{"5":1.5,"6":-100,"7":-100.0,"8":3}"#, {
@@ -75,6 +77,7 @@ fn every_field_under_all_of_its_names() {
         (r#""stop":[]"#, plain()),
         (r#""max_tokens":9"#, Request { max_tokens: 9, ..plain() }),
         (r#""max_completion_tokens":9"#, Request { max_tokens: 9, ..plain() }),
+        (r#""max_tokens":-1"#, plain()),
         (r#""max_tokens":3,"max_completion_tokens":9"#, Request { max_tokens: 9, ..plain() }),
         (r#""min_tokens":5"#, Request { min_tokens: 5, ..plain() }),
         (r#""logprobs":0"#, Request { logprobs: Some(0), ..plain() }),
@@ -172,9 +175,11 @@ fn errors_name_their_field() {
         cases.extend(["1.5", "1e300", "-1e300", "99999999999999999999"].map(|value| beside(name, value)));
     }
     for name in ["top_k", "penalty_last_n", "lookup", "top_logprobs", "max_tokens"] {
-        cases.extend(["-1", "4294967296"].map(|value| beside(name, value)));
+        cases.extend(["-2", "4294967296"].map(|value| beside(name, value)));
     }
     cases.extend([
+        beside("lookup", "-1"),
+        beside("top_logprobs", "-1"),
         beside("max_tokens", "0"),
         beside("lookup", &(MAX_DRAFT + 1).to_string()),
         beside("top_logprobs", &(MAX_LOGPROBS + 1).to_string()),
