@@ -103,12 +103,10 @@ const IGNORED: &[&str] = &[
     "parallel_tool_calls",
     "prompt_cache_key",
     "prompt_cache_retention",
-    "reasoning_effort",
     "safety_identifier",
     "service_tier",
     "store",
     "user",
-    "verbosity",
 ];
 
 impl Request {
@@ -268,11 +266,10 @@ impl Chat {
             list @ Json::List(_) => list.to_string(),
             _ => return Err(Error::field("messages", "has to be a list")),
         };
-        let variables = fields.object("chat_template_kwargs")?;
         Ok(Chat {
             messages,
             tools: fields.list("tools")?.map(|tools| Json::List(tools).to_string()),
-            variables: variables.map(|variables| Json::Object(variables.into_pairs()).to_string()),
+            variables: variables(fields)?,
             add_generation_prompt: fields.boolean("add_generation_prompt")?.unwrap_or(true),
             now: fields.integer(&["now"], i64::MIN..=i64::MAX)?.or(ambient.now),
         })
@@ -287,6 +284,29 @@ impl Chat {
         put("add_generation_prompt", Json::Bool(self.add_generation_prompt));
         put("now", self.now.map_or(Json::Null, Json::Int));
     }
+}
+
+/// Variables of templates that clients write beside the messages.
+const VARIABLES: [&str; 2] = ["enable_thinking", "reasoning_effort"];
+
+/// `chat_template_kwargs`, and what else is one of them.
+fn variables(fields: &mut Fields) -> Result<Option<String>> {
+    let kwargs = "chat_template_kwargs";
+    let beside = VARIABLES.into_iter().any(|name| fields.has(name));
+    if !beside && !fields.has(kwargs) {
+        return Ok(None);
+    }
+    let mut all = fields.object_or_empty(kwargs)?;
+    for name in VARIABLES {
+        let Some(value) = fields.take(name) else { continue };
+        if !matches!(value, Json::Text(_) | Json::Bool(_)) {
+            return Err(Error::field(name, "is neither a text nor true or false"));
+        }
+        if !all.put(name, value) {
+            return Err(fields.differs(name, &all.name(name)));
+        }
+    }
+    Ok(Some(Json::Object(all.into_pairs()).to_string()))
 }
 
 fn token(value: &Json) -> Option<u32> {

@@ -43,8 +43,8 @@ fn what_is_not_said_is_as_always() {
     let nothing = r#""temperature":null,"top_k":null,"seed":null,"stop":null,"logprobs":null,"logit_bias":null,"max_tokens":null"#;
     assert_eq!(good(nothing), plain());
     // What changes nothing here: accounts, billing, other people's caches.
-    let ignored = r#""model":"x","user":3,"metadata":{"a":[1]},"store":true,"service_tier":"auto","reasoning_effort":"low",
-        "parallel_tool_calls":true,"prompt_cache_key":"k","prompt_cache_retention":"1h","safety_identifier":"s","verbosity":"high""#;
+    let ignored = r#""model":"x","user":3,"metadata":{"a":[1]},"store":true,"service_tier":"auto",
+        "parallel_tool_calls":true,"prompt_cache_key":"k","prompt_cache_retention":"1h","safety_identifier":"s""#;
     assert_eq!(good(ignored), plain());
 }
 
@@ -123,7 +123,13 @@ fn prompts_are_texts_tokens_or_conversations() {
     let text = format!(
         r#"{{"messages":{messages},"tools":{tools},"chat_template_kwargs":{variables},"add_generation_prompt":false,"now":-5}}"#
     );
-    assert_eq!(prompt(&text), Ok((Task::Answer, Prompt::Chat(whole))));
+    assert_eq!(prompt(&text), Ok((Task::Answer, Prompt::Chat(whole.clone()))));
+    let beside = format!(
+        r#"{{"messages":{messages},"tools":{tools},"chat_template_kwargs":{{"x":[1,2.5,null],"enable_thinking":false}},
+            "enable_thinking":false,"reasoning_effort":"low","add_generation_prompt":false,"now":-5}}"#
+    );
+    let variables = Some(r#"{"x":[1,2.5,null],"enable_thinking":false,"reasoning_effort":"low"}"#.into());
+    assert_eq!(prompt(&beside), Ok((Task::Answer, Prompt::Chat(Chat { variables, ..whole }))));
 }
 
 /// Several are the business of who makes several requests of them.
@@ -237,6 +243,8 @@ fn errors_of_prompts_name_their_field() {
         ("chat_template_kwargs", "[]"),
         ("chat_template_kwargs", r#""a""#),
         ("add_generation_prompt", "1"),
+        ("enable_thinking", "1"),
+        ("reasoning_effort", "{}"),
         ("now", r#""1970""#),
         ("now", "1e30"),
         ("now", "0.5"),
@@ -246,6 +254,9 @@ fn errors_of_prompts_name_their_field() {
         cases.push((format!(r#"{{{messages},"{name}":{value}}}"#), name));
     }
     cases.push((r#"{"prompt":"a","input":"a"}"#.into(), "input"));
+    let twice =
+        format!(r#"{{{messages},"reasoning_effort":"low","chat_template_kwargs":{{"reasoning_effort":"high"}}}}"#);
+    cases.push((twice, "reasoning_effort"));
     for (text, name) in cases {
         let error = read(&text).expect_err(&text);
         assert_eq!((error.kind, error.field.as_deref()), (Kind::Request, Some(name)), "{text}: {error}");

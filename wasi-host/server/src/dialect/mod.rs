@@ -52,8 +52,6 @@ pub enum Rule {
     As(&'static str),
     /// It is read as if it stood among Ollama's options.
     Option,
-    /// It is handed on to the model's chat template.
-    Variable,
     /// What it asks for is not there: taken if it says, as JSON, what is done anyway; why another value is refused.
     Only(&'static [&'static str], &'static str),
     /// It changes no answer here, and is dropped.
@@ -101,7 +99,8 @@ impl Sorted {
             return Ok(());
         }
         let mut options = fields.object_or_empty("options")?;
-        let outside = take_all(api, Rule::Option, fields);
+        let names = fields.names().into_iter().filter(|name| rule(api, name) == Some(Rule::Option));
+        let outside: Vec<(String, Json)> = names.filter_map(|name| Some((name.clone(), fields.take(&name)?))).collect();
         for (name, value) in &outside {
             if !options.put(name, value.clone()) {
                 return Err(fields.differs(name, &options.name(name)));
@@ -128,14 +127,14 @@ impl Sorted {
                 }
                 Some(Rule::Only(values, why)) => fields.refuse(&name, values, why)?,
                 Some(Rule::Dropped) if fields.take(&name).is_some() => self.dropped.push(sent),
-                Some(Rule::Dropped | Rule::Option | Rule::Variable) => {}
+                Some(Rule::Dropped | Rule::Option) => {}
                 None if fields.has(&name) => {
                     return Err(Error::unsupported(fields.name(&name), "is no field that is known here"));
                 }
                 None => {}
             }
         }
-        hand_on(take_all(api, Rule::Variable, fields), fields)
+        Ok(())
     }
 
     /// An error about a field, with the name that the client knows it by.
@@ -153,29 +152,4 @@ impl Sorted {
 fn rule(api: Api, name: &str) -> Option<Rule> {
     let mut fields = TABLE.iter().filter(|(apis, _)| apis.contains(&api)).flat_map(|(_, fields)| *fields);
     fields.find(|(field, _)| *field == name).map(|(_, rule)| *rule)
-}
-
-/// Takes all fields of which this becomes.
-fn take_all(api: Api, wanted: Rule, fields: &mut Fields) -> Vec<(String, Json)> {
-    let names = fields.names().into_iter().filter(|name| rule(api, name) == Some(wanted));
-    names.filter_map(|name| fields.take(&name).map(|value| (name, value))).collect()
-}
-
-/// Puts fields among the variables of the model's chat template.
-fn hand_on(given: Vec<(String, Json)>, fields: &mut Fields) -> picolm_engine::Result<()> {
-    const VARIABLES: &str = "chat_template_kwargs";
-    if given.is_empty() {
-        return Ok(());
-    }
-    let mut variables = fields.object_or_empty(VARIABLES)?;
-    for (name, value) in given {
-        if !matches!(value, Json::Text(_) | Json::Bool(_)) {
-            return Err(Error::field(name, "is neither a text nor true or false"));
-        }
-        if !variables.put(&name, value) {
-            return Err(fields.differs(&name, &format!("{VARIABLES}.{name}")));
-        }
-    }
-    fields.put(VARIABLES, Json::Object(variables.into_pairs()));
-    Ok(())
 }

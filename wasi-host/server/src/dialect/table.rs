@@ -125,10 +125,10 @@ pub const TABLE: &[(&[Api], Fields)] = &[
         &[
             ("add_generation_prompt", Honoured),
             ("chat_template_kwargs", Honoured),
-            ("enable_thinking", Variable),
+            ("enable_thinking", Honoured),
             ("messages", Honoured),
             ("now", Honoured),
-            ("reasoning_effort", Variable),
+            ("reasoning_effort", Honoured),
             ("parallel_tool_calls", Dropped),
             ("parse_tool_calls", Dropped),
             ("audio", Only(&[], TEXT_ONLY)),
