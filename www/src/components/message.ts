@@ -55,10 +55,10 @@ class MessageView extends View {
   }
 
   protected override updated(): void {
-    const { answer, thinking } = splitThinking(this.live?.text ?? this.message.content);
+    const { answer, thinking, open } = splitThinking(this.live?.text ?? this.message.content);
     const growing = this.live !== undefined;
-    this.querySelector<Markdown>('pl-markdown.thoughts')?.show(thinking, growing);
-    this.querySelector<Markdown>('pl-markdown.text')?.show(answer, growing);
+    this.querySelector<Markdown>('pl-markdown.thoughts')?.show(thinking, growing && open);
+    this.querySelector<Markdown>('pl-markdown.text')?.show(answer, growing && !open);
     if (this.editing) this.focusEditor();
   }
 
@@ -75,7 +75,6 @@ class MessageView extends View {
           </details>`
         : nothing}
       <pl-markdown class="text" ?hidden=${!answer}></pl-markdown>
-      ${live && live.phase === 'writing' ? html`<span class="caret" aria-hidden="true"></span>` : nothing}
       ${status === 'failed' && failure && !live ? failureView(failure, { retry: () => void regenerate(this.message) }) : nothing}
       ${status === 'length' ? html`<p class="hint">${t('message.length')}</p>` : nothing}
       ${status === 'stopped' ? html`<p class="hint">${t('message.stopped')}</p>` : nothing}
