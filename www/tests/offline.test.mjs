@@ -43,6 +43,19 @@ test('the network is gone: reload, history, chat, settings, another language', a
   check();
 });
 
+test('a device without a network is told so, before anything else', async () => {
+  const server = await startSite();
+  const { context, page, person } = await open(browser, server, { allowed: ['http://localhost:'] });
+  await person.getModel();
+  await kept(page);
+  await context.setOffline(true);
+  await person.button('Models').click();
+  await page.getByLabel('Address of a .gguf file').fill(`${server.other}/model.gguf`);
+  await page.getByLabel('Address of a .gguf file').press('Enter');
+  await page.getByRole('dialog').getByRole('alert').getByText('There is no network', { exact: true }).waitFor({ timeout: 20_000 });
+  server.close();
+});
+
 test('a host that sends no headers: one reload, which is said, and all threads after it', async () => {
   const server = await startSite({ headers: {} });
   const context = await browser.newContext({ locale: 'en-GB' });

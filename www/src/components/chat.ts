@@ -5,7 +5,7 @@ import { t } from '../i18n';
 import { send } from '../app/chat';
 import { openModel, reopen } from '../app/engine';
 import { focusOn } from '../app/keys';
-import { refTo } from '../app/models';
+import { download, refTo } from '../app/models';
 import { current, update, type State } from '../app/state';
 import { pathTo, siblingsOf } from '../app/thread';
 import { engineBadge } from './badge';
@@ -16,7 +16,7 @@ import { welcome } from './welcome';
 import './message';
 
 class Chat extends View {
-  static override uses = ['ready', 'current', 'messages', 'engine', 'stored', 'suggestions', 'transfers', 'files', 'notes', 'storage', 'online', 'isolated'] as const;
+  static override uses = ['ready', 'current', 'messages', 'engine', 'refused', 'stored', 'suggestions', 'transfers', 'files', 'notes', 'storage', 'unkept', 'online', 'isolated'] as const;
   static override properties = { away: { state: true } };
   /** Scrolled up, away from the newest. */
   declare away: boolean;
@@ -72,7 +72,7 @@ class Chat extends View {
         ({ id }) => id,
         (message, at) => html`<pl-message .message=${message} .siblings=${siblingsOf(messages, message)} ?data-last=${at === path.length - 1}></pl-message>`,
       )}
-      ${failed ? this.engineFailure(state) : nothing}
+      ${failed ? this.engineFailure(state) : nothing} ${this.refusal(state)}
     `;
   }
 
@@ -81,14 +81,24 @@ class Chat extends View {
     if (engine.status === 'failed') return html`<h1 class="hidden">picolm</h1>${this.engineFailure(state)}`;
     if (!ready) return html`<p class="hint" role="status">${t('loading')}</p>`;
     const any = stored.some(({ complete }) => complete) || files.length > 0 || engine.status !== 'none';
-    return any ? this.empty() : welcome(state);
+    return html`${this.refusal(state)} ${any ? this.empty() : welcome(state)}`;
   }
 
   private engineFailure({ engine }: Readonly<State>) {
     if (engine.status !== 'failed') return nothing;
     const { failure, model } = engine;
-    const retry = failure.code === 'evicted' ? undefined : () => void openModel(model);
-    return failureView(failure, { url: model.url, ...(retry && { retry }) });
+    const again = model.kind === 'memory' ? () => void download(model.order, true) : () => void openModel(model);
+    return failureView(failure, { url: model.url, ...(failure.code !== 'evicted' && { retry: again }) });
+  }
+
+  /** Another model was not opened; the one before goes on. */
+  private refusal({ refused }: Readonly<State>) {
+    if (!refused) return nothing;
+    const { model, failure } = refused;
+    return html`
+      <p class="hint">${t('model.refused', { name: model.name })}</p>
+      ${failureView(failure, { url: model.url, retry: () => void openModel(model), dismiss: () => update({ refused: undefined }) })}
+    `;
   }
 
   private empty() {

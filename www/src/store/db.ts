@@ -1,23 +1,27 @@
 /** The database: conversations, messages, what is known about models, settings. */
 import { openDB, type DBSchema, type IDBPDatabase } from 'idb';
-import { DEFAULTS, type Conversation, type Message, type ModelNote, type Settings } from './types';
+import { DEFAULTS, type Conversation, type FileNote, type Message, type ModelNote, type Settings } from './types';
 
 interface Schema extends DBSchema {
   conversations: { key: string; value: Conversation };
   messages: { key: string; value: Message; indexes: { conversation: string } };
   models: { key: string; value: ModelNote };
   settings: { key: string; value: Partial<Settings> };
+  files: { key: string; value: FileNote };
 }
 
 let opened: Promise<IDBPDatabase<Schema>> | undefined;
 
 function database(): Promise<IDBPDatabase<Schema>> {
-  return (opened ??= openDB<Schema>('picolm', 1, {
-    upgrade(db) {
-      db.createObjectStore('conversations', { keyPath: 'id' });
-      db.createObjectStore('messages', { keyPath: 'id' }).createIndex('conversation', 'conversation');
-      db.createObjectStore('models', { keyPath: 'url' });
-      db.createObjectStore('settings');
+  return (opened ??= openDB<Schema>('picolm', 2, {
+    upgrade(db, before) {
+      if (before < 1) {
+        db.createObjectStore('conversations', { keyPath: 'id' });
+        db.createObjectStore('messages', { keyPath: 'id' }).createIndex('conversation', 'conversation');
+        db.createObjectStore('models', { keyPath: 'url' });
+        db.createObjectStore('settings');
+      }
+      db.createObjectStore('files', { keyPath: 'url' });
     },
     // Another tab wants a newer version: let it.
     blocking: (_current, _blocked, event) => (event.target as IDBDatabase).close(),
@@ -85,4 +89,16 @@ export async function saveNote(note: ModelNote): Promise<void> {
 
 export async function removeNote(url: string): Promise<void> {
   await (await database()).delete('models', url);
+}
+
+export async function allFiles(): Promise<FileNote[]> {
+  return (await database()).getAll('files');
+}
+
+export async function saveFile(note: FileNote): Promise<void> {
+  await (await database()).put('files', note);
+}
+
+export async function removeFile(url: string): Promise<void> {
+  await (await database()).delete('files', url);
 }

@@ -4,6 +4,8 @@
 export interface Failure {
   code: string;
   message: string;
+  /** Which of a code's causes, where it has several. */
+  why?: string;
 }
 
 export interface Stats {
@@ -49,6 +51,13 @@ export interface ModelNote {
   license?: string;
   architecture?: string;
   parameters?: number;
+}
+
+/** A model's files that were picked, where the browser can find them again. */
+export interface FileNote {
+  url: string;
+  name: string;
+  handles: FileSystemFileHandle[];
 }
 
 export type Theme = 'system' | 'light' | 'dark';
