@@ -128,6 +128,41 @@ test('a local file is opened by picking and by dropping, and asks the network fo
   check();
 });
 
+test('a file that was picked and is not kept is named on the next visit; no message is taken; a copy is there', async () => {
+  const server = await site([]);
+  const { page, person, check } = await open(browser, server);
+  await page.getByText('The list of models could not be fetched').waitFor();
+  const pick = () => page.locator('input[type=file]').first().setInputFiles({ name: 'mine.gguf', mimeType: '', buffer: small });
+  await pick();
+  await person.ready();
+  await page.getByText('The browser forgets mine').waitFor();
+  await person.isAnswered('hello');
+  await page.reload();
+  await page.getByText('The browser has forgotten the file').waitFor();
+  await person.send('are you there?');
+  await dialog(page).waitFor();
+  await page.keyboard.press('Escape');
+  assert.equal(await person.prompt.inputValue(), 'are you there?');
+  assert.equal(await page.locator('article').count(), 2);
+
+  await person.button('Models').click();
+  await dialog(page).locator('input[type=file]').setInputFiles({ name: 'mine.gguf', mimeType: '', buffer: small });
+  await person.ready();
+  await page.locator('.notice').getByRole('button', { name: 'Keep a copy' }).click();
+  await page.getByText('mine is kept in this browser now.').waitFor();
+  await page.reload();
+  await person.ready();
+  assert.equal(await person.prompt.inputValue(), 'are you there?');
+  await person.prompt.press('Enter');
+  await person.answered();
+  await person.isFine();
+  await person.button('Models').click();
+  assert.equal(await card(page, 'mine').count(), 1);
+  await card(page, 'mine').getByRole('button', { name: 'Verify' }).click();
+  await page.getByText('every byte is as it came').waitFor();
+  check();
+});
+
 test('a file with a handle is found again, once the browser is allowed to read it', async () => {
   const server = await site([]);
   const { page, person, check } = await open(browser, server);
@@ -351,10 +386,16 @@ test('what is no model, is missing, or is not what it should be: named, with a n
 
   await dialog(page).locator('input[type=file]').setInputFiles({ name: 'photo.gguf', mimeType: '', buffer: Buffer.alloc(5000, 7) });
   await page.getByRole('alert').getByText('This file is no model').waitFor();
-  await page.getByRole('button', { name: 'Choose a model' }).last().click();
+  // Without a model no message is taken; it stays where it is.
+  await person.send('hello');
+  await dialog(page).waitFor();
+  assert.equal(await person.prompt.inputValue(), 'hello');
+  assert.equal(await page.locator('article').count(), 0);
   await dialog(page).locator('input[type=file]').setInputFiles({ name: 'good.gguf', mimeType: '', buffer: small });
   await person.ready();
-  await person.isAnswered('hello');
+  await person.prompt.press('Enter');
+  await person.answered();
+  await person.isFine();
   check();
 });
 
@@ -461,7 +502,7 @@ test('a message that is longer than the context: said, with a new chat as one of
   const { page, person, check } = await open(browser, server);
   await person.getModel();
   await person.send('many words '.repeat(400));
-  await page.getByText('The conversation is longer than the context').waitFor();
+  await page.getByText('This message is longer than the context').waitFor();
   await page.getByRole('alert').getByRole('button', { name: 'New chat' }).click();
   await person.isAnswered('short');
   check();

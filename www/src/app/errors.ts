@@ -26,7 +26,7 @@ const ADVICE: Record<string, Advice> = {
   storage_unavailable: { title: 'error.storage', advice: 'error.storage.do', steps: ['reload'] },
   model_in_use: { title: 'error.in_use', advice: 'error.in_use.do', steps: ['retry'] },
   out_of_memory: { title: 'error.memory', advice: 'error.memory.do', steps: ['settings', 'models'] },
-  context_full: { title: 'error.context', advice: 'error.context.do', steps: ['new-chat', 'settings'] },
+  context_full: { title: 'error.context', advice: 'error.context.do', steps: ['settings', 'new-chat'] },
   unsupported_platform: { title: 'error.platform', advice: 'error.platform.do', steps: [] },
   worker_failed: { title: 'error.worker', advice: 'error.worker.do', steps: ['reopen', 'models'] },
   crashed: { title: 'error.crashed', advice: 'error.crashed.do', steps: ['reopen', 'models'] },

@@ -122,6 +122,8 @@ export interface State {
   drawer: boolean;
   notices: Notice[];
   online: boolean;
+  /** Conversations that another tab is writing in. */
+  writers: ReadonlySet<string>;
   /** Why the page runs on one thread, if it does. */
   isolated: boolean;
   /** Offered by the browser: installs the page. */
@@ -152,6 +154,7 @@ let state: State = {
   drawer: false,
   notices: [],
   online: navigator.onLine,
+  writers: new Set(),
   isolated: globalThis.crossOriginIsolated ?? false,
   install: undefined,
 };

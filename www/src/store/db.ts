@@ -29,6 +29,13 @@ function database(): Promise<IDBPDatabase<Schema>> {
   }));
 }
 
+let changed: (conversations: string[]) => void = () => {};
+
+/** Whom to tell which conversations have been written. */
+export function onChange(listener: typeof changed): void {
+  changed = listener;
+}
+
 /** All conversations, the newest first. */
 export async function allConversations(): Promise<Conversation[]> {
   const all = await (await database()).getAll('conversations');
@@ -50,6 +57,7 @@ export async function save(conversations: readonly Conversation[], messages: rea
   for (const conversation of conversations) void change.objectStore('conversations').put(conversation);
   for (const message of messages) void change.objectStore('messages').put(message);
   await change.done;
+  changed([...new Set([...conversations.map(({ id }) => id), ...messages.map(({ conversation }) => conversation)])]);
 }
 
 /** Removes messages one by one, and conversations with all of theirs. */
@@ -62,6 +70,7 @@ export async function removeAll(conversations: readonly string[], messages: read
     for (const key of await store.index('conversation').getAllKeys(id)) void store.delete(key);
   }
   await change.done;
+  changed([...conversations]);
 }
 
 export async function clearConversations(): Promise<void> {
@@ -69,6 +78,7 @@ export async function clearConversations(): Promise<void> {
   void change.objectStore('conversations').clear();
   void change.objectStore('messages').clear();
   await change.done;
+  changed([]);
 }
 
 export async function loadSettings(): Promise<Settings> {

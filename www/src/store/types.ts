@@ -32,6 +32,8 @@ export interface Message {
   /** Of answers: the name of the model, and how it went. */
   model?: string;
   stats?: Stats;
+  /** The first message that was read for it, where the context had no room for all. */
+  from?: string;
   failure?: Failure;
 }
 
