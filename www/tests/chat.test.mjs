@@ -2,7 +2,7 @@
 import { after, afterEach, before, test } from 'node:test';
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
-import { launch, open, scripted, startSite } from './harness.mjs';
+import { launch, open, scripted, startSite, words } from './harness.mjs';
 
 let server;
 let browser;
@@ -43,7 +43,7 @@ test('first run: one model, its size, what will happen, one button; then an answ
 });
 
 test('an answer comes in parts, with live figures, and can be stopped; what is written stays', async () => {
-  const { page, person, check } = await chatting('word '.repeat(2000), { perSecond: 60 });
+  const { page, person, check } = await chatting(words(2000), { perSecond: 60 });
   await person.send('Tell me everything');
   await page.getByText(/\d+ tokens\/s · \d+ tokens/).waitFor();
   const some = await person.lastAnswer();
@@ -58,7 +58,7 @@ test('an answer comes in parts, with live figures, and can be stopped; what is w
   assert.equal(await person.lastAnswer(), stopped);
   // Escape does the same.
   await person.ready();
-  await scripted(page, { text: 'word '.repeat(2000), perSecond: 60 });
+  await scripted(page, { text: words(2000), perSecond: 60 });
   await person.send('Again');
   await page.locator('.caret').waitFor();
   await page.keyboard.press('Escape');
@@ -127,7 +127,7 @@ test('another chat is opened while an answer is written: it goes on where it bel
   const { page, person, check } = await chatting('early');
   await person.ask('first chat');
   await person.button('New chat').click();
-  await scripted(page, { text: 'word '.repeat(60), perSecond: 60 });
+  await scripted(page, { text: words(60), perSecond: 60 });
   await person.send('second chat');
   await page.locator('.caret').waitFor();
   await page.getByRole('link', { name: 'first chat' }).click();
@@ -137,7 +137,7 @@ test('another chat is opened while an answer is written: it goes on where it bel
   assert.equal(await person.lastAnswer(), 'early');
   await page.getByRole('link', { name: 'second chat' }).click();
   await page.locator('.bubble', { hasText: 'second chat' }).waitFor();
-  assert.equal(await person.lastAnswer(), 'word '.repeat(60).trim());
+  assert.equal(await person.lastAnswer(), words(60));
   // Deleted in the middle of an answer, it does not come back.
   await person.send('once more');
   await page.locator('.caret').waitFor();
@@ -333,7 +333,7 @@ test('settings hold: instructions and sampling reach the model, the same seed gi
 });
 
 test('a killed tab keeps what was written of an answer', async () => {
-  const { context, page, person } = await chatting('word '.repeat(5000), { perSecond: 100 });
+  const { context, page, person } = await chatting(words(5000), { perSecond: 100 });
   await person.send('long');
   await page.waitForFunction(() => document.querySelector('pl-markdown.text')?.textContent.length > 1200, undefined, { timeout: 20_000 });
   const address = page.url();
@@ -352,7 +352,7 @@ test('two tabs: each shows what the other writes, and one writes at a time', asy
   await other.goto(page.url());
   await other.locator('.bubble', { hasText: 'first' }).waitFor();
   await other.locator('.dot.ready').waitFor();
-  await scripted(page, { text: 'word '.repeat(400), perSecond: 100 });
+  await scripted(page, { text: words(400), perSecond: 100 });
   await person.send('second');
   await other.locator('.bubble', { hasText: 'second' }).waitFor();
   await other.locator('pl-composer').getByText('Another tab is writing in this conversation').waitFor();
@@ -402,7 +402,7 @@ test('what was typed is there after a reload, for each conversation', async () =
 });
 
 test('the field has the focus when the page is there, after sending, and after stopping', async () => {
-  const { page, person, check } = await chatting('word '.repeat(400), { perSecond: 60 });
+  const { page, person, check } = await chatting(words(400), { perSecond: 60 });
   const focused = () => page.waitForFunction(() => document.activeElement?.id === 'prompt');
   await page.reload();
   await person.ready();
@@ -418,7 +418,7 @@ test('the field has the focus when the page is there, after sending, and after s
 });
 
 test('following: only the user goes away from the end, and comes back to it', async () => {
-  const { page, person, check } = await chatting('A line of an answer.\n\n'.repeat(150), { perSecond: 150, viewport: { width: 900, height: 600 } });
+  const { page, person, check } = await chatting(words(150).replaceAll(' ', ' is a line of an answer.\n\n'), { perSecond: 150, viewport: { width: 900, height: 600 } });
   /** At the end, once the frame has been drawn. */
   const follows = () => page.waitForFunction(() => (({ scrollHeight, scrollTop, clientHeight }) => scrollHeight - scrollTop - clientHeight < 2)(document.querySelector('.scroll')));
   const distance = () => page.locator('.scroll').evaluate(({ scrollHeight, scrollTop, clientHeight }) => scrollHeight - scrollTop - clientHeight);
@@ -551,5 +551,21 @@ test('right to left where the text is; directions that are not closed and piles 
     };
   });
   assert.deepEqual(looks, { bubble: 'rtl', paragraphs: ['rtl', 'ltr'], list: 'rtl', isolated: true, clipped: 'clip' });
+  check();
+});
+
+test('an answer that goes in circles is stopped, and the page says why; tables and lists are no circles', async () => {
+  const sentence = 'It rains in the mountains, and the fox sleeps under the old tree until the morning. ';
+  const { page, person, check } = await chatting(`Once upon a time. ${sentence.repeat(40)}`, { perSecond: 400 });
+  const answer = await person.ask('Tell me a story');
+  await page.getByText('It began to repeat itself, and was stopped.').waitFor();
+  assert.ok(answer.length > 2 * sentence.length && answer.length < 5 * sentence.length, `${answer.length} characters`);
+  await page.reload();
+  await page.getByText('It began to repeat itself').waitFor();
+  await person.ready();
+  const table = `| a | b |\n|---|---|\n${Array.from({ length: 40 }, (_, n) => `| ${n} | - |\n`).join('')}\n${'-'.repeat(120)}\n\nThe end.`;
+  await scripted(page, { text: table, perSecond: 400 });
+  assert.match(await person.ask('a table'), /The end\.$/);
+  assert.equal(await page.locator('article').last().getByText('repeat itself').count(), 0);
   check();
 });

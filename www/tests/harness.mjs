@@ -34,6 +34,11 @@ export function trainedFor(gguf, tokens) {
   return changed;
 }
 
+/** So many words, none of them twice: what repeats itself is stopped. */
+export function words(count) {
+  return Array.from({ length: count }, (_, n) => `w${n}`).join(' ');
+}
+
 /** Starts the server of a page, with this list of models and their files beside it. */
 export async function startSite({ headers = HEADERS, models = [suggestion('tiny', tiny())] } = {}) {
   const server = await startServer({ site: DIST, headers });

@@ -5,7 +5,7 @@ import fs from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { devices } from 'playwright-core';
-import { launch, open, scripted, startSite, suggestion, tiny } from './harness.mjs';
+import { launch, open, scripted, startSite, suggestion, tiny, words } from './harness.mjs';
 
 const AXE = fs.readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const ANSWER = '# Title\n\nText with a [link](https://example.org/) and `code`.\n\n```python\ndef f(x):\n    return 1  # one\n```\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n> quote';
@@ -139,7 +139,7 @@ test('with a keyboard, Enter sends, Shift+Enter makes a line, and input methods 
 
 test('the keyboard alone: first run, chat, stop, edit, another answer, list, menu, settings, models', async () => {
   const { page, person, check } = await open(browser, server);
-  await scripted(page, { text: 'word '.repeat(400), perSecond: 60 });
+  await scripted(page, { text: words(400), perSecond: 60 });
   await page.getByRole('region', { name: 'tiny' }).waitFor();
   const focused = () => page.evaluate(() => document.activeElement?.ariaLabel || document.activeElement?.textContent.trim() || document.activeElement?.id);
   /** Presses Tab until this has the focus. */

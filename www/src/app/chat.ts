@@ -12,7 +12,7 @@ import { newId, now } from './id';
 import { notify } from './notices';
 import { current, update, type Answer } from './state';
 import { asWriter } from './tabs';
-import { pathTo, titleOf } from './thread';
+import { endsInLoop, pathTo, titleOf } from './thread';
 
 /** Text is shown this often, and kept in the database that often: a killed browser loses no more. */
 const SHOW_MS = 40;
@@ -187,6 +187,8 @@ class Writer {
       const [choice] = choices;
       const text = choice && ('delta' in choice ? choice.delta.content : choice.text);
       if (text) this.add(text);
+      // What was there before an answer went on is the user's wish.
+      if (text && endsInLoop(this.text.slice(this.message.content.length))) return 'loop';
       if (choice?.finish_reason === 'length') status = 'length';
       if (timings) this.timings(timings);
       if (usage) this.usage(usage);

@@ -83,11 +83,11 @@ class MessageView extends View {
         : nothing}
       <pl-markdown class="text" ?hidden=${!answer}></pl-markdown>
       ${status === 'failed' && failure && !live ? failureView(failure, { retry: () => void regenerate(this.message) }) : nothing}
-      ${status === 'length' || status === 'stopped' ? this.cut(status) : nothing}
+      ${status === 'length' || status === 'stopped' || status === 'loop' ? this.cut(status) : nothing}
     `;
   }
 
-  private cut(status: 'length' | 'stopped') {
+  private cut(status: 'length' | 'stopped' | 'loop') {
     const more = this.last && this.message.content && !current().answer;
     return html`
       <p class="row hint">

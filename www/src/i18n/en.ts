@@ -137,6 +137,7 @@ export const en = {
   'message.fold': 'Show less',
   'message.unfold': 'Show all',
   'message.length': 'It ends here because the longest answer or the end of the context was reached.',
+  'message.loop': 'It began to repeat itself, and was stopped.',
   'message.stopped': 'Stopped.',
   'message.stats': '{rate} tokens/s · {tokens} tokens',
   'thinking.now': 'Thinking…',

@@ -139,6 +139,7 @@ export const vi: Record<Key, string> = {
   'message.fold': 'Thu gọn',
   'message.unfold': 'Hiện tất cả',
   'message.length': 'Dừng ở đây vì đã tới độ dài tối đa của câu trả lời hoặc hết ngữ cảnh.',
+  'message.loop': 'Nó bắt đầu lặp lại nên đã được dừng.',
   'message.stopped': 'Đã dừng.',
   'message.stats': '{rate} token/giây · {tokens} token',
   'thinking.now': 'Đang suy nghĩ…',

@@ -139,6 +139,7 @@ export const zh: Record<Key, string> = {
   'message.fold': '收起',
   'message.unfold': '显示全部',
   'message.length': '到此为止：已达到最长回答或上下文的末尾。',
+  'message.loop': '它开始重复自己，已被停止。',
   'message.stopped': '已停止。',
   'message.stats': '{rate} 词元/秒 · {tokens} 词元',
   'thinking.now': '正在思考…',

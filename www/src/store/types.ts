@@ -18,7 +18,7 @@ export interface Stats {
 }
 
 /** `writing` is also what an answer stays if the browser is killed; the page then shows it as stopped. */
-export type MessageStatus = 'done' | 'writing' | 'stopped' | 'length' | 'failed';
+export type MessageStatus = 'done' | 'writing' | 'stopped' | 'length' | 'loop' | 'failed';
 
 /** A message is a node of a tree: regenerating or editing adds a sibling. */
 export interface Message {
