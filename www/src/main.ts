@@ -2,13 +2,12 @@
 import './app/trusted';
 import './styles/index.css';
 import './components/app';
-import { loadConversations, openConversation, seenElsewhere } from './app/conversations';
+import { loadConversations, openConversation } from './app/conversations';
 import { watchKeys } from './app/keys';
 import { loadModels, openLast } from './app/models';
 import { notify } from './app/notices';
 import { loadSettings } from './app/settings';
 import { current, update } from './app/state';
-import { watchTabs } from './app/tabs';
 import { registerWorker, watchBrowser } from './app/worker';
 import { failureOf } from './app/errors';
 
@@ -25,7 +24,10 @@ async function begin(): Promise<void> {
     const id = location.hash.slice(1);
     if (id && id !== current().current?.id) void openConversation(id);
   });
-  await watchTabs((changed) => void seenElsewhere(changed).catch(() => {}));
+  // Another tab may have changed them.
+  addEventListener('focus', () => {
+    if (!current().answer) loadConversations().catch(() => {});
+  });
   if (location.hash) await openConversation(location.hash.slice(1));
   void registerWorker();
   await loadModels().catch((error: unknown) => notify(failureOf(error).message, { kind: 'error' }));

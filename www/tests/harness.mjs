@@ -27,18 +27,6 @@ export function tiny(name = 'llama-Q4_0.gguf', template = TEMPLATE) {
 }
 const TEMPLATE = '{% for message in messages %}{{ message.content }} {% endfor %}';
 
-/** The same model, trained for as many tokens as this. */
-export function trainedFor(gguf, tokens) {
-  const [changed, key] = [Buffer.from(gguf), '.context_length'];
-  changed.writeUInt32LE(tokens, changed.indexOf(key) + key.length + 4); // behind the type of the value
-  return changed;
-}
-
-/** So many words, none of them twice: what repeats itself is stopped. */
-export function words(count) {
-  return Array.from({ length: count }, (_, n) => `w${n}`).join(' ');
-}
-
 /** Starts the server of a page, with this list of models and their files beside it. */
 export async function startSite({ headers = HEADERS, models = [suggestion('tiny', tiny())] } = {}) {
   const server = await startServer({ site: DIST, headers });

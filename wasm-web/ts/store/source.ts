@@ -118,15 +118,10 @@ function keyOf(urls: URL[], hasher: Hasher): string {
     return `${withoutSecrets(url)}?${new URLSearchParams(query)}\n`;
   });
   hasher.update(new TextEncoder().encode(identities.join('')));
-  return `${slugOf(fileName(urls[0]!))}-${hasher.hex().slice(0, 16)}`;
-}
-
-/** What of a file's name may stand in a key. */
-export function slugOf(name: string): string {
-  const slug = name
+  const slug = fileName(urls[0]!)
     .replace(SPLIT, '')
     .replace(/\.gguf$/i, '')
     .toLowerCase()
     .replace(/[^a-z0-9_.-]+/g, '-');
-  return slug.replace(/^[.-]+/, '').slice(0, 48) || 'model';
+  return `${slug.replace(/^[.-]+/, '').slice(0, 48) || 'model'}-${hasher.hex().slice(0, 16)}`;
 }

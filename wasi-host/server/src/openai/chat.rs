@@ -1,24 +1,21 @@
 //! `POST /v1/chat/completions`
 
-use super::options::{Common, prompts};
+use super::options::{Common, prompts, refuse_tools};
 use super::stream::{self, Chunks};
 use super::{Head, token_text, usage};
-use crate::App;
 use crate::answers::Answers;
-use crate::dialect::{self, Api};
 use crate::error::{Result, json_response};
+use crate::{App, gate};
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{Response, StatusCode};
+use axum::http::{HeaderMap, Response, StatusCode};
 use picolm_engine::{Answer, Event, Fields, Reason, TokenLogprob};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-pub(crate) async fn chat(State(app): State<Arc<App>>, body: Body) -> Result<Response<Body>> {
-    dialect::answer(Api::Chat, app, body, answer).await
-}
-
-async fn answer(app: Arc<App>, mut fields: Fields) -> Result<Response<Body>> {
+pub(crate) async fn chat(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<Response<Body>> {
+    let mut fields = gate::fields(&app, &headers, body).await?;
+    refuse(&mut fields)?;
     let common = Common::take(&mut fields)?;
     let (_, prompts) = prompts(&mut fields, "messages", 1)?;
     fields.finish()?;
@@ -38,6 +35,16 @@ async fn answer(app: Arc<App>, mut fields: Fields) -> Result<Response<Body>> {
     Ok(json_response(StatusCode::OK, &answer))
 }
 
+/// What this server has not, and says so.
+fn refuse(fields: &mut Fields) -> Result<()> {
+    refuse_tools(fields)?;
+    fields.refuse("response_format", &[r#"{"type":"text"}"#], "is not supported yet: answers are text")?;
+    fields.refuse("modalities", &[r#"["text"]"#], "has more than text, and only text is supported")?;
+    fields.refuse("audio", &[], "is not supported: answers are text")?;
+    fields.refuse("prediction", &[], "is not supported")?;
+    Ok(fields.refuse("web_search_options", &[], "is not supported")?)
+}
+
 fn choice(index: usize, answer: &Answer, logprobs: bool) -> Value {
     json!({
         "index": index,
@@ -47,7 +54,7 @@ fn choice(index: usize, answer: &Answer, logprobs: bool) -> Value {
     })
 }
 
-pub(crate) fn logprob(chosen: &TokenLogprob, top: &[TokenLogprob]) -> Value {
+fn logprob(chosen: &TokenLogprob, top: &[TokenLogprob]) -> Value {
     let one =
         |token: &TokenLogprob| json!({ "token": token_text(token), "logprob": token.logprob, "bytes": token.bytes });
     let mut entry = one(chosen);
