@@ -26,9 +26,10 @@ function precache(): Plugin {
       for (const name of fixed.slice(1)) hash.update(name).update(readFileSync(`public/${name}`));
       const worker = bundle['sw.js'];
       if (worker?.type !== 'chunk') throw new Error('there is no sw.js to fill in');
-      const files = [...fixed, ...names.filter((name) => !name.endsWith('.wasm') && name !== 'index.html')];
       const wasm = names.filter((name) => name.endsWith('.wasm'));
-      const build = { version: hash.digest('hex').slice(0, 16), files, wasm };
+      const later = names.filter((name) => /\/katex-/.test(name));
+      const files = [...fixed, ...names.filter((name) => !wasm.includes(name) && !later.includes(name) && name !== 'index.html')];
+      const build = { version: hash.digest('hex').slice(0, 16), files, wasm, later };
       worker.code = worker.code.replace(/self\.__BUILD__/, JSON.stringify(build));
     },
   };

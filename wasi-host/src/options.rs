@@ -3,7 +3,7 @@
 use crate::{Error, ErrorKind, KvType};
 use picolm_machine::file::{self, Why};
 use picolm_machine::{cpu, memory};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How a model is run.
@@ -60,15 +60,20 @@ impl Options {
     }
 }
 
-/// Whose fault it is that there is no model file, or none to be believed.
+/// Whose fault it is that there is no model file, or none to be believed. Clients read the message: it names files, and no folders.
 pub(crate) fn file_error(error: file::Error) -> Error {
-    let kind = match error.why {
-        Why::Gguf(error) => return error.into(),
+    let name = |path: &Path| path.file_name().unwrap_or_default().display().to_string();
+    let kind = match &error.why {
         Why::Map(_) => ErrorKind::Memory,
         Why::Changed(_) => ErrorKind::Stopped,
         _ => ErrorKind::Model,
     };
-    Error::new(kind, format!("{error}: {}", error.why))
+    let why = match error.why {
+        Why::Gguf(error) => return error.into(),
+        Why::Part(n, part) => format!("is one of {n} parts, and {} is missing", name(&part)),
+        why => why.to_string(),
+    };
+    Error::new(kind, format!("{}: {why}", name(&error.path)))
 }
 
 /// More tokens through the layers at once make nothing faster.

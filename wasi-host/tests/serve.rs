@@ -304,6 +304,8 @@ fn a_configuration_is_checked() {
         good && text.contains("0.0.0.0:80") && text.contains("with API keys") && !text.contains("s3cret"),
         "{text}"
     );
+    let (good, text) = check(&format!("{models}listen = \"localhost:8080\"\nidle = \"1h30m\"\n"));
+    assert!(good && text.contains(":8080"), "{text}");
     for (line, word) in
         [("idle = \"soon\"", "idle"), ("ports = 1", "ports"), ("sessions = 0", "sessions"), ("x", "expected")]
     {

@@ -191,7 +191,7 @@ fn a_prompt_that_is_longer_than_the_context() {
 
 #[test]
 fn names_and_origins_that_are_not_ours() {
-    let more = ["--allow-host", "box.lan", "--allow-origin", "https://chat.example"];
+    let more = ["--allow-host", "box.lan,*.home.lan", "--allow-origin", "https://chat.example"];
     let server = Server::start(&models("names"), &more);
     let with = |headers: &[(&str, &str)]| server.send("GET", "/v1/models", headers, b"");
     for host in
@@ -199,7 +199,10 @@ fn names_and_origins_that_are_not_ours() {
     {
         assert_eq!(with(&[("Host", host)]).status, 421, "{host}");
     }
-    for host in ["localhost", "LOCALHOST:1", "[::1]:8080", "box.lan", "192.168.0.9"] {
+    let own = std::fs::read_to_string("/proc/sys/kernel/hostname").expect("a name");
+    for host in
+        ["localhost", "LOCALHOST:1", "[::1]:8080", "box.lan", "a.home.lan:80", "pi.local", own.trim(), "192.168.0.9"]
+    {
         assert_eq!(with(&[("Host", host)]).status, 200, "{host}");
     }
     assert_eq!(with(&[("Host", "localhost"), ("Host", "evil.example")]).status, 421);
@@ -211,11 +214,21 @@ fn names_and_origins_that_are_not_ours() {
         let asked = server.send("OPTIONS", CHAT, &[("Origin", origin), ("Access-Control-Request-Method", "POST")], b"");
         assert_eq!((asked.status, asked.head.contains("access-control-allow")), (403, false), "{origin}");
     }
+    let asked = |origin: &str| {
+        let headers = [("Origin", origin), ("Access-Control-Request-Headers", "x-stainless-os, authorization")];
+        server.send("OPTIONS", CHAT, &headers, b"")
+    };
+    let listed = asked("https://chat.example");
+    assert_eq!(listed.status, 204);
+    assert!(listed.head.contains("access-control-allow-headers: x-stainless-os, authorization"), "{}", listed.head);
+    assert!(!asked(&format!("http://{}", server.address)).head.contains("x-stainless"));
     let allowed = with(&[("Origin", "https://chat.example")]);
     assert!(allowed.status == 200 && allowed.head.contains("access-control-allow-origin: https://chat.example"));
     assert!(!allowed.head.contains("access-control-allow-credentials"));
     let own = format!("http://{}", server.address);
     assert_eq!(with(&[("Origin", &own)]).status, 200);
+    let behind_a_proxy = Server::start(&models("any-name"), &["--allow-host", "any"]);
+    assert_eq!(behind_a_proxy.send("GET", "/v1/models", &[("Host", "chat.example")], b"").status, 200);
 }
 
 #[test]

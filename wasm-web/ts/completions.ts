@@ -139,7 +139,17 @@ function check(kind: Kind, request: Request): object {
     if (value === undefined || same.includes(JSON.stringify(value))) continue;
     throw new PicolmError('invalid_request', `${field} is not supported with this value: leave it out.`, { field });
   }
+  for (const [field, value] of Object.entries(fields)) checkNumbers(field, value);
   return fields;
+}
+
+/** JSON has no NaN and no infinity: they would cross as null, which means the default. */
+function checkNumbers(field: string, value: unknown): void {
+  if (typeof value === 'number' && !Number.isFinite(value)) {
+    throw new PicolmError('invalid_request', `${field} is ${value}, which is not a number that can be computed with.`, { field });
+  }
+  if (typeof value !== 'object' || value === null) return;
+  for (const [name, part] of Object.entries(value)) checkNumbers(Array.isArray(value) ? `${field}[${name}]` : `${field}.${name}`, part);
 }
 
 /** Whether log-probabilities are asked for: 0 likely tokens beside each are a wish, too. */

@@ -4,7 +4,7 @@ import { platform } from './platform.js';
 import { RemoteWorker, type CallOptions } from './rpc.js';
 import type { Validation } from './store/models.js';
 import type { Progress, StoredModel } from './store/types.js';
-import type { DownloadOptions, Estimate, HFSource } from './types.js';
+import type { DownloadOptions, Estimate, HFSource, ModelStorage } from './types.js';
 
 type Url = string | URL | readonly (string | URL)[];
 
@@ -19,6 +19,19 @@ export const models = {
     void platform().persist();
     return once('download', { urls: absolute(url), ...rest }, { event: progress, signal });
   },
+
+  /** Copies a file that the user picked or dropped (all parts, in order, if it is split) into the storage; in Node, Deno and Bun the path of one. */
+  async keep(
+    file: Blob | string | readonly (Blob | string)[],
+    { progress, signal }: { progress?: (progress: Progress) => void; signal?: AbortSignal } = {},
+  ): Promise<StoredModel> {
+    void platform().persist();
+    const files = (typeof file === 'string' || file instanceof Blob ? [file] : file).map((file) => ({ file, name: nameOf(file) }));
+    return once('keep', { files }, { event: progress, signal, patient: true });
+  },
+
+  /** Where models are kept; `memory`: nothing stays, each is downloaded again by the worker that opens it, and why. */
+  storage: (): Promise<ModelStorage> => once('storage', undefined),
 
   /** Reads a stored model and compares it with the SHA-256 recorded when it came. */
   validate: (key: string, options: { progress?: (progress: Progress) => void; signal?: AbortSignal } = {}): Promise<Validation> =>
@@ -43,6 +56,11 @@ export function hfUrl({ repo, file, revision = 'main', endpoint = 'https://huggi
 
 export function hfHeaders({ token }: HFSource): Record<string, string> {
   return token ? { authorization: `Bearer ${token}` } : {};
+}
+
+function nameOf(file: Blob | string): string {
+  if (typeof file === 'string') return file.split(/[/\\]/).pop() || 'model.gguf';
+  return (file as Partial<File>).name || 'model.gguf';
 }
 
 function absolute(url: Url): string[] {

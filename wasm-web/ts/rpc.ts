@@ -34,6 +34,8 @@ interface Call {
 export interface CallOptions<Event> {
   event?: ((event: Event) => void) | undefined;
   signal?: AbortSignal | undefined;
+  /** After an abort the worker is waited for: it has something to tidy up. */
+  patient?: boolean;
 }
 
 /** A worker that answers calls, and the workers of its team. */
@@ -49,13 +51,14 @@ export class RemoteWorker {
     port.onError = (message) => this.end(new PicolmError('worker_failed', `The engine stopped: ${message}`));
   }
 
-  call<Result, Event = never>(call: string, args: unknown, { event, signal }: CallOptions<Event> = {}): Promise<Result> {
+  call<Result, Event = never>(call: string, args: unknown, { event, signal, patient }: CallOptions<Event> = {}): Promise<Result> {
     return new Promise<Result>((resolve, reject) => {
       throwIfAborted(signal);
       if (this.ended) throw this.ended;
       const id = this.next++;
       const abort = () => {
         this.ports[0]?.post({ abort: id } satisfies ToWorker);
+        if (patient) return;
         settle(id);
         reject(abortError(undefined, signal?.reason));
       };

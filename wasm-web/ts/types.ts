@@ -5,6 +5,8 @@ import type { Progress } from './store/types.js';
 export interface EngineOptions {
   /** Tokens of the conversation; default: what the model was trained for, at most 4096. */
   context?: number;
+  /** In place of `context`: what the model was trained for, but at most so many tokens. */
+  maxContext?: number;
   /** Workers on shared memory; `'auto'`: as many as there are cores, at most 8. Without cross-origin isolation it is one. */
   threads?: number | 'auto';
   /** How keys and values are kept: 16 bits, or 8 in half the memory. Default `'f16'`. */
@@ -41,6 +43,12 @@ export interface HFSource {
   token?: string;
   /** Another server with the same paths. */
   endpoint?: string;
+}
+
+/** Where models are kept, and why not in files. */
+export interface ModelStorage {
+  kind: 'opfs' | 'files' | 'memory';
+  why?: string;
 }
 
 /** What a model's file says about itself. */

@@ -2,12 +2,13 @@
 import './app/trusted';
 import './styles/index.css';
 import './components/app';
-import { loadConversations, openConversation } from './app/conversations';
+import { loadConversations, openConversation, seenElsewhere } from './app/conversations';
 import { watchKeys } from './app/keys';
 import { loadModels, openLast } from './app/models';
 import { notify } from './app/notices';
 import { loadSettings } from './app/settings';
 import { current, update } from './app/state';
+import { watchTabs } from './app/tabs';
 import { registerWorker, watchBrowser } from './app/worker';
 import { failureOf } from './app/errors';
 
@@ -24,10 +25,7 @@ async function begin(): Promise<void> {
     const id = location.hash.slice(1);
     if (id && id !== current().current?.id) void openConversation(id);
   });
-  // Another tab may have changed them.
-  addEventListener('focus', () => {
-    if (!current().answer) loadConversations().catch(() => {});
-  });
+  await watchTabs((changed) => void seenElsewhere(changed).catch(() => {}));
   if (location.hash) await openConversation(location.hash.slice(1));
   void registerWorker();
   await loadModels().catch((error: unknown) => notify(failureOf(error).message, { kind: 'error' }));

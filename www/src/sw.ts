@@ -3,6 +3,7 @@
  *
  * ```text
  *   install:   the page's files, and the build of the engine that this browser runs ──► cache (of this version)
+ *              what few need (formulas) when it is asked for
  *   activate:  caches of other versions go; open pages are served from now on
  *   fetch:     own files from the cache, else from the network (and kept);  the list of models the other way round;
  *              models and other origins: not touched
@@ -10,12 +11,12 @@
  *
  * All it serves gets the headers that cross-origin isolation takes, for hosts that cannot send them.
  */
-declare const self: ServiceWorkerGlobalScope & { readonly __BUILD__: { version: string; files: string[]; wasm: string[] } };
+declare const self: ServiceWorkerGlobalScope & { readonly __BUILD__: { version: string; files: string[]; wasm: string[]; later: string[] } };
 export {};
 
 const build = self.__BUILD__;
 const CACHE = `picolm-${build.version}`;
-const FILES = new Set([...build.files, ...build.wasm].map((name) => new URL(name, self.location.href).href));
+const FILES = new Set([...build.files, ...build.wasm, ...build.later].map((name) => new URL(name, self.location.href).href));
 const PAGE = new URL('./', self.location.href).href;
 const LIST = new URL('models.json', self.location.href).href;
 

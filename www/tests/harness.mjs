@@ -27,6 +27,18 @@ export function tiny(name = 'llama-Q4_0.gguf', template = TEMPLATE) {
 }
 const TEMPLATE = '{% for message in messages %}{{ message.content }} {% endfor %}';
 
+/** The same model, trained for as many tokens as this. */
+export function trainedFor(gguf, tokens) {
+  const [changed, key] = [Buffer.from(gguf), '.context_length'];
+  changed.writeUInt32LE(tokens, changed.indexOf(key) + key.length + 4); // behind the type of the value
+  return changed;
+}
+
+/** So many words, none of them twice: what repeats itself is stopped. */
+export function words(count) {
+  return Array.from({ length: count }, (_, n) => `w${n}`).join(' ');
+}
+
 /** Starts the server of a page, with this list of models and their files beside it. */
 export async function startSite({ headers = HEADERS, models = [suggestion('tiny', tiny())] } = {}) {
   const server = await startServer({ site: DIST, headers });
@@ -109,6 +121,17 @@ export class Person {
 
   async lastAnswer() {
     return (await this.answers().last().locator('pl-markdown.text').textContent()).trim();
+  }
+
+  /** Loads the page again, once what it shows is in its database: a person is not that quick. */
+  async reload() {
+    await this.page.evaluate(async () => {
+      const database = await new Promise((done, failed) => Object.assign(indexedDB.open('picolm'), { onsuccess: ({ target }) => done(target.result), onerror: failed }));
+      // Transactions of one store wait for each other.
+      await new Promise((done) => (database.transaction(['conversations', 'messages'], 'readwrite').oncomplete = done));
+      database.close();
+    });
+    await this.page.reload();
   }
 
   /** First run: the one button, until the model is open. */

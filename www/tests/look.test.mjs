@@ -3,8 +3,9 @@ import { after, afterEach, before, test } from 'node:test';
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import { createRequire } from 'node:module';
+import path from 'node:path';
 import { devices } from 'playwright-core';
-import { launch, open, scripted, startSite, suggestion, tiny } from './harness.mjs';
+import { launch, open, scripted, startSite, suggestion, tiny, words } from './harness.mjs';
 
 const AXE = fs.readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const ANSWER = '# Title\n\nText with a [link](https://example.org/) and `code`.\n\n```python\ndef f(x):\n    return 1  # one\n```\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n> quote';
@@ -138,7 +139,7 @@ test('with a keyboard, Enter sends, Shift+Enter makes a line, and input methods 
 
 test('the keyboard alone: first run, chat, stop, edit, another answer, list, menu, settings, models', async () => {
   const { page, person, check } = await open(browser, server);
-  await scripted(page, { text: 'word '.repeat(400), perSecond: 60 });
+  await scripted(page, { text: words(400), perSecond: 60 });
   await page.getByRole('region', { name: 'tiny' }).waitFor();
   const focused = () => page.evaluate(() => document.activeElement?.ariaLabel || document.activeElement?.textContent.trim() || document.activeElement?.id);
   /** Presses Tab until this has the focus. */
@@ -248,4 +249,20 @@ test('looks: themes and the size of text hold', async () => {
   assert.equal(await background(), dark);
   assert.equal(await page.evaluate(() => getComputedStyle(document.querySelector('#prompt')).fontSize), '20px');
   check();
+});
+
+test('a class that is not for all components is used in one only', () => {
+  const folder = path.resolve(import.meta.dirname, '../src');
+  const read = (name) => fs.readFileSync(path.join(folder, name), 'utf8');
+  const general = new Set(['base', 'controls'].flatMap((name) => [...read(`styles/${name}.css`).matchAll(/\.([a-z][\w-]*)/g)].map(([, found]) => found)));
+  const users = new Map();
+  for (const file of ['components', 'markdown'].flatMap((part) => fs.readdirSync(path.join(folder, part)).map((name) => `${part}/${name}`))) {
+    for (const [, literal, computed] of read(file).matchAll(/class(?:Name)?=(?:"([^"]*)"|\$\{([^}]*)\})/g)) {
+      const words = literal === undefined ? [...computed.matchAll(/'([^']*)'/g)].map(([, text]) => text).join(' ') : literal.replace(/\$\{[^}]*\}/g, '');
+      for (const name of words.split(/\s+/).filter(Boolean)) users.set(name, (users.get(name) ?? new Set()).add(file));
+    }
+  }
+  assert.ok(users.size > 50);
+  const shared = [...users].filter(([name, files]) => files.size > 1 && !general.has(name)).map(([name, files]) => `${name}: ${[...files].join(', ')}`);
+  assert.deepEqual(shared, []);
 });

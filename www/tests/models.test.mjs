@@ -5,7 +5,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { chromium } from 'playwright-core';
-import { OPTIONS, Person, launch, open, scripted, startSite, suggestion, tiny, watch } from './harness.mjs';
+import { OPTIONS, Person, launch, open, scripted, startSite, suggestion, tiny, trainedFor, watch, words } from './harness.mjs';
 
 const MiB = 1 << 20;
 const small = tiny();
@@ -46,7 +46,7 @@ test('a download is paused, goes on, and brings each byte once', async () => {
   await page.getByText(/\/s · \d+:\d\d left/).waitFor();
   await page.waitForFunction(() => document.querySelector('progress').value > 9e6);
   await person.button('Pause').click();
-  const go = page.getByRole('button', { name: /^Go on: .* are missing/ });
+  const go = page.getByRole('button', { name: /^Go on: .* to go/ });
   await go.waitFor();
   const sent = file.sent;
   file.rate = undefined;
@@ -80,7 +80,7 @@ test('the browser is killed in the middle of a download: the next one goes on', 
     const again = second.pages()[0] ?? (await second.newPage());
     const person = new Person(again);
     await again.goto(server.origin);
-    await again.getByRole('button', { name: /^Go on: .* are missing/ }).click();
+    await again.getByRole('button', { name: /^Go on: .* to go/ }).click();
     await person.ready();
     // At most 4 MiB of each of the 4 connections come twice.
     assert.ok(file.sent - sent <= long.length - 30e6 + 16 * MiB + 1, `${file.sent - sent} bytes came after the kill`);
@@ -123,8 +123,139 @@ test('a local file is opened by picking and by dropping, and asks the network fo
   );
   await page.waitForFunction(() => document.querySelector('.model select').selectedOptions[0].textContent === 'dropped');
   await person.ready();
-  await person.ask('and you?');
+  await person.isAnswered('and you?');
   assert.equal(await page.locator('article.assistant header').last().textContent(), 'dropped');
+  check();
+});
+
+test('a file that was picked and is not kept is named on the next visit; no message is taken; a copy is there', async () => {
+  const server = await site([]);
+  const { page, person, check } = await open(browser, server);
+  await page.getByText('The list of models could not be fetched').waitFor();
+  const pick = () => page.locator('input[type=file]').first().setInputFiles({ name: 'mine.gguf', mimeType: '', buffer: small });
+  await pick();
+  await person.ready();
+  await page.getByText('The browser forgets mine').waitFor();
+  await person.isAnswered('hello');
+  await page.reload();
+  await page.getByText('The browser has forgotten the file').waitFor();
+  await person.send('are you there?');
+  await dialog(page).waitFor();
+  await page.keyboard.press('Escape');
+  assert.equal(await person.prompt.inputValue(), 'are you there?');
+  assert.equal(await page.locator('article').count(), 2);
+
+  await person.button('Models').click();
+  await dialog(page).locator('input[type=file]').setInputFiles({ name: 'mine.gguf', mimeType: '', buffer: small });
+  await person.ready();
+  await page.locator('.notice').getByRole('button', { name: 'Keep a copy' }).click();
+  await page.getByText('mine is kept in this browser now.').waitFor();
+  await page.reload();
+  await person.ready();
+  assert.equal(await person.prompt.inputValue(), 'are you there?');
+  await person.prompt.press('Enter');
+  await person.answered();
+  await person.isFine();
+  await person.button('Models').click();
+  assert.equal(await card(page, 'mine').count(), 1);
+  await card(page, 'mine').getByRole('button', { name: 'Verify' }).click();
+  await page.getByText('every byte is as it came').waitFor();
+  check();
+});
+
+test('a file with a handle is found again, once the browser is allowed to read it', async () => {
+  const server = await site([]);
+  const { page, person, check } = await open(browser, server);
+  // The browser's dialog cannot be used from here: a handle of its private file system stands for one of the device.
+  const install = () => {
+    globalThis.showOpenFilePicker = async () => {
+      const root = await navigator.storage.getDirectory();
+      return [await root.getFileHandle('mine.gguf')];
+    };
+    FileSystemHandle.prototype.queryPermission = async () => sessionStorage.getItem('permission') ?? 'granted';
+    FileSystemHandle.prototype.requestPermission = async () => 'granted';
+  };
+  await page.addInitScript(install);
+  await page.evaluate(install);
+  await page.evaluate(
+    async (bytes) => {
+      const root = await navigator.storage.getDirectory();
+      const writable = await (await root.getFileHandle('mine.gguf', { create: true })).createWritable();
+      await writable.write(Uint8Array.from(atob(bytes), (c) => c.charCodeAt(0)));
+      await writable.close();
+    },
+    small.toString('base64'),
+  );
+  await person.button('Open a .gguf file').click();
+  await person.ready();
+  await page.reload();
+  await person.ready();
+  await person.isAnswered('still there?');
+  await page.evaluate(() => sessionStorage.setItem('permission', 'prompt'));
+  await page.reload();
+  await page.getByText('The file is closed').waitFor();
+  await page.evaluate(() => sessionStorage.setItem('permission', 'granted'));
+  await person.button('Open it again').click();
+  await person.ready();
+  await person.isAnswered('and now?');
+  check();
+});
+
+test('no storage: said before the download, and the model lives in memory until the tab is closed', async () => {
+  const server = await site([suggestion('tiny', small), suggestion('other', tiny('qwen3-Q8_0.gguf'))]);
+  const context = await browser.newContext({ locale: 'en-GB', serviceWorkers: 'block' });
+  context.setDefaultTimeout(10_000);
+  // As in a private window of Firefox: the worker of the engine is refused its files.
+  await context.route(/\/assets\/browser-.*\.js$/, async (route) => {
+    const response = await route.fetch();
+    const refuse = "navigator.storage.getDirectory = () => Promise.reject(new DOMException('Security error', 'SecurityError'));";
+    await route.fulfill({ response, body: `${refuse}${await response.text()}` });
+  });
+  const { check } = watch(context, server.origin);
+  const page = await context.newPage();
+  const person = new Person(page);
+  await page.goto(`${server.origin}/`);
+  await page.getByText('kept until you close this tab').waitFor();
+  assert.equal(await page.getByText('network off').count(), 0);
+  await person.getModel();
+  await person.isAnswered('hello');
+  await person.button('Models').click();
+  await dialog(page).getByText('kept until you close this tab').waitFor();
+  await card(page, 'other').getByRole('button', { name: 'Download' }).click();
+  await page.waitForFunction(() => document.querySelector('.model select').selectedOptions[0].textContent === 'other');
+  await page.keyboard.press('Escape');
+  await person.ready();
+  await person.isAnswered('and you?');
+  // A download that fails leaves the one that works.
+  server.files.get('/models/tiny.gguf').fault = () => ({ status: 404 });
+  await person.button('Models').click();
+  await card(page, 'tiny').getByRole('button', { name: 'Download' }).click();
+  await page.keyboard.press('Escape');
+  await page.getByText('tiny could not be opened').waitFor();
+  await page.getByText('The model was not found').waitFor();
+  await person.isAnswered('still there?');
+  await page.reload();
+  await person.button('New chat').click();
+  await page.getByRole('button', { name: /^Download/ }).waitFor();
+  check();
+});
+
+test('a file that is no model leaves the one that works open, and does not stay in the menu; a folder is named', async () => {
+  const server = await site([suggestion('tiny', small)]);
+  const { page, person, check } = await open(browser, server);
+  await person.getModel();
+  const files = { photo: Buffer.alloc(5000, 7), damaged: Buffer.concat([small.subarray(0, 20_000), Buffer.alloc(100, 255)]) };
+  for (const [name, buffer] of Object.entries(files)) {
+    await person.button('Models').click();
+    await dialog(page).locator('input[type=file]').setInputFiles({ name: `${name}.gguf`, mimeType: '', buffer });
+    await page.getByText(`${name} could not be opened. The model before it is still there.`).waitFor();
+    await page.getByRole('alert').getByText('This file is no model').waitFor();
+    await person.ready();
+    assert.deepEqual(await page.locator('.model option').allTextContents(), ['tiny', 'Manage models…']);
+    await person.isAnswered(`after ${name}`);
+  }
+  await page.getByRole('alert').getByRole('button', { name: 'Close' }).click();
+  await page.getByRole('alert').waitFor({ state: 'detached' });
   check();
 });
 
@@ -133,7 +264,7 @@ test('models are switched in a chat: each answer has the name of its model; dele
   const { page, person, check } = await open(browser, server);
   await person.getModel();
   await person.set({ 'Longest answer': 20 });
-  await person.ask('first');
+  await person.isAnswered('first');
   const before = await usage(page);
   await person.button('Models').click();
   await card(page, 'two').getByRole('button', { name: 'Download' }).click();
@@ -141,7 +272,7 @@ test('models are switched in a chat: each answer has the name of its model; dele
   await page.keyboard.press('Escape');
   await page.getByRole('combobox', { name: 'Model' }).selectOption({ label: 'two' });
   await page.waitForFunction(() => document.querySelector('.dot.ready') && document.querySelector('.model select').selectedOptions[0].textContent === 'two');
-  await person.ask('second');
+  await person.isAnswered('second');
   assert.deepEqual(await page.locator('article.assistant header').allTextContents(), ['one', 'two']);
 
   await person.button('Models').click();
@@ -149,7 +280,7 @@ test('models are switched in a chat: each answer has the name of its model; dele
   await page.getByText('every byte is as it came').waitFor();
   assert.ok((await usage(page)) - before > 12 * MiB);
   await card(page, 'two').getByRole('button', { name: 'Delete' }).click();
-  await card(page, 'two').getByText(/become free/).waitFor();
+  await card(page, 'two').getByText(/This frees/).waitFor();
   await card(page, 'two').getByRole('button', { name: 'Delete' }).click();
   await card(page, 'two').getByRole('button', { name: 'Download' }).waitFor();
   assert.ok((await usage(page)) - before < MiB, 'the space is free again');
@@ -157,6 +288,26 @@ test('models are switched in a chat: each answer has the name of its model; dele
   await page.getByRole('combobox', { name: 'Model' }).selectOption({ label: 'one' });
   await person.ready();
   await person.isAnswered('third');
+  check();
+});
+
+test('a context that is longer than the model was trained for becomes that one, and the page says so', async () => {
+  const server = await site([suggestion('trained', trainedFor(small, 8192)), suggestion('short', small)]);
+  const { page, person, check } = await open(browser, server);
+  await person.getModel();
+  const context = () => page.locator('.context').textContent();
+  assert.match(await context(), /of 4,096/);
+  await person.button('Settings').click();
+  await page.getByLabel('Context', { exact: true }).fill('16384');
+  await page.getByLabel('Context', { exact: true }).dispatchEvent('change');
+  await person.button('Open the model anew with these').click();
+  await page.getByRole('dialog').getByText('trained for 8,192 tokens').waitFor();
+  await page.locator('.notice', { hasText: 'trained for 8,192 tokens' }).waitFor();
+  assert.match(await context(), /of 8,192/);
+  await page.keyboard.press('Escape');
+  await page.reload();
+  await person.ready();
+  assert.match(await context(), /of 8,192/);
   check();
 });
 
@@ -196,6 +347,28 @@ test('addresses that are none are answered with what to type', async () => {
   check();
 });
 
+test('the network: no permission, no such host, a page in place of a file, a host that forbids it', async () => {
+  // Only pages that are not isolated can tell a host that forbids from one that is not there.
+  const server = await site([], { headers: {} });
+  server.add('/private.gguf', { data: small, fault: () => ({ status: 401 }) });
+  server.add('/page.gguf', { data: Buffer.from('<html>'), fault: () => ({ headers: { 'content-type': 'text/html' } }) });
+  server.add('/forbidding.gguf', { data: small, cors: false });
+  const gone = await startSite();
+  gone.close();
+  const { page, person } = await open(browser, server, { serviceWorkers: 'block', allowed: [server.other, gone.origin] });
+  await person.button('Models').click();
+  const field = page.getByLabel('Address of a .gguf file');
+  const said = async (url, title) => {
+    await field.fill(url);
+    await field.press('Enter');
+    await dialog(page).getByRole('alert').filter({ hasText: title }).waitFor({ timeout: 20_000 });
+  };
+  await said(`${server.other}/private.gguf`, 'The server does not give you this model');
+  await said(`${server.other}/page.gguf`, 'This address is a web page, not a model');
+  await said(`${server.other}/forbidding.gguf`, 'The server does not allow this page to read the file');
+  await said(`${gone.origin}/model.gguf`, 'The server is not reached');
+});
+
 test('what is no model, is missing, or is not what it should be: named, with a next step, and the page stays usable', async () => {
   const broken = Buffer.from('this is not a model, but long enough to be asked for as one');
   const models = [suggestion('broken', broken), suggestion('wrong', small, { sha256: '0'.repeat(64) }), { ...suggestion('missing', small), data: undefined }];
@@ -213,13 +386,14 @@ test('what is no model, is missing, or is not what it should be: named, with a n
 
   await dialog(page).locator('input[type=file]').setInputFiles({ name: 'photo.gguf', mimeType: '', buffer: Buffer.alloc(5000, 7) });
   await page.getByRole('alert').getByText('This file is no model').waitFor();
+  // Without a model no message is taken; it stays where it is.
   await person.send('hello');
-  await page.locator('article.assistant').getByText('This file is no model').waitFor();
-  await page.getByRole('button', { name: 'Choose a model' }).last().click();
+  await dialog(page).waitFor();
+  assert.equal(await person.prompt.inputValue(), 'hello');
+  assert.equal(await page.locator('article').count(), 0);
   await dialog(page).locator('input[type=file]').setInputFiles({ name: 'good.gguf', mimeType: '', buffer: small });
   await person.ready();
-  await page.keyboard.press('Escape');
-  await person.button('Another answer').click();
+  await person.prompt.press('Enter');
   await person.answered();
   await person.isFine();
   check();
@@ -230,7 +404,7 @@ test('too large: said before anything is downloaded', async () => {
   const server = await site([{ ...suggestion('large', small), bytes: 9e12, data: undefined }]);
   server.add('/huge.gguf', { data: huge });
   const { page, person, check } = await open(browser, server);
-  await page.getByText(/There is not enough room: 9,000 GB are needed/).waitFor();
+  await page.getByText(/There is not enough room: it takes 9,000 GB/).waitFor();
   assert.ok(await page.getByRole('button', { name: /^Download/ }).isDisabled());
   await person.button('Models').click();
   const field = page.getByLabel('Address of a .gguf file');
@@ -264,7 +438,7 @@ test('the browser has thrown the model away: the conversations are there, and on
   const { page, person, check } = await open(browser, server);
   await person.getModel();
   await person.set({ 'Longest answer': 20 });
-  await person.ask('remember me');
+  await person.isAnswered('remember me');
   await page.goto('about:blank');
   await page.goto(`${server.origin}/manifest.webmanifest`);
   await page.evaluate(async () => {
@@ -285,12 +459,12 @@ test('the browser has thrown the model away: the conversations are there, and on
 test('the worker dies in an answer: said, what was written stays, and one button opens the model again', async () => {
   const server = await site([suggestion('tiny', small)]);
   const { page, person, check } = await open(browser, server);
-  await scripted(page, { text: 'word '.repeat(500), dies: 40 });
+  await scripted(page, { text: words(500), dies: 40 });
   await person.getModel();
   await person.set({ 'Longest answer': 20 });
   await person.send('live');
   await page.locator('article.assistant').getByText('The engine broke down').waitFor();
-  assert.match(await person.lastAnswer(), /^(word ){20}/);
+  assert.match(await person.lastAnswer(), /^w0 w1 w2 .*w20/);
   await page.evaluate(() => (globalThis.script = undefined));
   await person.button('Open it again').click();
   await person.answered();
@@ -323,12 +497,12 @@ test('opening a model took the page down: it is not opened by itself again', asy
   check();
 });
 
-test('the context is full: said, with a new chat as the next step', async () => {
+test('a message that is longer than the context: said, with a new chat as one of the next steps', async () => {
   const server = await site([suggestion('tiny', small)]);
   const { page, person, check } = await open(browser, server);
   await person.getModel();
   await person.send('many words '.repeat(400));
-  await page.getByText('The conversation is longer than the context').waitFor();
+  await page.getByText('This message is longer than the context').waitFor();
   await page.getByRole('alert').getByRole('button', { name: 'New chat' }).click();
   await person.isAnswered('short');
   check();

@@ -26,7 +26,7 @@ test('the network is gone: reload, history, chat, settings, another language', a
   const { page, person, check } = await open(browser, server);
   await person.getModel();
   await person.set({ 'Longest answer': 20 });
-  await person.ask('with a network');
+  await person.isAnswered('with a network');
   await kept(page);
   server.close();
 
@@ -41,6 +41,19 @@ test('the network is gone: reload, history, chat, settings, another language', a
   await page.getByLabel('Language').selectOption('vi');
   await page.getByRole('heading', { name: 'Cài đặt' }).waitFor();
   check();
+});
+
+test('a device without a network is told so, before anything else', async () => {
+  const server = await startSite();
+  const { context, page, person } = await open(browser, server, { allowed: ['http://localhost:'] });
+  await person.getModel();
+  await kept(page);
+  await context.setOffline(true);
+  await person.button('Models').click();
+  await page.getByLabel('Address of a .gguf file').fill(`${server.other}/model.gguf`);
+  await page.getByLabel('Address of a .gguf file').press('Enter');
+  await page.getByRole('dialog').getByRole('alert').getByText('There is no network', { exact: true }).waitFor({ timeout: 20_000 });
+  server.close();
 });
 
 test('a host that sends no headers: one reload, which is said, and all threads after it', async () => {
@@ -88,7 +101,7 @@ test('it can be installed', async () => {
   server.close();
 });
 
-test('what the page brings: at most 300 KB gzipped before the engine', async (t) => {
+test('what the page brings: at most 480 KB gzipped with the engine, and 300 KB before it with all that comes later but formulas', async (t) => {
   const names = fs.readdirSync(DIST, { recursive: true }).filter((name) => fs.statSync(path.join(DIST, name)).isFile());
   const size = (pattern) => names.filter((name) => pattern.test(name)).reduce((sum, name) => sum + packed(name), 0);
   const packed = (name) => {
@@ -99,11 +112,16 @@ test('what the page brings: at most 300 KB gzipped before the engine', async (t)
     'HTML, CSS, JS at once': size(/^index\.html$|\/(index|browser)-.*\.(js|css)$|^sw\.js$/),
     'font (Latin)': size(/latin.*woff2$/),
     'later: colours of code': size(/languages-.*\.js$/),
+    'later: formulas': size(/katex-.*\.js$/),
     'later: Vietnamese, Chinese': size(/\/(vi|zh)-.*\.js$|vietnamese.*woff2$/),
     'icons, manifest, list': size(/icons\/|webmanifest$|models\.json$/),
     'engine, the build that most load': size(/relaxed-threads.*\.wasm$/),
   };
   for (const [what, bytes] of Object.entries(sizes)) t.diagnostic(`${what}: ${(bytes / 1000).toFixed(1)} KB`);
-  const page = Object.entries(sizes).reduce((sum, [what, bytes]) => sum + (what.startsWith('engine') ? 0 : bytes), 0);
+  const sum = (wanted) => Object.entries(sizes).reduce((sum, [what, bytes]) => sum + (wanted(what) ? bytes : 0), 0);
+  const [first, page] = [sum((what) => !what.startsWith('later')), sum((what) => !/^engine|formulas$/.test(what))];
+  t.diagnostic(`at first: ${(first / 1000).toFixed(1)} KB`);
+  assert.ok(sizes['later: formulas'] > 0);
+  assert.ok(first <= 480_000, `${first} bytes`);
   assert.ok(page <= 300_000, `${page} bytes`);
 });

@@ -1,7 +1,7 @@
 // A long answer never holds up a frame; many conversations are there at once.
 import { after, before, test } from 'node:test';
 import assert from 'node:assert/strict';
-import { launch, open, scripted, startSite } from './harness.mjs';
+import { launch, open, scripted, startSite, words } from './harness.mjs';
 
 let server;
 let browser;
@@ -16,11 +16,11 @@ after(async () => {
 
 /** About 2,000 tokens (4 characters each here) with long code, a long table, lists and paragraphs. */
 function longAnswer() {
-  const paragraph = 'The quick brown fox jumps over the **lazy** dog, and `then` some more words follow. '.repeat(6);
+  const paragraph = Array.from({ length: 6 }, (_, n) => `The quick brown fox ${n} jumps over the **lazy** dog, and \`then\` some more words follow. `).join('');
   const code = Array.from({ length: 45 }, (_, n) => `def step_${n}(value):\n    return value * ${n} + 1  # comment ${n}`).join('\n');
   const table = Array.from({ length: 40 }, (_, n) => `| row ${n} | ${n * n} | some text ${n} |`).join('\n');
   const list = Array.from({ length: 20 }, (_, n) => `${n + 1}. item *number* ${n}`).join('\n');
-  return `# Answer\n\n${paragraph}\n\n\`\`\`python\n${code}\n\`\`\`\n\n| a | b | c |\n|---|--:|---|\n${table}\n\n${list}\n\n${paragraph}`.padEnd(8000, ' and so on');
+  return `# Answer\n\n${paragraph}\n\n\`\`\`python\n${code}\n\`\`\`\n\n| a | b | c |\n|---|--:|---|\n${table}\n\n${list}\n\n${paragraph}${words(1000)}`.slice(0, 8000);
 }
 
 /** The tasks of the page's main thread: time on the clock and on the processor, in milliseconds, longest first. */

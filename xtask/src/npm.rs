@@ -153,7 +153,7 @@ pub(crate) fn browsers() -> Result<(PathBuf, PathBuf)> {
 }
 
 /// A browser: the one that the variable names, else the system's, installed if need be.
-pub(crate) fn browser(variable: &str, name: &str, package: &str) -> Result<PathBuf> {
+fn browser(variable: &str, name: &str, package: &str) -> Result<PathBuf> {
     if let Some(path) = std::env::var_os(variable) {
         return Ok(path.into());
     }

@@ -49,9 +49,9 @@ pub(crate) fn serve(args: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Builds the page and tests it in Chromium, against this server where the real model is wanted.
+/// Builds the page and tests it in Chromium and Firefox, against this server where the real model is wanted.
 pub(crate) fn test() -> Result<Counts> {
-    let chromium = npm::browser("CHROMIUM", "chromium", "chromium")?;
+    let (chromium, firefox) = npm::browsers()?;
     let site = site(npm::built()?)?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let url = format!("http://localhost:{}/", listener.local_addr()?.port());
@@ -60,7 +60,7 @@ pub(crate) fn test() -> Result<Counts> {
     std::thread::spawn(move || server::serve(&listener, &site));
     let dir = dir();
     let mut command = Command::new("node");
-    command.current_dir(&dir).env("PICOLM_PAGE", url).env("CHROMIUM", chromium);
+    command.current_dir(&dir).env("PICOLM_PAGE", url).env("CHROMIUM", chromium).env("FIREFOX", firefox);
     let options = ["--test", "--test-concurrency=1", "--test-reporter=tap"];
     run_tests(command.args(options).args(npm::test_files(&dir.join("tests"))?))
 }

@@ -126,6 +126,15 @@ impl Fields {
         })
     }
 
+    /// A whole number from 1, under any of these names; -1 says that there is no limit, as leaving it out does.
+    ///
+    /// # Errors
+    /// Something else.
+    pub fn limit(&mut self, names: &[&str], most: i64) -> Result<Option<i64>> {
+        names.iter().for_each(|name| self.drop_same(name, &["-1"]));
+        self.integer(names, 1..=most)
+    }
+
     /// An object.
     ///
     /// # Errors
@@ -136,6 +145,15 @@ impl Fields {
             Some(Json::Object(all)) => Ok(Some(Fields { all, path: format!("{}{name}.", self.path) })),
             Some(other) => Err(self.wrong(name, "an object", &other)),
         }
+    }
+
+    /// An object, without fields where there is none.
+    ///
+    /// # Errors
+    /// Something else.
+    pub fn object_or_empty(&mut self, name: &str) -> Result<Fields> {
+        let empty = Fields { all: Vec::new(), path: format!("{}{name}.", self.path) };
+        Ok(self.object(name)?.unwrap_or(empty))
     }
 
     /// A list.
@@ -174,26 +192,63 @@ impl Fields {
         self.all.retain(|(key, _)| !names.contains(&key.as_str()));
     }
 
+    /// Sets a field. Whether that says the same as what was there.
+    pub fn put(&mut self, name: &str, value: Json) -> bool {
+        let same = self.take(name).is_none_or(|before| before == value);
+        self.all.push((name.to_string(), value));
+        same
+    }
+
+    /// Gives a field the name that it is read under.
+    ///
+    /// # Errors
+    /// There is one of that name, and it says something else.
+    pub fn rename(&mut self, from: &str, to: &str) -> Result<()> {
+        match self.take(from).is_none_or(|value| self.put(to, value)) {
+            true => Ok(()),
+            false => Err(self.differs(from, &self.name(to))),
+        }
+    }
+
+    /// The error of a field that says something else than another.
+    pub fn differs(&self, name: &str, other: &str) -> Error {
+        Error::field(self.name(name), format!("says something else than {other}"))
+    }
+
+    /// Drops a field that says, written as JSON, one of these.
+    fn drop_same(&mut self, name: &str, values: &[&str]) {
+        // Through the reader of requests: 1.0 is 1.
+        let number = |value: &Json| match *value {
+            Json::Int(number) => Some(number as f64),
+            Json::Float(number) => Some(number),
+            _ => None,
+        };
+        let same = |value: &Json, text: &&str| match number(value) {
+            Some(n) => Json::parse(text).is_ok_and(|text| number(&text) == Some(n)),
+            None => value.to_string() == **text,
+        };
+        self.all.retain(|(key, value)| key != name || !values.iter().any(|text| same(value, text)));
+    }
+
     /// Refuses a field that asks for something picolm has not, unless it is empty or, written as JSON, says the same as leaving it out.
     ///
     /// # Errors
     /// [`Kind::Unsupported`](crate::Kind::Unsupported).
     pub fn refuse(&mut self, name: &str, same_as_none: &[&str], why: &str) -> Result<()> {
+        self.drop_same(name, same_as_none);
         match self.take(name) {
             Some(Json::List(list)) if list.is_empty() => Ok(()),
-            Some(value) if !same_as_none.contains(&value.to_string().as_str()) => {
-                Err(Error::unsupported(self.name(name), why))
-            }
-            _ => Ok(()),
+            Some(_) => Err(Error::unsupported(self.name(name), why)),
+            None => Ok(()),
         }
     }
 
     /// All fields have been taken.
     ///
     /// # Errors
-    /// One is left: [`Kind::Unsupported`](crate::Kind::Unsupported).
+    /// One is left, and is not null: [`Kind::Unsupported`](crate::Kind::Unsupported).
     pub fn finish(self) -> Result<()> {
-        match self.all.first() {
+        match self.all.iter().find(|(_, value)| *value != Json::Null) {
             None => Ok(()),
             Some((name, _)) => Err(Error::unsupported(self.name(name), "is no field that is known here")),
         }
@@ -257,10 +312,25 @@ mod tests {
     }
 
     #[test]
+    fn other_names_and_no_limits() {
+        let mut all = fields(r#"{"a": 3, "b": 4, "c": 4, "d": -1, "e": -1.0, "f": null}"#);
+        all.rename("a", "x").unwrap();
+        all.rename("b", "c").unwrap();
+        assert_eq!((all.take("x"), all.take("c"), all.take("b")), (Some(Json::Int(3)), Some(Json::Int(4)), None));
+        assert_eq!(all.limit(&["d", "e"], 9).unwrap(), None);
+        assert!(all.finish().is_ok());
+        let mut all = fields(r#"{"a": 3, "b": 4, "c": 0}"#);
+        assert_eq!(all.rename("a", "b").unwrap_err().message, "a says something else than b");
+        assert_eq!(all.limit(&["c"], 9).unwrap_err().message, "c is 0, which is not from 1 to 9");
+    }
+
+    #[test]
     fn what_asks_for_nothing_is_not_refused() {
-        let text = r#"{"tools": [], "format": {"type": "text"}, "suffix": ""}"#;
+        let text = r#"{"tools": [], "format": {"type": "text"}, "suffix": "", "typical_p": 1.0, "mirostat": 2}"#;
         let mut all = fields(text);
         all.refuse("tools", &[], "is not there").unwrap();
+        all.refuse("typical_p", &["1"], "is not there").unwrap();
+        assert_eq!(all.refuse("mirostat", &["0"], "is not there").unwrap_err().message, "mirostat is not there");
         all.refuse("format", &[r#"{"type":"text"}"#], "is not there").unwrap();
         assert_eq!(all.refuse("suffix", &[], "is not there").unwrap_err().message, "suffix is not there");
         assert!(["", "[1]", "{\"a\": 1e999}", "null"].iter().all(|text| Fields::parse(text).is_err()));

@@ -6,7 +6,7 @@ use crate::{Error, MAX_DRAFT, Result};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use picolm_core::sampler::Params;
+use picolm_core::sampler::{MAX_WINDOW, Params};
 use picolm_core::text::Json;
 
 /// A prompt, and what to make of it.
@@ -103,12 +103,10 @@ const IGNORED: &[&str] = &[
     "parallel_tool_calls",
     "prompt_cache_key",
     "prompt_cache_retention",
-    "reasoning_effort",
     "safety_identifier",
     "service_tier",
     "store",
     "user",
-    "verbosity",
 ];
 
 impl Request {
@@ -140,7 +138,8 @@ impl Request {
         let (default, least) = (Request::default(), i64::from(u32::MAX));
         let sampling = Params {
             temperature: fields.number(&["temperature"])?.unwrap_or(default.sampling.temperature),
-            top_k: fields.integer(&["top_k"], 0..=least)?.map_or(default.sampling.top_k, |n| n as u32),
+            // -1, as llama.cpp has it: all.
+            top_k: fields.integer(&["top_k"], -1..=least)?.map_or(default.sampling.top_k, |n| n.max(0) as u32),
             top_p: fields.number(&["top_p"])?.unwrap_or(default.sampling.top_p),
             min_p: fields.number(&["min_p"])?.unwrap_or(default.sampling.min_p),
             repetition_penalty: fields
@@ -149,13 +148,13 @@ impl Request {
             frequency_penalty: fields.number(&["frequency_penalty"])?.unwrap_or(default.sampling.frequency_penalty),
             presence_penalty: fields.number(&["presence_penalty"])?.unwrap_or(default.sampling.presence_penalty),
             penalty_last_n: fields
-                .integer(&["penalty_last_n", "repeat_last_n"], 0..=least)?
-                .map_or(default.sampling.penalty_last_n, |n| n as usize),
+                .integer(&["penalty_last_n", "repeat_last_n"], -1..=least)?
+                .map_or(default.sampling.penalty_last_n, |n| usize::try_from(n).unwrap_or(MAX_WINDOW)),
             logit_bias: biases(fields)?,
             // Any 64 bits are a seed, also negative ones.
             seed: fields.integer(&["seed"], i64::MIN..=i64::MAX)?.map_or(ambient.seed, |seed| seed as u64),
         };
-        let max_tokens = fields.integer(&["max_completion_tokens", "max_tokens"], 1..=least)?;
+        let max_tokens = fields.limit(&["max_completion_tokens", "max_tokens"], least)?;
         let request = Request {
             sampling,
             stops: fields.texts("stop")?,
@@ -267,11 +266,10 @@ impl Chat {
             list @ Json::List(_) => list.to_string(),
             _ => return Err(Error::field("messages", "has to be a list")),
         };
-        let variables = fields.object("chat_template_kwargs")?;
         Ok(Chat {
             messages,
             tools: fields.list("tools")?.map(|tools| Json::List(tools).to_string()),
-            variables: variables.map(|variables| Json::Object(variables.into_pairs()).to_string()),
+            variables: variables(fields)?,
             add_generation_prompt: fields.boolean("add_generation_prompt")?.unwrap_or(true),
             now: fields.integer(&["now"], i64::MIN..=i64::MAX)?.or(ambient.now),
         })
@@ -286,6 +284,29 @@ impl Chat {
         put("add_generation_prompt", Json::Bool(self.add_generation_prompt));
         put("now", self.now.map_or(Json::Null, Json::Int));
     }
+}
+
+/// Variables of templates that clients write beside the messages.
+const VARIABLES: [&str; 2] = ["enable_thinking", "reasoning_effort"];
+
+/// `chat_template_kwargs`, and what else is one of them.
+fn variables(fields: &mut Fields) -> Result<Option<String>> {
+    let kwargs = "chat_template_kwargs";
+    let beside = VARIABLES.into_iter().any(|name| fields.has(name));
+    if !beside && !fields.has(kwargs) {
+        return Ok(None);
+    }
+    let mut all = fields.object_or_empty(kwargs)?;
+    for name in VARIABLES {
+        let Some(value) = fields.take(name) else { continue };
+        if !matches!(value, Json::Text(_) | Json::Bool(_)) {
+            return Err(Error::field(name, "is neither a text nor true or false"));
+        }
+        if !all.put(name, value) {
+            return Err(fields.differs(name, &all.name(name)));
+        }
+    }
+    Ok(Some(Json::Object(all.into_pairs()).to_string()))
 }
 
 fn token(value: &Json) -> Option<u32> {

@@ -3,7 +3,7 @@
 mod common;
 
 use common::VOCABULARY;
-use picolm_core::sampler::Params;
+use picolm_core::sampler::{MAX_WINDOW, Params};
 use picolm_core::text::Json;
 use picolm_engine::{Ambient, Chat, Error, Fields, Kind, MAX_DRAFT, MAX_LOGPROBS, Prompt, Request, Task};
 use proptest::collection::vec;
@@ -43,8 +43,8 @@ fn what_is_not_said_is_as_always() {
     let nothing = r#""temperature":null,"top_k":null,"seed":null,"stop":null,"logprobs":null,"logit_bias":null,"max_tokens":null"#;
     assert_eq!(good(nothing), plain());
     // What changes nothing here: accounts, billing, other people's caches.
-    let ignored = r#""model":"x","user":3,"metadata":{"a":[1]},"store":true,"service_tier":"auto","reasoning_effort":"low",
-        "parallel_tool_calls":true,"prompt_cache_key":"k","prompt_cache_retention":"1h","safety_identifier":"s","verbosity":"high""#;
+    let ignored = r#""model":"x","user":3,"metadata":{"a":[1]},"store":true,"service_tier":"auto",
+        "parallel_tool_calls":true,"prompt_cache_key":"k","prompt_cache_retention":"1h","safety_identifier":"s""#;
     assert_eq!(good(ignored), plain());
 }
 
@@ -55,6 +55,7 @@ fn every_field_under_all_of_its_names() {
         (r#""temperature":0"#, sampled(|p| p.temperature = 0.0)),
         (r#""top_k":7"#, sampled(|p| p.top_k = 7)),
         (r#""top_k":7.0"#, sampled(|p| p.top_k = 7)),
+        (r#""top_k":-1"#, sampled(|p| p.top_k = 0)),
         (r#""top_k":4294967295"#, sampled(|p| p.top_k = u32::MAX)),
         (r#""top_p":0.25"#, sampled(|p| p.top_p = 0.25)),
         (r#""min_p":0.125"#, sampled(|p| p.min_p = 0.125)),
@@ -64,6 +65,7 @@ fn every_field_under_all_of_its_names() {
         (r#""presence_penalty":2e0"#, sampled(|p| p.presence_penalty = 2.0)),
         (r#""penalty_last_n":0"#, sampled(|p| p.penalty_last_n = 0)),
         (r#""repeat_last_n":99"#, sampled(|p| p.penalty_last_n = 99)),
+        (r#""repeat_last_n":-1"#, sampled(|p| p.penalty_last_n = MAX_WINDOW)),
         (r#""seed":-1"#, sampled(|p| p.seed = u64::MAX)),
         (r#""seed":0"#, sampled(|p| p.seed = 0)),
         (r#""logit_bias":{"5":1.5,"6":-100,"7":-100.0,"8":3}"#, {
@@ -75,6 +77,7 @@ fn every_field_under_all_of_its_names() {
         (r#""stop":[]"#, plain()),
         (r#""max_tokens":9"#, Request { max_tokens: 9, ..plain() }),
         (r#""max_completion_tokens":9"#, Request { max_tokens: 9, ..plain() }),
+        (r#""max_tokens":-1"#, plain()),
         (r#""max_tokens":3,"max_completion_tokens":9"#, Request { max_tokens: 9, ..plain() }),
         (r#""min_tokens":5"#, Request { min_tokens: 5, ..plain() }),
         (r#""logprobs":0"#, Request { logprobs: Some(0), ..plain() }),
@@ -120,7 +123,13 @@ fn prompts_are_texts_tokens_or_conversations() {
     let text = format!(
         r#"{{"messages":{messages},"tools":{tools},"chat_template_kwargs":{variables},"add_generation_prompt":false,"now":-5}}"#
     );
-    assert_eq!(prompt(&text), Ok((Task::Answer, Prompt::Chat(whole))));
+    assert_eq!(prompt(&text), Ok((Task::Answer, Prompt::Chat(whole.clone()))));
+    let beside = format!(
+        r#"{{"messages":{messages},"tools":{tools},"chat_template_kwargs":{{"x":[1,2.5,null],"enable_thinking":false}},
+            "enable_thinking":false,"reasoning_effort":"low","add_generation_prompt":false,"now":-5}}"#
+    );
+    let variables = Some(r#"{"x":[1,2.5,null],"enable_thinking":false,"reasoning_effort":"low"}"#.into());
+    assert_eq!(prompt(&beside), Ok((Task::Answer, Prompt::Chat(Chat { variables, ..whole }))));
 }
 
 /// Several are the business of who makes several requests of them.
@@ -172,9 +181,11 @@ fn errors_name_their_field() {
         cases.extend(["1.5", "1e300", "-1e300", "99999999999999999999"].map(|value| beside(name, value)));
     }
     for name in ["top_k", "penalty_last_n", "lookup", "top_logprobs", "max_tokens"] {
-        cases.extend(["-1", "4294967296"].map(|value| beside(name, value)));
+        cases.extend(["-2", "4294967296"].map(|value| beside(name, value)));
     }
     cases.extend([
+        beside("lookup", "-1"),
+        beside("top_logprobs", "-1"),
         beside("max_tokens", "0"),
         beside("lookup", &(MAX_DRAFT + 1).to_string()),
         beside("top_logprobs", &(MAX_LOGPROBS + 1).to_string()),
@@ -232,6 +243,8 @@ fn errors_of_prompts_name_their_field() {
         ("chat_template_kwargs", "[]"),
         ("chat_template_kwargs", r#""a""#),
         ("add_generation_prompt", "1"),
+        ("enable_thinking", "1"),
+        ("reasoning_effort", "{}"),
         ("now", r#""1970""#),
         ("now", "1e30"),
         ("now", "0.5"),
@@ -241,6 +254,9 @@ fn errors_of_prompts_name_their_field() {
         cases.push((format!(r#"{{{messages},"{name}":{value}}}"#), name));
     }
     cases.push((r#"{"prompt":"a","input":"a"}"#.into(), "input"));
+    let twice =
+        format!(r#"{{{messages},"reasoning_effort":"low","chat_template_kwargs":{{"reasoning_effort":"high"}}}}"#);
+    cases.push((twice, "reasoning_effort"));
     for (text, name) in cases {
         let error = read(&text).expect_err(&text);
         assert_eq!((error.kind, error.field.as_deref()), (Kind::Request, Some(name)), "{text}: {error}");

@@ -1,11 +1,12 @@
 //! How the server is set up: flags, environment and a TOML file, under the same names. `--idle 5m` is `PICOLM_IDLE=5m` is `idle = "5m"`.
 //! A flag counts more than the environment, and that more than the file.
 
+use super::duration;
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use serde::Deserialize;
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -34,7 +35,8 @@ pub struct Settings {
     /// A file with one key on each line
     #[arg(long, env = "PICOLM_API_KEY_FILE")]
     api_key_file: Option<PathBuf>,
-    /// A name, besides localhost and addresses, under which browsers may reach the server; can be given several times
+    /// A name, besides localhost, addresses, this machine's and those in .local, under which browsers may reach the server: box.lan,
+    /// *.lan, or any, where a proxy has looked at it; can be given several times
     #[arg(long, env = "PICOLM_ALLOW_HOST", value_delimiter = ',')]
     allow_host: Option<Vec<String>>,
     /// A web page's origin (`https://example.org`) that may use the server from a browser; can be given several times
@@ -43,7 +45,7 @@ pub struct Settings {
     /// A folder with the chat page
     #[arg(long, env = "PICOLM_PAGE")]
     page: Option<PathBuf>,
-    /// Unload a model that nobody has asked for so long: 30s, 5m, 2h, or never [default: 5m]
+    /// Unload a model that nobody has asked for so long: 30s, 5m, 1h30m, or never [default: 5m]
     #[arg(long, env = "PICOLM_IDLE")]
     idle: Option<String>,
     /// A model that is loaded at the start and stays; can be given several times
@@ -191,16 +193,16 @@ impl Config {
         Ok(Config {
             models,
             default_model: s.default_model,
-            listen: listen.parse().with_context(|| format!("listen: {listen:?} is not ADDRESS:PORT"))?,
+            listen: address(&listen)?,
             engine: engine(s.engine.as_deref(), engines)?,
             component: s.component,
             api_keys,
-            allow_host: lower_case(s.allow_host),
+            allow_host: host_names(s.allow_host)?,
             allow_origin: lower_case(s.allow_origin),
             page: s.page,
             idle: match s.idle.as_deref() {
                 Some("never") => None,
-                other => Some(duration("idle", other, 300)?),
+                other => Some(time("idle", other, 300)?),
             },
             pin: s.pin.unwrap_or_default(),
             max_loaded: at_least_one("max-loaded", s.max_loaded.unwrap_or(2))?,
@@ -215,8 +217,8 @@ impl Config {
             state_bytes: megabytes(s.state_size.unwrap_or(1024)),
             max_body: at_least_one("max-body", s.max_body.unwrap_or(2048))?.saturating_mul(1024),
             connections: at_least_one("connections", s.connections.unwrap_or(512))?,
-            timeout: duration("timeout", s.timeout.as_deref(), 30)?,
-            grace: duration("grace", s.grace.as_deref(), 20)?,
+            timeout: time("timeout", s.timeout.as_deref(), 30)?,
+            grace: time("grace", s.grace.as_deref(), 20)?,
         })
     }
 }
@@ -243,23 +245,31 @@ fn lower_case(list: Option<Vec<String>>) -> Vec<String> {
     list.unwrap_or_default().iter().map(|text| text.trim_end_matches('/').to_ascii_lowercase()).collect()
 }
 
-/// `30s`, `5m`, `2h`, or seconds.
-pub(crate) fn duration(name: &str, text: Option<&str>, default: u64) -> Result<Duration> {
+/// A time that is not nothing.
+fn time(name: &str, text: Option<&str>, default: u64) -> Result<Duration> {
     let Some(text) = text else { return Ok(Duration::from_secs(default)) };
-    let (number, unit) = match text.strip_suffix(['s', 'm', 'h']) {
-        Some(number) => (
-            number,
-            match text.as_bytes()[text.len() - 1] {
-                b's' => 1,
-                b'm' => 60,
-                _ => 3600,
-            },
-        ),
-        None => (text, 1),
-    };
-    let seconds = number.trim().parse::<u64>().ok().and_then(|n| n.checked_mul(unit)).filter(|n| *n > 0);
-    let seconds = seconds.with_context(|| format!("{name}: {text:?} is not a time such as 30s, 5m or 2h"))?;
-    Ok(Duration::from_secs(seconds))
+    let time = duration::parse(text).filter(|(below, time)| !below && !time.is_zero()).map(|(_, time)| time);
+    time.with_context(|| format!("{name}: {text:?} is not a time such as 30s, 5m or 1h30m"))
+}
+
+/// `ADDRESS:PORT`, or `NAME:PORT` of this machine.
+fn address(text: &str) -> Result<SocketAddr> {
+    let context = || format!("listen: {text:?} is not ADDRESS:PORT");
+    let all: Vec<SocketAddr> = text.to_socket_addrs().with_context(context)?.collect();
+    // Of localhost, which often has two, the one that clients try.
+    all.iter().find(|address| address.is_ipv4()).or(all.first()).copied().with_context(context)
+}
+
+/// The names said, and this machine's own.
+fn host_names(said: Option<Vec<String>>) -> Result<Vec<String>> {
+    let mut names = lower_case(said);
+    for name in &names {
+        let end = name.strip_prefix("*.").unwrap_or(name);
+        ensure!(!end.is_empty() && !end.contains('*'), "allow-host: {name:?} is neither a name nor *.NAME nor any");
+    }
+    let own = fs::read_to_string("/proc/sys/kernel/hostname").ok().or_else(|| std::env::var("COMPUTERNAME").ok());
+    names.extend(own.map(|name| name.trim().to_ascii_lowercase()).filter(|name| !name.is_empty()));
+    Ok(names)
 }
 
 /// The folder said, systemd's, or the user's.
@@ -292,11 +302,21 @@ mod tests {
     }
 
     #[test]
+    fn names_of_this_machine_are_addresses() {
+        let text = "models = [\".\"]\nlisten = \"localhost:8080\"";
+        let config = Config::new(settings(text), &["native"]).expect("a configuration");
+        assert!(config.listen.ip().is_loopback() && config.listen.port() == 8080);
+    }
+
+    #[test]
     fn errors_name_the_setting() {
         for (text, name) in [
             ("", "models: "),
             ("models = [\"no-such-folder\"]", "models: "),
             ("listen = \"here\"", "listen: "),
+            ("listen = \"localhost\"", "listen: "),
+            ("allow-host = [\"a.*\"]", "allow-host: "),
+            ("allow-host = [\"*.\"]", "allow-host: "),
             ("engine = \"steam\"", "engine: "),
             ("idle = \"soon\"", "idle: "),
             ("timeout = \"0s\"", "timeout: "),

@@ -1,4 +1,4 @@
-//! What a client is told when there is no answer: OpenAI's shape, or Ollama's.
+//! What a client is told when there is no answer: OpenAI's shape, or Ollama's below `/api`.
 
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
@@ -45,6 +45,11 @@ impl ApiError {
         Self::new(StatusCode::TOO_MANY_REQUESTS, "queue_full", message)
     }
 
+    /// Nobody can be answered.
+    pub(crate) fn unready(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", message)
+    }
+
     pub(crate) fn internal(message: impl Into<String>) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", message)
     }
@@ -66,9 +71,9 @@ impl ApiError {
         json!({ "error": self.message })
     }
 
-    /// The answer with this body.
-    pub(crate) fn respond(&self, body: &Value) -> Response<Body> {
-        let mut response = json_response(self.status, body);
+    /// The answer, in the shape of an API.
+    pub(crate) fn respond(&self, ollama: bool) -> Response<Body> {
+        let mut response = json_response(self.status, &if ollama { self.ollama() } else { self.openai() });
         if matches!(self.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
         }
@@ -79,9 +84,12 @@ impl ApiError {
     }
 }
 
+/// The gate, which knows the path, gives it the shape of that path's API.
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response<Body> {
-        self.respond(&self.openai())
+        let mut response = self.status.into_response();
+        response.extensions_mut().insert(self);
+        response
     }
 }
 

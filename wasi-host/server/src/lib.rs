@@ -12,7 +12,10 @@
 
 mod answers;
 mod config;
+mod dialect;
+mod duration;
 mod error;
+mod facts;
 mod gate;
 mod listen;
 mod log;
@@ -25,6 +28,7 @@ mod prefixes;
 mod worker;
 
 pub use config::{Config, Settings};
+pub use dialect::{Api, Rule, TABLE};
 
 use anyhow::{Context, Result, bail};
 use axum::Router;
@@ -34,6 +38,7 @@ use axum::http::{HeaderValue, Method, Response, StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use error::{ApiError, json_response};
+use facts::Headers;
 use metrics::Metrics;
 use models::Models;
 use picolm_engine::Engine;
@@ -48,6 +53,7 @@ use tokio::net::TcpListener;
 pub(crate) struct App {
     config: Arc<Config>,
     models: Models,
+    headers: Arc<Headers>,
     metrics: Arc<Metrics>,
 }
 
@@ -78,7 +84,7 @@ pub fn serve(
         let config = Arc::new(config);
         let metrics = Arc::<Metrics>::default();
         let models = Models::new(config.clone(), open, metrics.clone());
-        let app = Arc::new(App { config: config.clone(), models, metrics: metrics.clone() });
+        let app = Arc::new(App { config: config.clone(), models, headers: Arc::default(), metrics: metrics.clone() });
         let listener = TcpListener::bind(config.listen).await;
         let listener = listener.with_context(|| format!("listen: cannot listen on {}", config.listen))?;
         let address = listener.local_addr()?;
@@ -114,11 +120,13 @@ fn router(app: Arc<App>) -> Router {
         .route("/api/chat", post(ollama::chat))
         .route("/api/generate", post(ollama::generate))
         .route("/api/embed", post(ollama::embed))
+        .route("/api/embeddings", post(ollama::embeddings))
         .route("/api/tags", get(ollama::tags))
         .route("/api/show", post(ollama::show))
         .route("/api/ps", get(ollama::ps))
         .route("/api/version", get(ollama::version))
         .route("/health", get(health))
+        .route("/ready", get(ready))
         .route("/metrics", get(metrics_text))
         .route("/openapi.json", get(openapi))
         .route("/form", get(page::form).post(page::submit))
@@ -130,6 +138,14 @@ fn router(app: Arc<App>) -> Router {
 
 async fn health() -> Response<Body> {
     json_response(StatusCode::OK, &serde_json::json!({ "status": "ok" }))
+}
+
+/// Whether somebody would be answered, which is another question than whether the process lives.
+async fn ready(State(app): State<Arc<App>>) -> error::Result<Response<Body>> {
+    match app.models.unready() {
+        None => Ok(json_response(StatusCode::OK, &serde_json::json!({ "status": "ready" }))),
+        Some(why) => Err(why),
+    }
 }
 
 async fn metrics_text(State(app): State<Arc<App>>) -> Response<Body> {

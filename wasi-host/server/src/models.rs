@@ -12,7 +12,8 @@ use super::prefixes::Prefixes;
 use super::worker::{Call, Job, Place, Said, Worker, stopping};
 use crate::Open;
 use axum::http::StatusCode;
-use picolm_engine::ModelInfo;
+use picolm_engine::{Kind, ModelInfo};
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Sender, channel};
@@ -30,6 +31,15 @@ pub(crate) struct ModelFile {
     pub(crate) bytes: u64,
     /// Seconds since 1970.
     pub(crate) modified: u64,
+}
+
+impl ModelFile {
+    /// What tells this file from others, and from what it was: a hash of its name, length and time, as 64 digits. Clients take models
+    /// of one digest for one model.
+    pub(crate) fn digest(&self) -> String {
+        let of = format!("{}\0{}\0{}", self.name, self.bytes, self.modified);
+        Sha256::digest(of).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
 }
 
 /// All models there are, and those of them that are loaded.
@@ -121,6 +131,18 @@ impl Models {
         let places = loaded.places(places)?;
         self.lock().insert(loaded.path.clone(), loaded.clone());
         Ok((loaded, places))
+    }
+
+    /// Why nobody would be answered now, if that is so: no model, none of those that are to be in memory, or the end is near.
+    pub(crate) fn unready(&self) -> Option<ApiError> {
+        let (files, loaded) = (self.files(), self.loaded());
+        let missing = self.config.pin.iter().find(|pin| !loaded.iter().any(|loaded| loaded.name == **pin));
+        match missing {
+            _ if *self.closing.borrow() => Some(stopping()),
+            _ if files.is_empty() => Some(ApiError::unready("there is no model")),
+            Some(name) => Some(ApiError::unready(format!("{name} is pinned, and not in memory"))),
+            None => None,
+        }
     }
 
     /// The names of the models in memory.
@@ -218,7 +240,9 @@ impl Models {
         let died = |_| ApiError::internal("the model's thread died while it was loading");
         let info = loaded.await.map_err(died)?.map_err(|error| {
             log::warn("not loaded", &[("model", &file.name), ("why", &error)]);
-            let message = format!("{} cannot be loaded: {}", file.name, error.message);
+            // What a sandbox lacks is its operator's business, and may have a path in it.
+            let why = if error.kind == Kind::Stopped { "see the server's log" } else { &error.message };
+            let message = format!("{} cannot be loaded: {why}", file.name);
             ApiError { message, param: Some("model".into()), ..error.into() }
         })?;
         self.metrics.loaded();

@@ -1,136 +1,148 @@
 //! Ollama's API, as far as its clients (Home Assistant among them) need it to chat: JSON lines instead of events, options under `options`.
+//! What becomes of each field: `dialect`.
 
 use super::answers::Answers;
-use super::config::duration;
+use super::dialect::{self, Api};
+use super::duration;
 use super::error::{ApiError, Result, json_response};
+use super::facts::Facts;
 use super::models::{Loaded, ModelFile, now};
-use super::openai::{ambient, embed_all};
-use super::{App, gate};
+use super::openai::{MAX_INPUTS, ambient, embed_all, logprob};
+use crate::App;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use axum::http::{HeaderValue, Response, StatusCode, header};
 use futures_util::stream;
 use picolm_core::text::{DateTime, Json};
-use picolm_engine::{Chat, Event, Fields, Prompt, Reason, Request, Usage};
+use picolm_engine::{Answer, Chat, Event, Fields, Prompt, Reason, Request, Usage};
 use serde_json::{Value, json};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Options of Ollama that say how to run a model: here the server's own say that.
-const IGNORED_OPTIONS: &[&str] = &[
-    "num_ctx",
-    "num_batch",
-    "num_gpu",
-    "main_gpu",
-    "num_thread",
-    "num_keep",
-    "use_mmap",
-    "numa",
-    "low_vram",
-    "typical_p",
-    "tfs_z",
-    "mirostat",
-    "mirostat_tau",
-    "mirostat_eta",
-    "penalize_newline",
-];
+/// The version of Ollama whose API this is: clients refuse to talk to older ones.
+const VERSION: &str = "0.13.0";
 
-pub(super) async fn chat(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Response<Body> {
-    answer(&app, &headers, body, Kind::Chat).await
+pub(super) async fn chat(State(app): State<Arc<App>>, body: Body) -> Result<Response<Body>> {
+    dialect::answer(Api::OllamaChat, app, body, |app, fields| answer(app, fields, Kind::Chat)).await
 }
 
-pub(super) async fn generate(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Response<Body> {
-    answer(&app, &headers, body, Kind::Generate).await
+pub(super) async fn generate(State(app): State<Arc<App>>, body: Body) -> Result<Response<Body>> {
+    dialect::answer(Api::OllamaGenerate, app, body, |app, fields| answer(app, fields, Kind::Generate)).await
 }
 
-pub(super) async fn embed(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Response<Body> {
-    let embed = async {
+pub(super) async fn embed(State(app): State<Arc<App>>, body: Body) -> Result<Response<Body>> {
+    dialect::answer(Api::OllamaEmbed, app, body, |app, mut fields| async move {
         let start = Instant::now();
-        let mut fields = gate::fields(&app, &headers, body).await?;
-        let model = fields.text("model")?;
         let inputs: Vec<Prompt> = fields.texts("input")?.into_iter().map(Prompt::Text).collect();
-        let keep = keep_alive(&mut fields)?;
-        fields.ignore(&["truncate", "options", "dimensions"]);
-        fields.finish()?;
-        let (name, tokens, all) = embed_all(&app, model.as_deref(), inputs).await?;
-        let (model, _places) = app.models.acquire(Some(&name), 0).await?;
-        model.keep(keep.unwrap_or(app.config.idle));
+        if inputs.len() > MAX_INPUTS {
+            let why = format!("has {} texts, and at most {MAX_INPUTS} are taken", inputs.len());
+            return Err(ApiError::field("input", why));
+        }
+        let dimensions = fields.integer(&["dimensions"], 1..=1 << 20)?;
+        let (name, tokens, all) = embed_and_keep(&app, fields, inputs, dimensions).await?;
         let took = start.elapsed().as_nanos() as u64;
-        Ok(
-            json!({ "model": name, "embeddings": all, "total_duration": took, "load_duration": 0, "prompt_eval_count": tokens }),
-        )
-    };
-    respond(embed.await)
+        let answer = json!({
+            "model": name, "embeddings": all, "total_duration": took, "load_duration": 0, "prompt_eval_count": tokens,
+        });
+        Ok(json_response(StatusCode::OK, &answer))
+    })
+    .await
+}
+
+/// Ollama's older form: one text.
+pub(super) async fn embeddings(State(app): State<Arc<App>>, body: Body) -> Result<Response<Body>> {
+    dialect::answer(Api::OllamaEmbeddings, app, body, |app, mut fields| async move {
+        let prompt = fields.text("prompt")?.ok_or_else(|| ApiError::field("prompt", "is missing"))?;
+        let (_, _, mut all) = embed_and_keep(&app, fields, vec![Prompt::Text(prompt)], None).await?;
+        Ok(json_response(StatusCode::OK, &json!({ "embedding": all.remove(0) })))
+    })
+    .await
+}
+
+async fn embed_and_keep(
+    app: &App,
+    mut fields: Fields,
+    inputs: Vec<Prompt>,
+    dimensions: Option<i64>,
+) -> Result<(String, usize, Vec<Vec<f32>>)> {
+    let model = fields.text("model")?;
+    let keep = keep_alive(&mut fields)?;
+    fields.finish()?;
+    let done = embed_all(app, model.as_deref(), inputs, dimensions).await?;
+    let (model, _places) = app.models.acquire(Some(&done.0), 0).await?;
+    model.keep(keep.unwrap_or(app.config.idle));
+    Ok(done)
 }
 
 pub(super) async fn tags(State(app): State<Arc<App>>) -> Response<Body> {
-    let models: Vec<Value> = app.models.files().iter().map(tag).collect();
-    respond(Ok(json!({ "models": models })))
+    let models: Vec<Value> =
+        app.headers.facts(app.models.files()).await.iter().map(|(file, facts)| tag(file, facts)).collect();
+    json_response(StatusCode::OK, &json!({ "models": models }))
 }
 
 pub(super) async fn ps(State(app): State<Arc<App>>) -> Response<Body> {
-    let models: Vec<Value> = app
-        .models
-        .loaded()
-        .iter()
-        .filter_map(|loaded| {
-            let mut entry = tag(&app.models.find(Some(&loaded.name)).ok()?);
-            entry["size_vram"] = 0.into();
-            let stays = loaded.stays().map_or(u64::from(u32::MAX), |time| time.as_secs());
-            entry["expires_at"] = timestamp(now() + stays).into();
-            Some(entry)
-        })
-        .collect();
-    respond(Ok(json!({ "models": models })))
+    let loaded = app.models.loaded();
+    let files = app.models.files().into_iter().filter(|file| loaded.iter().any(|loaded| loaded.name == file.name));
+    let entry = |(file, facts): &(ModelFile, Facts)| {
+        let loaded = loaded.iter().find(|loaded| loaded.name == file.name)?;
+        let mut entry = tag(file, facts);
+        entry["size_vram"] = 0.into();
+        entry["context_length"] = loaded.info.context.into();
+        let stays = loaded.stays().map_or(u64::from(u32::MAX), |time| time.as_secs());
+        entry["expires_at"] = timestamp(now() + stays).into();
+        Some(entry)
+    };
+    let models: Vec<Value> = app.headers.facts(files.collect()).await.iter().filter_map(entry).collect();
+    json_response(StatusCode::OK, &json!({ "models": models }))
 }
 
 pub(super) async fn version() -> Response<Body> {
-    respond(Ok(json!({ "version": env!("CARGO_PKG_VERSION") })))
+    json_response(StatusCode::OK, &json!({ "version": VERSION, "picolm": env!("CARGO_PKG_VERSION") }))
 }
 
-pub(super) async fn show(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Response<Body> {
-    let show = async {
-        let mut fields = gate::fields(&app, &headers, body).await?;
-        let name = fields.text("model")?.or(fields.text("name")?);
-        fields.ignore(&["verbose", "system", "template", "options"]);
+pub(super) async fn show(State(app): State<Arc<App>>, body: Body) -> Result<Response<Body>> {
+    dialect::answer(Api::OllamaShow, app, body, |app, mut fields| async move {
+        let name = fields.text("model")?.ok_or_else(|| ApiError::field("model", "is missing"))?;
         fields.finish()?;
-        let name = name.ok_or_else(|| ApiError::field("model", "is missing"))?;
         let (model, _places) = app.models.acquire(Some(&name), 0).await?;
-        let file = app.models.find(Some(&name))?;
-        Ok(about(&model, &file))
-    };
-    respond(show.await)
+        let facts = app.headers.facts(vec![app.models.find(Some(&name))?]).await;
+        let (file, facts) = facts.first().ok_or_else(|| ApiError::internal("the file's header cannot be read"))?;
+        Ok(json_response(StatusCode::OK, &about(&model, file, facts)))
+    })
+    .await
 }
 
-fn about(model: &Loaded, file: &ModelFile) -> Value {
+fn about(model: &Loaded, file: &ModelFile, facts: &Facts) -> Value {
     let info = &model.info;
-    let mut facts = json!({
+    let mut known = json!({
         "general.architecture": info.architecture,
         "general.basename": info.name,
+        "general.parameter_count": facts.weights,
     });
-    facts[format!("{}.context_length", info.architecture)] = info.trained_context.into();
-    facts[format!("{}.block_count", info.architecture)] = info.layers.into();
-    facts[format!("{}.vocab_size", info.architecture)] = info.vocabulary.into();
+    known[format!("{}.context_length", info.architecture)] = info.trained_context.into();
+    known[format!("{}.block_count", info.architecture)] = info.layers.into();
+    known[format!("{}.vocab_size", info.architecture)] = info.vocabulary.into();
     json!({
         "license": "", "modelfile": "", "parameters": "", "template": "",
         "modified_at": timestamp(file.modified),
-        "details": details(&info.architecture),
-        "model_info": facts,
+        "details": details(facts),
+        "model_info": known,
         "capabilities": ["completion", "embedding"],
     })
 }
 
-fn details(family: &str) -> Value {
+fn details(facts: &Facts) -> Value {
     json!({
-        "parent_model": "", "format": "gguf", "family": family, "families": [family], "parameter_size": "", "quantization_level": "",
+        "parent_model": "", "format": "gguf", "family": facts.family, "families": [facts.family],
+        "parameter_size": facts.size(), "quantization_level": facts.format,
     })
 }
 
-fn tag(file: &ModelFile) -> Value {
+fn tag(file: &ModelFile, facts: &Facts) -> Value {
     json!({
-        "name": file.name, "model": file.name, "modified_at": timestamp(file.modified), "size": file.bytes, "digest": "",
-        "details": details(""),
+        "name": file.name, "model": file.name, "modified_at": timestamp(file.modified), "size": file.bytes,
+        "digest": file.digest(), "details": details(facts),
     })
 }
 
@@ -145,92 +157,98 @@ struct Asked {
     model: String,
     /// `None`: nothing is asked, the model is to be loaded.
     request: Option<Request>,
-    /// The names of the options in it.
-    options: Vec<String>,
+    /// Tokens that prompt and answer have to have room for.
+    context: usize,
     stream: bool,
     /// How long the model stays behind it, if it says so; `None` inside is for good.
     keep: Option<Option<Duration>>,
 }
 
-async fn answer(app: &App, headers: &HeaderMap, body: Body, kind: Kind) -> Response<Body> {
+async fn answer(app: Arc<App>, fields: Fields, kind: Kind) -> Result<Response<Body>> {
     let start = Instant::now();
-    let begin = async {
-        let asked = read(gate::fields(app, headers, body).await?, kind)?;
-        let keep = asked.keep.unwrap_or(app.config.idle);
-        let Some(request) = asked.request else {
-            let (model, _places) = app.models.acquire(Some(&asked.model), 0).await?;
-            model.keep(keep);
-            let why = if keep == Some(Duration::ZERO) { "unload" } else { "load" };
-            let mut line = Line { kind, model: model.name.clone(), start, loaded: start }.with("");
-            (line["done"], line["done_reason"]) = (true.into(), why.into());
-            return Ok(json_response(StatusCode::OK, &line));
-        };
-        let answers = Answers::begin(&app.models, Some(&asked.model), vec![request], 1).await;
-        let answers = answers.map_err(|error| of_option(error, &asked.options))?;
-        answers.model.keep(keep);
-        let line = Line { kind, model: answers.model.name.clone(), start, loaded: Instant::now() };
-        if asked.stream {
-            return Ok(stream_lines(answers, line));
-        }
-        let (complete, used) = answers.complete().await?;
-        Ok(json_response(StatusCode::OK, &line.last(&complete[0].text, complete[0].reason, used)))
+    let asked = read(fields, kind)?;
+    let keep = asked.keep.unwrap_or(app.config.idle);
+    let (model, places) = app.models.acquire(Some(&asked.model), usize::from(asked.request.is_some())).await?;
+    if asked.context > model.info.context {
+        let (wanted, most) = (asked.context, model.info.context);
+        let why = format!("is {wanted}, and this server runs the model with {most}: see its --context");
+        return Err(ApiError::field("options.num_ctx", why));
+    }
+    model.keep(keep);
+    let Some(request) = asked.request else {
+        let why = if keep == Some(Duration::ZERO) { "unload" } else { "load" };
+        let mut line = Line { kind, model: model.name.clone(), start, loaded: start }.with("");
+        (line["done"], line["done_reason"]) = (true.into(), why.into());
+        return Ok(json_response(StatusCode::OK, &line));
     };
-    begin.await.unwrap_or_else(|error: ApiError| error.respond(&error.ollama()))
+    let answers =
+        Answers::ask(model, places.into_iter().map(|place| (request.clone(), Some(place))).collect(), 1).await?;
+    let line = Line { kind, model: answers.model.name.clone(), start, loaded: Instant::now() };
+    if asked.stream {
+        return Ok(stream_lines(answers, line));
+    }
+    let (complete, used) = answers.complete().await?;
+    let Answer { text, reason, logprobs, .. } = &complete[0];
+    let mut whole = line.last(text, *reason, used);
+    if request.logprobs.is_some() {
+        whole["logprobs"] = logprobs.iter().map(|(chosen, top)| logprob(chosen, top)).collect();
+    }
+    Ok(json_response(StatusCode::OK, &whole))
 }
 
 fn read(mut fields: Fields, kind: Kind) -> Result<Asked> {
     let model = fields.text("model")?.ok_or_else(|| ApiError::field("model", "is missing"))?;
     let stream = fields.boolean("stream")?.unwrap_or(true);
-    fields.refuse("tools", &[], "is not supported yet: this server cannot call tools")?;
-    fields.refuse("format", &[r#""""#], "is not supported yet: answers are text")?;
-    fields.refuse("images", &[], "is not supported: only text is")?;
-    fields.refuse("suffix", &[r#""""#], "is not supported: text is continued at its end")?;
-    fields.refuse("template", &[r#""""#], "is not supported: the model's own is used")?;
-    fields.refuse("context", &[], "is not supported: send the conversation instead")?;
-    let think = fields.take("think").map(|think| think != Json::Bool(false));
-    let variables = think.map(|think| json!({ "enable_thinking": think }).to_string());
+    let variables = think(&mut fields)?;
     let prompt = match kind {
         Kind::Chat => conversation(&mut fields, variables)?,
         Kind::Generate => prompt(&mut fields, variables)?,
     };
-    let given = fields.object("options")?;
-    let names = given.as_ref().map(Fields::names).unwrap_or_default();
-    let options = options(given.map_or_else(|| Fields::parse("{}"), Ok)?)?;
+    let (options, context) = options(fields.object_or_empty("options")?)?;
     let keep = keep_alive(&mut fields)?;
-    fields.ignore(&["logprobs", "top_logprobs"]);
     fields.finish()?;
-    Ok(Asked { model, request: prompt.map(|prompt| Request { prompt, ..options }), options: names, stream, keep })
+    Ok(Asked { model, request: prompt.map(|prompt| Request { prompt, ..options }), context, stream, keep })
+}
+
+/// What the model's template is told of `think`: yes or no, or how much.
+fn think(fields: &mut Fields) -> Result<Option<String>> {
+    Ok(match fields.take("think") {
+        None => None,
+        Some(Json::Bool(think)) => Some(json!({ "enable_thinking": think }).to_string()),
+        Some(Json::Text(much)) => Some(json!({ "enable_thinking": true, "reasoning_effort": much }).to_string()),
+        Some(_) => return Err(ApiError::field("think", "is neither true nor false nor a text such as low")),
+    })
 }
 
 /// How long a model stays behind a request: seconds, or a time such as `5m`; below zero (`None` inside) for good.
 fn keep_alive(fields: &mut Fields) -> Result<Option<Option<Duration>>> {
-    const YEAR: f64 = 365.0 * 86400.0;
-    let wrong = || ApiError::field("keep_alive", "is no number of seconds, nor a time such as 30s, 5m or 2h");
-    let seconds = |number: f64| (number >= 0.0).then(|| Duration::from_secs_f64(number.min(YEAR)));
-    match fields.take("keep_alive") {
-        None => Ok(None),
-        Some(Json::Int(number)) => Ok(Some(seconds(number as f64))),
-        Some(Json::Float(number)) => Ok(Some(seconds(number))),
-        Some(Json::Text(text)) => match text.trim().strip_prefix('-') {
-            Some(_) => Ok(Some(None)),
-            None if ["0", "0s", "0m", "0h"].contains(&text.trim()) => Ok(Some(Some(Duration::ZERO))),
-            None => Ok(Some(Some(duration("keep_alive", Some(text.trim()), 0).map_err(|_| wrong())?))),
-        },
-        Some(_) => Err(wrong()),
-    }
+    let seconds = |number: f64| (number >= 0.0).then(|| duration::from_seconds(number));
+    let said = match fields.take("keep_alive") {
+        None => return Ok(None),
+        Some(Json::Int(number)) => Some(seconds(number as f64)),
+        Some(Json::Float(number)) => Some(seconds(number)),
+        Some(Json::Text(text)) => duration::parse(&text).map(|(below, time)| (!below).then_some(time)),
+        Some(_) => None,
+    };
+    said.map(Some)
+        .ok_or_else(|| ApiError::field("keep_alive", "is no number of seconds, nor a time such as 30s, 5m or 1h30m"))
 }
 
 fn conversation(fields: &mut Fields, variables: Option<String>) -> Result<Option<Prompt>> {
     let mut list = fields.list("messages")?.unwrap_or_default();
     for (i, message) in list.iter_mut().enumerate() {
         let Json::Object(pairs) = message else { continue };
-        for (field, value) in &*pairs {
-            let none = matches!(value, Json::Null) || *value == Json::List(Vec::new());
-            if ["images", "tool_calls"].contains(&field.as_str()) && !none {
-                return Err(ApiError::field(format!("messages[{i}].{field}"), "is not supported: only text is"));
+        pairs.retain(|(_, value)| !matches!(value, Json::Null) && *value != Json::List(Vec::new()));
+        for (field, _) in pairs {
+            match field.as_str() {
+                "images" | "tool_calls" => {
+                    return Err(ApiError::field(format!("messages[{i}].{field}"), "is not supported: only text is"));
+                }
+                // The name that templates know.
+                "thinking" => *field = "reasoning_content".into(),
+                _ => {}
             }
         }
-        pairs.retain(|(field, _)| ["role", "content"].contains(&field.as_str()));
     }
     let chat = || Chat { variables, now: ambient().now, ..Chat::new(Json::List(list.clone()).to_string()) };
     Ok((!list.is_empty()).then(|| Prompt::Chat(chat())))
@@ -250,29 +268,18 @@ fn prompt(fields: &mut Fields, variables: Option<String>) -> Result<Option<Promp
     Ok(Some(Prompt::Chat(Chat { variables, now: ambient().now, ..Chat::new(messages) })))
 }
 
-/// Sampling, texts that end the answer, and its length.
-fn options(mut fields: Fields) -> Result<Request> {
-    // Below 0: as long as there is room.
-    let most = fields.integer(&["num_predict"], -2..=i64::from(u32::MAX))?.unwrap_or(0).max(0) as usize;
-    fields.ignore(IGNORED_OPTIONS);
+/// How the answer is made, and the context that is asked for.
+fn options(mut fields: Fields) -> Result<(Request, usize)> {
+    const MOST: i64 = u32::MAX as i64;
+    if let Some(most) = fields.integer(&["num_predict"], -2..=MOST)? {
+        // Below 1: as long as there is room.
+        fields.put("num_predict", Json::Int(if most < 1 { -1 } else { most }));
+        fields.rename("num_predict", "max_tokens")?;
+    }
+    let context = fields.integer(&["num_ctx"], 0..=MOST)?.unwrap_or(0) as usize;
     let request = Request::options(&mut fields, &ambient())?;
     fields.finish()?;
-    Ok(Request { max_tokens: most, ..request })
-}
-
-/// An error about an option, under the name that it has here.
-fn of_option(error: ApiError, options: &[String]) -> ApiError {
-    let Some(param) = error.param.as_deref() else { return error };
-    let name = match param {
-        "repetition_penalty" => "repeat_penalty",
-        "penalty_last_n" => "repeat_last_n",
-        same => same,
-    };
-    if !options.iter().any(|option| option == name) {
-        return error;
-    }
-    let name = format!("options.{name}");
-    ApiError { message: error.message.replacen(param, &name, 1), param: Some(name), ..error }
+    Ok((request, context))
 }
 
 /// What lines have in common.
@@ -288,7 +295,8 @@ impl Line {
         let mut line = json!({ "model": self.model, "created_at": timestamp(now()), "done": false });
         match self.kind {
             Kind::Chat => line["message"] = json!({ "role": "assistant", "content": text }),
-            Kind::Generate => line["response"] = text.into(),
+            // Clients want a context of generated tokens, and send it with their next prompt; conversations are for that.
+            Kind::Generate => (line["response"], line["context"]) = (text.into(), json!([])),
         }
         line
     }
@@ -312,8 +320,15 @@ fn stream_lines(answers: Answers, line: Line) -> Response<Body> {
         let (mut answers, line) = state?;
         let (value, more) = loop {
             match answers.next().await {
-                Ok(Some((_, Event::Piece { piece, .. }))) if piece.text.is_empty() => {}
-                Ok(Some((_, Event::Piece { piece, .. }))) => break (line.with(&piece.text), true),
+                Ok(Some((_, Event::Piece { piece, .. }))) => {
+                    let mut value = line.with(&piece.text);
+                    match &piece.logprob {
+                        Some(chosen) => value["logprobs"] = json!([logprob(chosen, &piece.top)]),
+                        None if piece.text.is_empty() => continue,
+                        None => {}
+                    }
+                    break (value, true);
+                }
                 Ok(Some((_, Event::Finished { reason, .. }))) => {
                     break (line.last("", Some(reason), answers.usage), false);
                 }
@@ -327,13 +342,6 @@ fn stream_lines(answers: Answers, line: Line) -> Response<Body> {
     let mut response = Response::new(Body::from_stream(lines));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
     response
-}
-
-fn respond(answer: Result<Value>) -> Response<Body> {
-    match answer {
-        Ok(value) => json_response(StatusCode::OK, &value),
-        Err(error) => error.respond(&error.ollama()),
-    }
 }
 
 /// RFC 3339, in UTC.

@@ -5,7 +5,7 @@ use super::error::{ApiError, Result};
 use super::{App, gate};
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri, header};
+use axum::http::{HeaderValue, Method, Response, StatusCode, Uri, header};
 use axum::response::IntoResponse;
 use picolm_engine::{Chat, Prompt, Request};
 use serde_json::json;
@@ -93,10 +93,10 @@ pub(super) async fn form(State(app): State<Arc<App>>) -> Response<Body> {
 }
 
 /// `POST /form`
-pub(super) async fn submit(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Response<Body> {
+pub(super) async fn submit(State(app): State<Arc<App>>, body: Body) -> Response<Body> {
     let mut fields = BTreeMap::new();
     let answer = async {
-        let body = gate::body(&app, &headers, body).await?;
+        let body = gate::body(&app, body).await?;
         fields = parse(std::str::from_utf8(&body).map_err(|_| ApiError::body("is not UTF-8"))?);
         let get = |name: &str| fields.get(name).map(String::as_str).unwrap_or_default();
         if !app.config.api_keys.is_empty() && !gate::is_key(&app.config.api_keys, get("key")) {

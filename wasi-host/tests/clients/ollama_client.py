@@ -30,7 +30,10 @@ def generate():
 
 
 def lists():
-    assert MODEL in [model.model for model in client.list().models]
+    models = client.list().models
+    assert MODEL in [model.model for model in models]
+    assert len({model.digest for model in models}) == len(models) and all(len(model.digest) == 64 for model in models)
+    assert all(model.details.family and model.details.quantization_level for model in models if model.model == MODEL)
     assert MODEL in [model.model for model in client.ps().models]
     shown = client.show(MODEL + ":latest")
     assert shown.details.format == "gguf" and "completion" in shown.capabilities
@@ -40,6 +43,13 @@ def lists():
 def embed():
     answer = client.embed(model=MODEL, input=["one", "two"])
     assert len(answer.embeddings) == 2 and len(answer.embeddings[0]) == len(answer.embeddings[1])
+    assert list(client.embeddings(model=MODEL, prompt="one").embedding) == list(answer.embeddings[0])
+
+
+def what_clients_say_beside_it():
+    options = {"num_ctx": 512, "num_gpu": 1, "use_mlock": True, "f16_kv": True, "typical_p": 1.0, "top_k": -1, "num_predict": 3}
+    answer = client.chat(model=MODEL, messages=MESSAGES, options=options, keep_alive="1h30m")
+    assert answer.eval_count == 3
 
 
 def errors():
@@ -48,6 +58,8 @@ def errors():
         (lambda: client.chat(model=MODEL, messages=[{"role": "wizard", "content": "x"}]), 400, "messages[0].role"),
         (lambda: client.chat(model=MODEL, messages=MESSAGES, options={"temperature": -1}), 400, "options.temperature"),
         (lambda: client.chat(model=MODEL, messages=MESSAGES, format="json"), 400, "format"),
+        (lambda: client.chat(model=MODEL, messages=MESSAGES, options={"mirostat": 2}), 400, "options.mirostat"),
+        (lambda: client.chat(model=MODEL, messages=MESSAGES, options={"num_ctx": 1 << 30}), 400, "options.num_ctx"),
     ]:
         try:
             call()
@@ -57,7 +69,7 @@ def errors():
             raise AssertionError(word)
 
 
-TESTS = [chat, generate, lists, embed, errors]
+TESTS = [chat, generate, lists, embed, what_clients_say_beside_it, errors]
 failed = 0
 for test in TESTS:
     try:

@@ -93,6 +93,15 @@ impl Server {
         Answer::parse(&all)
     }
 
+    /// What is answered to bytes, all of which are taken.
+    pub fn raw(&self, request: &[u8]) -> Answer {
+        let mut stream = self.connect();
+        stream.write_all(request).expect("a connection");
+        let mut all = Vec::new();
+        stream.read_to_end(&mut all).expect("an answer");
+        Answer::parse(&all)
+    }
+
     /// A connection with a request on it.
     pub fn open(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> TcpStream {
         let mut stream = self.connect();

@@ -287,10 +287,10 @@ test('errors have a code, name the field, and say what to do', async () => {
       broken: await outcome(() => picolm.Engine.fromUrl(`${origin}/no-model.gguf`)),
       context: await outcome(() => picolm.Engine.fromUrl(url, { context: 10 ** 9 })),
     };
-    const nothing = { n: 1, stream: null, response_format: { type: 'text' }, user: 'me', reasoning_effort: 'low', temperature: null };
+    const nothing = { n: 1, stream: null, response_format: { type: 'text' }, user: 'me', temperature: null };
     const fine = [
       await ask({ ...nothing, best_of: 1, echo: false, suffix: '' }),
-      await chat({ ...nothing, tools: [], tool_choice: 'auto', add_generation_prompt: true, chat_template_kwargs: {} }),
+      await chat({ ...nothing, reasoning_effort: 'low', tools: [], tool_choice: 'auto', add_generation_prompt: true, chat_template_kwargs: {} }),
       await chat({ tool_choice: 'none' }),
     ];
     const digest = await engine.digest();

@@ -91,7 +91,7 @@ test('across origins: with all headers shown, with none, without permission', as
   server.add('/model.gguf', { data, cors: false });
   const error = await fails(page, 'download', { url: other, retries: 1 });
   assert.equal(error.code, 'download_interrupted');
-  assert.match(error.message, /network is down.*does not allow this page.*CORS/);
+  assert.match(error.message, /cannot be reached.*does not allow this page.*CORS/);
 });
 
 test('the connection is cut: goes on from the exact byte', async () => {

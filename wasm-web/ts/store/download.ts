@@ -325,14 +325,15 @@ class Download {
 
 const MAKE_ROOM = 'Remove models that are no longer needed, or free space on the device.';
 
-function noRoom(needed: number, space?: Space): PicolmError {
+export function noRoom(needed: number, space?: Space): PicolmError {
   const granted = space?.quota === undefined ? '' : ` (the browser grants this site ${inWords(space.quota)} in all)`;
   const free = space ? `only ${inWords(space.free)} are free${granted}` : 'the browser or the disk does not have so much for it';
   const message = `The model needs ${inWords(needed)} more, but ${free}. ${MAKE_ROOM}`;
   return new PicolmError('quota_exceeded', message, { needed, free: space?.free, quota: space?.quota });
 }
 
-function isFull(error: unknown): boolean {
+/** Whether the platform says that the disk is full. */
+export function isFull(error: unknown): boolean {
   const { name, code } = (error ?? {}) as { name?: string; code?: string };
   return name === 'QuotaExceededError' || code === 'ENOSPC' || code === 'EDQUOT';
 }

@@ -56,12 +56,16 @@ export function fileStore(folder: string = path.join(cacheFolder(), 'picolm', 'm
 /** Opens a file by its path. `write` makes it if need be. Error: `model_not_found`. */
 export function openFile(file: string, mode: 'read' | 'write' = 'read'): FileHandle {
   const { O_RDWR, O_CREAT } = fs.constants;
+  let fd;
   try {
-    return new NodeHandle(fs.openSync(file, mode === 'read' ? 'r' : O_RDWR | O_CREAT, 0o644));
+    fd = fs.openSync(file, mode === 'read' ? 'r' : O_RDWR | O_CREAT, 0o644);
   } catch (error) {
     if (!isMissing(error)) throw error;
     throw new PicolmError('model_not_found', `There is no file ${file}.`, { file }, error);
   }
+  if (!fs.fstatSync(fd).isDirectory()) return new NodeHandle(fd);
+  fs.closeSync(fd);
+  throw new PicolmError('model_not_found', `${file} is a folder: name the .gguf file in it.`, { file });
 }
 
 /** Where the user's caches are, by the conventions of the system. */

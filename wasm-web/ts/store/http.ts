@@ -45,6 +45,15 @@ class Retryable extends Error {
   }
 }
 
+/** What `details.why` says, in words. */
+const CAUSES = {
+  offline: 'There is no network',
+  unreachable: 'The server cannot be reached',
+  cors: 'The server is reached, but does not allow this page to read it (CORS)',
+  unknown: 'The server cannot be reached, or does not allow this page to read it (CORS; browsers do not tell an isolated page which)',
+  failed: 'The server or the network failed',
+} as const;
+
 const MAX_WAIT_MS = 30_000;
 /** An attempt that brought less counts as a failure in a row. */
 const SOME_BYTES = 64 << 10;
@@ -172,6 +181,18 @@ export class Remote {
     throw this.notFound(response);
   }
 
+  /**
+   * Why there was no answer at all: the device is offline, the host is not reached, or it is and does not allow this page to read. Browsers do
+   * not tell the last two apart; a request whose answer nobody may read does, but in isolated pages that one is refused, too.
+   */
+  private async reachability(): Promise<'offline' | 'unreachable' | 'cors' | 'unknown'> {
+    if (globalThis.navigator?.onLine === false) return 'offline';
+    if (!this.preflights()) return 'unreachable';
+    const reached = await fetch(this.url, { method: 'HEAD', mode: 'no-cors', cache: 'no-store' }).then(() => true, () => false);
+    if (reached) return 'cors';
+    return (globalThis as { crossOriginIsolated?: boolean }).crossOriginIsolated ? 'unknown' : 'unreachable';
+  }
+
   /** Runs `work` until it succeeds; gives up after `retries` failures in a row. */
   private async patiently<T>(retries: number, signal: AbortSignal, work: (attempt: Attempt) => Promise<T>): Promise<T> {
     for (let failures = 0; ; failures++) {
@@ -183,9 +204,9 @@ export class Remote {
         const why = attempt.stalled ? new Retryable(`nothing came for ${this.options.stall / 1000} seconds`) : error;
         if (!(why instanceof Retryable)) throw error;
         if (attempt.brought) failures = 0;
-        if (failures >= retries) throw this.gaveUp(why);
+        if (failures >= retries) throw await this.gaveUp(why);
         const wait = Math.max(why.afterMs, Math.min(this.options.retryDelay * 2 ** failures, MAX_WAIT_MS) * (0.75 + Math.random() / 2));
-        if (why.afterMs > 10 * MAX_WAIT_MS) throw this.gaveUp(why);
+        if (why.afterMs > 10 * MAX_WAIT_MS) throw await this.gaveUp(why);
         this.options.note(`${capital(why.message)}; trying again in ${Math.ceil(wait / 1000)} s.`);
         await sleep(wait, signal);
       } finally {
@@ -202,8 +223,9 @@ export class Remote {
 
   private notFound(response: Response): PicolmError {
     const where = `${withoutSecrets(this.url)} (the server answered ${status(response)})`;
-    const details = { url: withoutSecrets(this.url), status: response.status };
-    if (response.status === 401 || response.status === 403) {
+    const forbidden = response.status === 401 || response.status === 403;
+    const details = { url: withoutSecrets(this.url), status: response.status, why: forbidden ? 'forbidden' : 'missing' };
+    if (forbidden) {
       const advice = 'If the model needs an account or a licence to be accepted, pass a token in `headers`.';
       const message = `No permission to read ${where}. ${advice}`;
       return new PicolmError('model_not_found', message, details);
@@ -213,14 +235,13 @@ export class Remote {
 
   private notAFile(what: string): PicolmError {
     const url = withoutSecrets(this.url);
-    return new PicolmError('model_not_found', `${url} ${what}.`, { url });
+    return new PicolmError('model_not_found', `${url} ${what}.`, { url, why: 'no_file' });
   }
 
-  private gaveUp(why: Retryable): PicolmError {
-    const cors = this.preflights() ? ', or that server does not allow this page to read it (CORS; browsers do not tell the two apart)' : '';
-    const cause = why.unreachable ? `The network is down or the server cannot be reached${cors}` : 'The server or the network failed';
-    const message = `The download of ${withoutSecrets(this.url)} was interrupted. ${cause}: ${why.message}.`;
-    return new PicolmError('download_interrupted', message, { url: withoutSecrets(this.url) }, why);
+  private async gaveUp(failure: Retryable): Promise<PicolmError> {
+    const why = failure.unreachable ? await this.reachability() : 'failed';
+    const message = `The download of ${withoutSecrets(this.url)} was interrupted. ${CAUSES[why]}: ${failure.message}.`;
+    return new PicolmError('download_interrupted', message, { url: withoutSecrets(this.url), why }, failure);
   }
 }
 

@@ -4,6 +4,7 @@ import { opfsStore } from './opfs.js';
 import type { Store } from './types.js';
 
 export { download, peek, type DownloadOptions } from './download.js';
+export { keep, type KeepOptions } from './keep.js';
 export { memoryStore, type MemoryOptions } from './memory.js';
 export { list, openModel, remove, validate, type OpenModel, type Validation } from './models.js';
 export { blobHandle } from './opfs.js';

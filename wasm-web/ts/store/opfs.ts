@@ -35,9 +35,26 @@ export async function opfsStore(): Promise<Store | { why: string }> {
   if (!globals().FileSystemSyncAccessHandle) return { why: 'This browser has no synchronous file access in workers.' };
   try {
     const root = await navigator.storage.getDirectory();
-    return new Opfs(await root.getDirectoryHandle(FOLDER, { create: true }));
+    const folder = await root.getDirectoryHandle(FOLDER, { create: true });
+    await (probed ??= probe(folder));
+    return new Opfs(folder);
   } catch (error) {
     return { why: `The browser refuses files here, as it does in some private windows (${(error as Error).message}).` };
+  }
+}
+
+let probed: Promise<void> | undefined;
+
+/** Some browsers have all names of this and refuse at the file itself: better known before a download than after it. */
+async function probe(folder: FileSystemDirectoryHandle): Promise<void> {
+  const name = `probe-${crypto.getRandomValues(new Uint32Array(2)).join('-')}`;
+  try {
+    const file = (await folder.getFileHandle(name, { create: true })) as WorkerFile;
+    (await file.createSyncAccessHandle()).close();
+    await folder.removeEntry(name);
+  } catch (error) {
+    // A full disk is no refusal.
+    if ((error as Error).name !== 'QuotaExceededError') throw error;
   }
 }
 

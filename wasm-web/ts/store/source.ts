@@ -118,10 +118,15 @@ function keyOf(urls: URL[], hasher: Hasher): string {
     return `${withoutSecrets(url)}?${new URLSearchParams(query)}\n`;
   });
   hasher.update(new TextEncoder().encode(identities.join('')));
-  const slug = fileName(urls[0]!)
+  return `${slugOf(fileName(urls[0]!))}-${hasher.hex().slice(0, 16)}`;
+}
+
+/** What of a file's name may stand in a key. */
+export function slugOf(name: string): string {
+  const slug = name
     .replace(SPLIT, '')
     .replace(/\.gguf$/i, '')
     .toLowerCase()
     .replace(/[^a-z0-9_.-]+/g, '-');
-  return `${slug.replace(/^[.-]+/, '').slice(0, 48) || 'model'}-${hasher.hex().slice(0, 16)}`;
+  return slug.replace(/^[.-]+/, '').slice(0, 48) || 'model';
 }

@@ -56,6 +56,24 @@ export async function load(instance: Instance, team: Team, files: FileHandle[], 
   }
 }
 
+/** Tokens that a model was trained for, as its first file says; nothing where that file is broken: loading it says how. */
+export function trainedContext({ bindings }: Instance, [file]: readonly FileHandle[]): number | undefined {
+  const size = file?.getSize() ?? 0;
+  for (let count = PIECE; file; ) {
+    const head = new Uint8Array(Math.min(count, size));
+    file.read(head, { at: 0 });
+    try {
+      const { needed, context } = JSON.parse(bindings.header(head, size)) as { needed?: number; context?: number };
+      if (needed === undefined) return context;
+      count = Math.max(needed, 2 * count);
+    } catch (error) {
+      if (codeOf(error) !== 'invalid_model') throw error;
+      return undefined;
+    }
+  }
+  return undefined;
+}
+
 /** The model is in `weights` already: downloaded straight into memory. */
 export function loadFrom({ bindings }: Instance, team: Team, weights: Weights, { context = 0, kv, maxMemory = MOST, progress }: LoadOptions): WasmEngine {
   const say = (loaded: number, total: number) => progress({ phase: 'load', loaded, total });

@@ -2,14 +2,14 @@
 import { PicolmError, toErrorData, throwIfAborted, type ErrorCode } from '../errors.js';
 import { throttled } from '../store/progress.js';
 import type { FromWorker, ToWorker } from '../rpc.js';
-import { download, list, openModel, remove, validate, type DownloadOptions } from '../store/index.js';
+import { download, keep, list, openModel, remove, validate, type DownloadOptions } from '../store/index.js';
 import type { MemoryOptions } from '../store/memory.js';
 import type { FileHandle, Hasher, Progress, Store } from '../store/types.js';
 import type { EngineInfo, EngineOptions } from '../types.js';
 import { chooseSimd, start, work, type BuildName, type Instance, type Member } from './build.js';
 import { estimate, type EstimateArgs } from './estimate.js';
 import { generate } from './generate.js';
-import { WasmFile, codeOf, load, loadFrom, type LoadedModel, type WasmEngine } from './model.js';
+import { WasmFile, codeOf, load, loadFrom, trainedContext, type LoadedModel, type WasmEngine } from './model.js';
 
 /** What browsers and Node do in their own ways. */
 export interface Environment {
@@ -83,6 +83,14 @@ class Calls {
         this.model.load_state(state);
         return this.info();
       }),
+    storage: async () => {
+      const { kind, why } = await this.environment.openStore();
+      return { kind, ...(why && { why }) };
+    },
+    keep: async ({ files }: { files: { file: unknown; name: string }[] }, { event, signal }) => {
+      const handles = files.map(({ file, name }) => ({ name, handle: this.environment.openFile(file) }));
+      return keep(await this.environment.openStore(), { files: handles, progress: event, signal, hasher: await this.hasher() });
+    },
     list: async () => list(await this.environment.openStore()),
     download: async (args: DownloadOptions, { event, signal }) =>
       download(await this.environment.openStore(), { ...args, progress: event, signal, hasher: await this.hasher() }),
@@ -137,10 +145,10 @@ class Calls {
       const member: Member = { module: instance.module, memory: instance.memory, address: team.address() };
       this.environment.post({ member });
     }
-    const loading = { ...options, progress: throttled(progress), signal };
+    const loading = (files: FileHandle[]) => ({ ...options, ...contextOf(instance, files, options), progress: throttled(progress), signal });
     if ('files' in source) {
       const files = source.files.map((file) => this.environment.openFile(file));
-      return this.finish(instance, threads, files, await load(instance, team, files, loading), 'file');
+      return this.finish(instance, threads, files, await load(instance, team, files, loading(files)), 'file');
     }
     // A store in memory is filled straight into the engine's memory.
     const weights = new instance.bindings.Weights();
@@ -149,10 +157,10 @@ class Calls {
     const { files, close } = await openModel(store, key, signal);
     try {
       if (store.kind === 'memory') {
-        const engine = loadFrom(instance, team, weights, loading);
+        const engine = loadFrom(instance, team, weights, loading(files));
         return this.finish(instance, threads, files, { engine }, store.kind, store.why);
       }
-      const loaded = await load(instance, team, files, loading);
+      const loaded = await load(instance, team, files, loading(files));
       const info = this.finish(instance, threads, files, loaded, store.kind);
       if (!loaded.streamedWhy) close();
       return info;
@@ -183,6 +191,16 @@ class Calls {
       memoryBytes: instance.memory.buffer.byteLength,
     };
   }
+}
+
+/** With `maxContext`, the context; else what was asked for stands. */
+function contextOf(instance: Instance, files: FileHandle[], { context, maxContext }: EngineOptions): { context?: number } {
+  if (maxContext === undefined) return {};
+  if (context !== undefined || !Number.isInteger(maxContext) || maxContext < 1) {
+    const message = context === undefined ? `maxContext is ${maxContext}, which is not a whole number from 1.` : 'context and maxContext exclude each other: pass one.';
+    throw new PicolmError('invalid_request', message, { field: 'maxContext' });
+  }
+  return { context: Math.min(maxContext, trainedContext(instance, files) ?? maxContext) };
 }
 
 /** Errors of the crate are plain ones with a code; a trap ends the instance, and only a bug or no memory makes one. */

@@ -2,6 +2,7 @@
 import { t } from '../i18n';
 import * as db from '../store/db';
 import type { Conversation, Message } from '../store/types';
+import { forgetDrafts } from './drafts';
 import { newId, now } from './id';
 import { notify } from './notices';
 import { current, update, type Found } from './state';
@@ -9,6 +10,19 @@ import { newestBelow, pathTo, splitThinking, subtree } from './thread';
 
 export async function loadConversations(): Promise<void> {
   update({ conversations: await db.allConversations() });
+}
+
+/** Another tab has written these: they are read again, the open one too. */
+export async function seenElsewhere(changed: ReadonlySet<string>): Promise<void> {
+  await loadConversations();
+  const { current: open, conversations, answer } = current();
+  // One that is answered here is written here, and may not be in the database yet.
+  if (!open || answer?.conversation === open.id) return;
+  const conversation = conversations.find(({ id }) => id === open.id);
+  if (!conversation) return newConversation();
+  if (!changed.has(open.id)) return;
+  const messages = (await db.messagesOf(open.id)).map(healed);
+  if (current().current?.id === open.id && current().answer?.conversation !== open.id) update({ current: conversation, messages });
 }
 
 let turn = 0;
@@ -58,6 +72,7 @@ export async function removeConversation(id: string): Promise<void> {
   const { conversations, current: open, found } = current();
   update({ conversations: conversations.filter((one) => one.id !== id), found: found?.filter((one) => one.conversation.id !== id) });
   if (open?.id === id) newConversation();
+  forgetDrafts((one) => one === id);
   const back = () => void keep(conversation, messages);
   notify(t('chat.deleted', { title: conversation.title }), { action: { label: t('undo'), run: back } });
 }
@@ -65,6 +80,7 @@ export async function removeConversation(id: string): Promise<void> {
 export async function removeAllConversations(): Promise<void> {
   await db.clearConversations();
   update({ conversations: [], found: undefined, query: '' });
+  forgetDrafts(() => true);
   newConversation();
 }
 
@@ -137,8 +153,9 @@ function excerpt(text: string, at: number, length: number): string {
   return (start > 0 ? '…' : '') + part;
 }
 
-/** An answer that was being written when the browser ended. */
+/** An answer that was being written when the browser ended; but another tab may be writing it now. */
 function healed(message: Message): Message {
-  const live = current().answer?.message === message.id;
+  const { answer, writers } = current();
+  const live = answer?.message === message.id || writers.has(message.conversation);
   return message.status === 'writing' && !live ? { ...message, status: 'stopped' } : message;
 }

@@ -26,22 +26,39 @@ const ADVICE: Record<string, Advice> = {
   storage_unavailable: { title: 'error.storage', advice: 'error.storage.do', steps: ['reload'] },
   model_in_use: { title: 'error.in_use', advice: 'error.in_use.do', steps: ['retry'] },
   out_of_memory: { title: 'error.memory', advice: 'error.memory.do', steps: ['settings', 'models'] },
-  context_full: { title: 'error.context', advice: 'error.context.do', steps: ['new-chat', 'settings'] },
+  context_full: { title: 'error.context', advice: 'error.context.do', steps: ['settings', 'new-chat'] },
   unsupported_platform: { title: 'error.platform', advice: 'error.platform.do', steps: [] },
   worker_failed: { title: 'error.worker', advice: 'error.worker.do', steps: ['reopen', 'models'] },
   crashed: { title: 'error.crashed', advice: 'error.crashed.do', steps: ['reopen', 'models'] },
+  file_asleep: { title: 'error.file_asleep', advice: 'error.file_asleep.do', steps: ['reopen', 'models'] },
+  file_forgotten: { title: 'error.file_forgotten', advice: 'error.file_forgotten.do', steps: ['models'] },
+  file_gone: { title: 'error.file_gone', advice: 'error.file_gone.do', steps: ['models'] },
   not_saved: { title: 'error.not_saved', advice: 'error.not_saved.do', steps: ['free-space'] },
+};
+/** What is more exactly known than by the code. */
+const CAUSES: Record<string, Advice> = {
+  offline: { title: 'error.offline', advice: 'error.offline.do', steps: ['resume'] },
+  unreachable: { title: 'error.unreachable', advice: 'error.unreachable.do', steps: ['resume', 'models'] },
+  cors: { title: 'error.cors', advice: 'error.cors.do', steps: ['models'] },
+  unknown: { title: 'error.unknown_host', advice: 'error.unknown_host.do', steps: ['resume', 'models'] },
+  forbidden: { title: 'error.forbidden', advice: 'error.forbidden.do', steps: ['models'] },
+  no_file: { title: 'error.no_file', advice: 'error.no_file.do', steps: ['models'] },
 };
 const OTHER: Advice = { title: 'error.other', advice: 'error.other.do', steps: ['retry'] };
 
-export function adviceFor({ code }: Failure): Advice {
-  return ADVICE[code] ?? OTHER;
+/** `kept`: whether what has come of a download stays. */
+export function adviceFor({ code, why = '' }: Failure, kept = true): Advice {
+  const advice = CAUSES[why] ?? ADVICE[code] ?? OTHER;
+  return advice.advice === 'error.interrupted.do' && !kept ? { ...advice, advice: 'error.interrupted.unkept' } : advice;
 }
 
 export function failureOf(error: unknown): Failure {
-  const { code, name, message } = (error ?? {}) as { code?: unknown; name?: string; message?: string };
+  const { code, name, message, details } = (error ?? {}) as { code?: unknown; name?: string; message?: string; details?: { why?: string } };
   if (name === 'QuotaExceededError') return { code: 'not_saved', message: message ?? name };
-  return { code: typeof code === 'string' ? code : 'other', message: message ?? String(error) };
+  // Workers do not always hear that the network is gone.
+  const lost = (details?.why === 'unreachable' || details?.why === 'unknown') && !navigator.onLine;
+  const why = lost ? 'offline' : details?.why;
+  return { code: typeof code === 'string' ? code : 'other', message: message ?? String(error), ...(why && { why }) };
 }
 
 export function isAbort(error: unknown): boolean {

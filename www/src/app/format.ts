@@ -17,6 +17,11 @@ export function date(time: number): string {
   return formats().dates.format(time);
 }
 
+/** `21 Nov 2026, 14:05` */
+export function moment(time: number): string {
+  return formats().moments.format(time);
+}
+
 /** Tokens a second: one digit where there are few. */
 export function rate(perSecond: number): string {
   return number(perSecond, perSecond < 10 ? 1 : 0);
@@ -47,5 +52,5 @@ function formats(): ReturnType<typeof make> {
 function make(locale: string) {
   const numbers = [0, 1].map((digits) => new Intl.NumberFormat(locale, { maximumFractionDigits: digits })) as [Intl.NumberFormat, Intl.NumberFormat];
   const percents = new Intl.NumberFormat(locale, { style: 'percent' });
-  return { locale, numbers, percents, dates: new Intl.DateTimeFormat(locale, { dateStyle: 'medium' }) };
+  return { locale, numbers, percents, dates: new Intl.DateTimeFormat(locale, { dateStyle: 'medium' }), moments: new Intl.DateTimeFormat(locale, { dateStyle: 'medium', timeStyle: 'short' }) };
 }

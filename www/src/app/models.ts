@@ -5,38 +5,32 @@ import * as db from '../store/db';
 import type { ModelNote } from '../store/types';
 import { closeModel, crashedOn, openModel } from './engine';
 import { failureOf, isAbort } from './errors';
+import { isAwake, readFiles, refOf, rememberedFiles, type FileRef, type Picked } from './files';
 import * as format from './format';
 import { notify } from './notices';
 import { changeSettings } from './settings';
 import { nameOf, plainUrl } from './sources';
 import { Speed } from './speed';
-import { current, update, type ModelRef, type Suggestion, type Transfer } from './state';
-
-/** What the page needs to know to fetch a model. */
-export interface Order {
-  url: string;
-  sha256?: string;
-  /** Of a private repository; sent with the requests, never stored. */
-  token?: string;
-  bytes?: number;
-  note?: Partial<ModelNote>;
-}
+import { current, update, type ModelRef, type Order, type Suggestion, type Transfer } from './state';
 
 const running = new Map<string, AbortController>();
 
 export async function loadModels(): Promise<void> {
-  const [stored, notes, suggestions] = await Promise.all([models.list(), db.allNotes(), loadSuggestions()]);
-  update({ stored, notes, suggestions });
+  const [stored, storage, suggestions] = await Promise.all([models.list(), models.storage(), loadSuggestions()]);
+  // Some private windows have no database.
+  const [notes, files] = await Promise.all([db.allNotes(), rememberedFiles()]).catch(() => [[], []]);
+  update({ stored, notes, suggestions, files, unkept: storage.kind === 'memory' ? (storage.why ?? '') : undefined });
   void refreshStorage();
 }
 
 /** Opens the model of the last visit, unless opening it took the page down, or the browser has thrown it away. */
 export async function openLast(): Promise<void> {
-  const { settings, stored, suggestions, notes } = current();
+  const { settings, stored, suggestions, notes, unkept } = current();
   const crashed = crashedOn();
   const url = settings.model || stored.find(({ complete }) => complete)?.url;
-  if (!url) return;
+  if (!url || unkept !== undefined) return;
   const whole = stored.find((model) => model.url === url && model.complete);
+  if (!whole && url.startsWith('file:')) return openLastFile(url, crashed);
   const name = titleFor(url, notes, suggestions);
   if (whole && crashed !== url) return void openModel(refTo(whole));
   const model: ModelRef = { kind: 'stored', key: whole?.key ?? '', url, name };
@@ -44,6 +38,15 @@ export async function openLast(): Promise<void> {
   // A download that was begun goes on from its card.
   if (!whole && stored.some((model) => model.url === url)) return;
   update({ engine: { status: 'failed', model, failure: { code, message: url } } });
+}
+
+/** The file of the last visit, if it can be found and read without asking; else the page says what it takes. */
+async function openLastFile(url: string, crashed: string | undefined): Promise<void> {
+  const known = current().files.find((file) => file.url === url);
+  const model: FileRef = known ?? { kind: 'file', files: [], handles: [], url, name: nameOf(url) };
+  const code = crashed === url ? 'crashed' : !known ? 'file_forgotten' : (await isAwake(known)) ? undefined : 'file_asleep';
+  if (code === undefined) return void openModel(model);
+  update({ engine: { status: 'failed', model, failure: { code, message: model.name } } });
 }
 
 /** Downloads a model, or the rest of it. `open`: then opens it. */
@@ -56,6 +59,7 @@ export async function download(order: Order, open = false): Promise<void> {
   transfer(url, { phase: 'starting', loaded: known?.bytesOnDisk ?? 0, total: known?.bytes || order.bytes || 0, speed: 0, failure: undefined });
   try {
     await remember(url, order.note);
+    if (current().unkept !== undefined) return await openUnkept(order, url, control.signal);
     await requirePlace(order.bytes ?? 0, known);
     const done = await models.download(order.url, { ...requestOf(order), progress: downloading(url), signal: control.signal });
     running.delete(url);
@@ -69,6 +73,14 @@ export async function download(order: Order, open = false): Promise<void> {
     else transfer(url, { phase: 'failed', failure: failureOf(error) });
     await refreshModels();
   }
+}
+
+/** Where nothing is kept, the model lives in the worker that downloads it. */
+async function openUnkept(order: Order, url: string, signal: AbortSignal): Promise<void> {
+  const model: ModelRef = { kind: 'memory', order, url, name: titleFor(url, current().notes, current().suggestions) };
+  await openModel(model, { progress: downloading(url), signal });
+  running.delete(url);
+  transfer(url, undefined);
 }
 
 /** Stops a download; what has come stays. */
@@ -112,14 +124,47 @@ export async function removeModel(model: StoredModel): Promise<void> {
 }
 
 /** Opens what was picked or dropped: all parts of a split model at once, in order of their names. */
-export async function openFiles(list: Iterable<File>): Promise<void> {
-  const files = [...list].sort((a, b) => (a.name < b.name ? -1 : 1));
-  const [first] = files;
-  if (!first) return;
-  const url = `file:${first.name}`;
-  const model: ModelRef = { kind: 'file', files, url, name: first.name.replace(/\.gguf$/i, '') };
-  update({ files: [...current().files.filter((file) => file.url !== url), model], dialog: undefined });
-  await openModel(model);
+export async function openFiles(picked: Picked): Promise<void> {
+  const model = refOf(picked);
+  if (picked.folder) return notify(t('files.folder'), { kind: 'error' });
+  if (!model) return;
+  update({ dialog: undefined });
+  const opened = await openModel(model);
+  if (!opened || current().engine.status !== 'ready' || current().refused) return;
+  if (model.handles.length > 0 || current().unkept !== undefined) return;
+  notify(t('files.forgotten', { name: model.name }), { action: { label: t('files.keep'), run: () => void keepCopy(model) } });
+}
+
+/** Copies a file of this device into the browser's storage, so that it is there the next time. */
+export async function keepCopy(model: FileRef): Promise<void> {
+  const { url } = model;
+  if (running.has(url)) return;
+  const control = new AbortController();
+  running.set(url, control);
+  const bytes = model.files.reduce((sum, { size }) => sum + size, 0);
+  transfer(url, { phase: 'copying', loaded: 0, total: bytes, speed: 0, failure: undefined });
+  try {
+    const progress = ({ loaded, total = 0 }: Progress) => transfer(url, { phase: 'copying', loaded, total });
+    const done = await models.keep(await readFiles(model), { progress, signal: control.signal });
+    transfer(url, undefined);
+    await refreshModels();
+    const kept = refTo(done);
+    closeFile(model);
+    const { engine } = current();
+    if (engine.status === 'ready' && engine.model.url === url) update({ engine: { ...engine, model: kept } });
+    notify(t('files.kept', { name: kept.name }));
+  } catch (error) {
+    if (isAbort(error)) transfer(url, undefined);
+    else transfer(url, { phase: 'failed', failure: failureOf(error) });
+  } finally {
+    running.delete(url);
+  }
+}
+
+/** Takes a file out of the list; whether it is open is another matter. */
+export function closeFile(model: FileRef): void {
+  update({ files: current().files.filter((file) => file.url !== model.url) });
+  db.removeFile(model.url).catch(() => {});
 }
 
 /** What a model's header says, and whether it would fit. */

@@ -11,8 +11,26 @@
 import type { EngineInfo, StoredModel } from 'picolm';
 import { DEFAULTS, type Conversation, type Failure, type Message, type ModelNote, type Settings } from '../store/types';
 
-/** A model one can talk to: from the store, or a file that was picked. */
-export type ModelRef = { kind: 'stored'; key: string; url: string; name: string } | { kind: 'file'; files: File[]; url: string; name: string };
+/**
+ * A model one can talk to: from the store; a file that was picked (without `files`, but with handles, if that was on another visit); or, where
+ * there is no store, what is downloaded straight into memory.
+ */
+export type ModelRef =
+  | { kind: 'stored'; key: string; url: string; name: string }
+  | { kind: 'file'; files: File[]; handles: FileSystemFileHandle[]; url: string; name: string }
+  | { kind: 'memory'; order: Order; url: string; name: string };
+
+/** What the page needs to know to fetch a model. */
+export interface Order {
+  url: string;
+  sha256?: string;
+  /** Of a private repository; sent with the requests, never stored. */
+  token?: string;
+  bytes?: number;
+  note?: Partial<ModelNote>;
+}
+
+type FileRef = Extract<ModelRef, { kind: 'file' }>;
 
 export type EngineState =
   | { status: 'none' }
@@ -22,7 +40,7 @@ export type EngineState =
 
 /** A download, a check or a failure of one; by address. */
 export interface Transfer {
-  phase: 'starting' | 'waiting' | 'download' | 'verify' | 'failed' | 'checking' | 'checked';
+  phase: 'starting' | 'waiting' | 'download' | 'verify' | 'failed' | 'checking' | 'checked' | 'copying';
   loaded: number;
   total: number;
   /** Bytes a second, over the last seconds. */
@@ -92,14 +110,20 @@ export interface State {
   notes: ModelNote[];
   suggestions: Suggestion[];
   transfers: Readonly<Record<string, Transfer>>;
-  files: ModelRef[];
+  files: FileRef[];
   storage: Storage | undefined;
+  /** Why models are not kept here, where they are not: in memory until the tab is closed. */
+  unkept: string | undefined;
   engine: EngineState;
+  /** A model that could not be opened, while the one before works on. */
+  refused: { model: ModelRef; failure: Failure } | undefined;
   answer: Answer | undefined;
   dialog: 'models' | 'settings' | 'keys' | undefined;
   drawer: boolean;
   notices: Notice[];
   online: boolean;
+  /** Conversations that another tab is writing in. */
+  writers: ReadonlySet<string>;
   /** Why the page runs on one thread, if it does. */
   isolated: boolean;
   /** Offered by the browser: installs the page. */
@@ -122,12 +146,15 @@ let state: State = {
   transfers: {},
   files: [],
   storage: undefined,
+  unkept: undefined,
   engine: { status: 'none' },
+  refused: undefined,
   answer: undefined,
   dialog: undefined,
   drawer: false,
   notices: [],
   online: navigator.onLine,
+  writers: new Set(),
   isolated: globalThis.crossOriginIsolated ?? false,
   install: undefined,
 };

@@ -46,6 +46,21 @@ export function titleOf(text: string): string {
   return `${space > 24 ? cut.slice(0, space) : cut}…`;
 }
 
+/** What is looked for in a loop: parts of at most so many characters, three in a row, and together at least as many as the second. */
+const [PART, AT_LEAST] = [400, 240];
+
+/** Whether a text ends with the same again and again, as answers of small models do that have lost their way. */
+export function endsInLoop(text: string): boolean {
+  for (let part = 1; part <= PART; part++) {
+    const same = Math.max(3 * part, AT_LEAST) - part;
+    if (same + part > text.length) return false;
+    let at = 1;
+    while (at <= same && text[text.length - at] === text[text.length - at - part]) at++;
+    if (at > same) return true;
+  }
+  return false;
+}
+
 /** What a model thought before it answered, and its answer. `open`: it is still thinking. */
 export interface Parts {
   thinking: string;

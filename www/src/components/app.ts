@@ -1,6 +1,7 @@
 /** `<pl-app>`: the frame of the page, the dialogs, and files that are dropped anywhere. */
 import { html, nothing } from 'lit';
 import { t } from '../i18n';
+import { dropped } from '../app/files';
 import { openFiles } from '../app/models';
 import { current, update } from '../app/state';
 import { View } from './view';
@@ -37,7 +38,7 @@ class App extends View {
       this.dropping = false;
       if (!hasFiles(event)) return;
       event.preventDefault();
-      void openFiles(event.dataTransfer!.files);
+      void dropped(event.dataTransfer!).then(openFiles);
     });
   }
 

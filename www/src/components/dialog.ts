@@ -17,7 +17,7 @@ export function dialog(name: NonNullable<State['dialog']>, title: string, conten
     if (event.target === event.currentTarget) close();
   };
   return html`
-    <dialog class="panel ${name}" aria-labelledby="${name}-title" ${ref(show)} @close=${close} @click=${beside}>
+    <dialog class="panel panel-${name}" aria-labelledby="${name}-title" ${ref(show)} @close=${close} @click=${beside}>
       <div class="panel-inner">
         <header>
           <h2 id="${name}-title" tabindex="-1" autofocus>${title}</h2>

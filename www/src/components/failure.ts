@@ -19,8 +19,8 @@ export interface About {
 }
 
 export function failureView(failure: Failure, about: About = {}): TemplateResult {
-  const { title, advice, steps } = adviceFor(failure);
-  const { storage } = current();
+  const { storage, unkept } = current();
+  const { title, advice, steps } = adviceFor(failure, unkept === undefined);
   const offered = steps.filter((step) => step !== 'retry' || about.retry);
   return html`
     <div class="failure" role="alert">

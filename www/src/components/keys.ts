@@ -8,7 +8,7 @@ import { View } from './view';
 class Keys extends View {
   override render() {
     const rows = KEYS.map(({ keys, label }) => html`<div><dt>${keys.split('+').map((key) => html`<kbd>${key}</kbd>`)}</dt><dd>${t(label)}</dd></div>`);
-    return dialog('keys', t('keys.title'), html`<dl class="keys">${rows}</dl>`);
+    return dialog('keys', t('keys.title'), html`<dl class="key-list">${rows}</dl>`);
   }
 }
 

@@ -1,7 +1,7 @@
 /** `<pl-message>`: one message with what one can do with it. An answer that is being written renders as it grows. */
 import { html, nothing } from 'lit';
 import { t } from '../i18n';
-import { edit, regenerate } from '../app/chat';
+import { edit, goOn, regenerate } from '../app/chat';
 import { branchOff, removeMessage, showBranch } from '../app/conversations';
 import * as format from '../app/format';
 import { current, update, type Answer, type State } from '../app/state';
@@ -13,11 +13,18 @@ import { icon, type Icon } from './icons';
 import { View } from './view';
 import '../markdown/element';
 
+/** A message of more characters or lines is folded. */
+const [LONG, LINES] = [1500, 20];
+
 class MessageView extends View {
-  static override properties = { message: { attribute: false }, siblings: { attribute: false }, copied: { state: true } };
+  static override properties = { message: { attribute: false }, siblings: { attribute: false }, last: { attribute: false }, copied: { state: true }, unfolded: { state: true } };
   declare message: Message;
   declare siblings: Message[];
+  /** Whether it is the end of the branch. */
+  declare last: boolean;
   declare copied: boolean;
+  /** A long message that is shown whole. */
+  declare unfolded: boolean;
   private wasLive = false;
   private wasEditing = false;
   private wasAnswering = false;
@@ -48,17 +55,17 @@ class MessageView extends View {
     return html`
       <article class=${message.role} aria-label=${name} aria-busy=${live ? 'true' : nothing}>
         <header class=${mine ? 'hidden' : ''}>${name}</header>
-        ${mine ? (this.editing ? this.editor() : html`<div class="bubble">${message.content}</div>`) : this.answer(live)}
+        ${mine ? (this.editing ? this.editor() : this.bubble()) : this.answer(live)}
         ${live || this.editing ? nothing : this.footer(mine)}
       </article>
     `;
   }
 
   protected override updated(): void {
-    const { answer, thinking } = splitThinking(this.live?.text ?? this.message.content);
+    const { answer, thinking, open } = splitThinking(this.live?.text ?? this.message.content);
     const growing = this.live !== undefined;
-    this.querySelector<Markdown>('pl-markdown.thoughts')?.show(thinking, growing);
-    this.querySelector<Markdown>('pl-markdown.text')?.show(answer, growing);
+    this.querySelector<Markdown>('pl-markdown.thoughts')?.show(thinking, growing && open);
+    this.querySelector<Markdown>('pl-markdown.text')?.show(answer, growing && !open);
     if (this.editing) this.focusEditor();
   }
 
@@ -75,10 +82,29 @@ class MessageView extends View {
           </details>`
         : nothing}
       <pl-markdown class="text" ?hidden=${!answer}></pl-markdown>
-      ${live && live.phase === 'writing' ? html`<span class="caret" aria-hidden="true"></span>` : nothing}
       ${status === 'failed' && failure && !live ? failureView(failure, { retry: () => void regenerate(this.message) }) : nothing}
-      ${status === 'length' ? html`<p class="hint">${t('message.length')}</p>` : nothing}
-      ${status === 'stopped' ? html`<p class="hint">${t('message.stopped')}</p>` : nothing}
+      ${status === 'length' || status === 'stopped' || status === 'loop' ? this.cut(status) : nothing}
+    `;
+  }
+
+  private cut(status: 'length' | 'stopped' | 'loop') {
+    const more = this.last && this.message.content && !current().answer;
+    return html`
+      <p class="row hint">
+        ${t(`message.${status}`)}
+        ${more ? html`<button type="button" class="small" @click=${() => void goOn(this.message)}>${icon('play')}${t('answer.go_on')}</button>` : nothing}
+      </p>
+    `;
+  }
+
+  /** What was pasted may be long: then its beginning is enough. */
+  private bubble() {
+    const { content } = this.message;
+    const long = content.length > LONG || content.split('\n', LINES + 1).length > LINES;
+    const fold = () => (this.unfolded = !this.unfolded);
+    return html`
+      <div class="bubble ${long && !this.unfolded ? 'folded' : ''}" dir="auto">${content}</div>
+      ${long ? html`<button type="button" class="link" aria-expanded=${this.unfolded ? 'true' : 'false'} @click=${fold}>${t(this.unfolded ? 'message.fold' : 'message.unfold')}</button>` : nothing}
     `;
   }
 

@@ -5,8 +5,9 @@ import type { StoredModel } from 'picolm';
 import { t } from '../i18n';
 import { closeModel, openModel } from '../app/engine';
 import * as format from '../app/format';
-import { download, forgetFailure, refTo, removeModel, titleFor, verify, type Order } from '../app/models';
-import { current, update, type ModelRef, type State, type Suggestion } from '../app/state';
+import { closeFile, download, forgetFailure, keepCopy, refTo, removeModel, titleFor, verify } from '../app/models';
+import type { FileRef } from '../app/files';
+import { current, update, type ModelRef, type Order, type State, type Suggestion } from '../app/state';
 import { dialog } from './dialog';
 import { orderFor } from './failure';
 import { filePicker } from './file-picker';
@@ -16,7 +17,7 @@ import { View } from './view';
 import './add-model';
 
 class Models extends View {
-  static override uses = ['stored', 'notes', 'suggestions', 'transfers', 'files', 'storage', 'engine'] as const;
+  static override uses = ['stored', 'notes', 'suggestions', 'transfers', 'files', 'storage', 'unkept', 'engine'] as const;
   static override properties = { deleting: { state: true } };
   /** The model whose deletion waits for a yes. */
   declare deleting: string | undefined;
@@ -26,7 +27,8 @@ class Models extends View {
     const { stored, files, suggestions, transfers } = state;
     const here = new Set(stored.map(({ url }) => url));
     const offered = suggestions.filter(({ url }) => !here.has(url));
-    const others = Object.keys(transfers).filter((url) => !here.has(url) && !offered.some((one) => one.url === url));
+    const shown = new Set([...here, ...offered.map(({ url }) => url), ...files.map(({ url }) => url)]);
+    const others = Object.keys(transfers).filter((url) => !shown.has(url));
     const any = stored.length + files.length + others.length > 0;
     return dialog(
       'models',
@@ -56,7 +58,7 @@ class Models extends View {
     const size = complete ? format.bytes(bytes) : t('transfer.of', { loaded: format.bytes(bytesOnDisk), total: format.bytes(bytes) });
     const busy = transfer && !['failed', 'checked'].includes(transfer.phase);
     const actions = html`
-      ${complete ? useButton(state, refTo(model)) : busy ? nothing : html`<button type="button" class="primary small" @click=${go}>${icon('play')}${t('resume')}</button>`}
+      ${complete ? useButton(state, refTo(model)) : busy || url.startsWith('file:') ? nothing : html`<button type="button" class="primary small" @click=${go}>${icon('play')}${t('resume')}</button>`}
       ${complete && !busy ? html`<button type="button" class="small" @click=${() => void verify(model)}>${icon('shield')}${t('verify')}</button>` : nothing}
       <button type="button" class="small" @click=${() => (this.deleting = url)}>${icon('trash')}${t('delete')}</button>
     `;
@@ -120,9 +122,13 @@ function suggestedCard(state: Readonly<State>, one: Suggestion): TemplateResult 
   const { url, bytes, about } = one;
   const transfer = state.transfers[url];
   const go = () => void download(orderFor(one));
-  const room = !state.storage || state.storage.free >= bytes;
+  const room = !state.storage || state.unkept !== undefined || state.storage.free >= bytes;
+  // Where nothing is kept, it may be open all the same.
+  const { engine } = state;
   const actions = transfer
     ? html``
+    : engine.status === 'ready' && engine.model.url === url
+    ? useButton(state, engine.model)
     : html`<button type="button" class="small" ?disabled=${!room} @click=${go}>${icon('download')}${t('download')}</button>
         <span class="hint">${room ? t('fits.yes') : t('fits.no_storage', { free: format.bytes(state.storage!.free), needed: format.bytes(bytes) })}</span>`;
   return card(state, url, format.bytes(bytes), actions, {
@@ -131,16 +137,25 @@ function suggestedCard(state: Readonly<State>, one: Suggestion): TemplateResult 
   });
 }
 
-function fileCard(state: Readonly<State>, model: ModelRef): TemplateResult {
-  if (model.kind !== 'file') return html``;
+function fileCard(state: Readonly<State>, model: FileRef): TemplateResult {
+  const { url } = model;
   const bytes = model.files.reduce((sum, { size }) => sum + size, 0);
-  const { engine } = state;
+  const { engine, transfers, unkept } = state;
+  const transfer = transfers[url];
+  const keep = () => void keepCopy(model);
   const close = () => {
-    update({ files: current().files.filter((file) => file !== model) });
-    if (engine.status !== 'none' && engine.model === model) void closeModel();
+    closeFile(model);
+    if (engine.status !== 'none' && engine.model.url === url) void closeModel();
   };
-  const actions = html`${useButton(state, model)}<button type="button" class="small" @click=${close}>${icon('close')}${t('close')}</button>`;
-  return card(state, model.url, format.bytes(bytes), actions, { status: t('models.file') });
+  const actions = html`
+    ${useButton(state, model)}
+    ${transfer || unkept !== undefined ? nothing : html`<button type="button" class="small" @click=${keep}>${icon('download')}${t('files.keep')}</button>`}
+    <button type="button" class="small" @click=${close}>${icon('close')}${t('close')}</button>
+  `;
+  return card(state, url, bytes > 0 ? format.bytes(bytes) : '', actions, {
+    transfer: transfer ? transferView({ url, transfer, resume: keep }) : nothing,
+    status: t('models.file'),
+  });
 }
 
 function useButton({ engine }: Readonly<State>, model: ModelRef): TemplateResult {
@@ -153,7 +168,8 @@ function useButton({ engine }: Readonly<State>, model: ModelRef): TemplateResult
   return html`<button type="button" class="primary small" @click=${use}>${t('models.use')}</button>`;
 }
 
-function storageView({ storage }: Readonly<State>): TemplateResult | typeof nothing {
+function storageView({ storage, unkept }: Readonly<State>): TemplateResult | typeof nothing {
+  if (unkept !== undefined) return html`<p class="hint" title=${unkept}>${t('storage.unkept')}</p>`;
   if (!storage) return nothing;
   const { used, free, persisted } = storage;
   const text = t('storage', { used: format.bytes(used), free: format.bytes(free) });

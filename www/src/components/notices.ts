@@ -18,7 +18,7 @@ class Notices extends View {
           ({ id }) => id,
           ({ id, text, kind, action }) => html`
             <div class="notice ${kind}">
-              <span>${text}</span>
+              <span dir="auto">${text}</span>
               ${action ? html`<button type="button" class="link" @click=${() => (action.run(), dismiss(id))}>${action.label}</button>` : nothing}
               <button type="button" class="quiet square" aria-label=${t('close')} @click=${() => dismiss(id)}>${icon('close')}</button>
             </div>

@@ -5,6 +5,7 @@ import type { Key } from '../i18n/en';
 import { stop } from '../app/chat';
 import { removeAllConversations } from '../app/conversations';
 import { reopen } from '../app/engine';
+import * as format from '../app/format';
 import { notify } from '../app/notices';
 import { changeSettings, resetSettings } from '../app/settings';
 import { current, update } from '../app/state';
@@ -65,11 +66,14 @@ class SettingsView extends View {
 
   private engine() {
     const cores = navigator.hardwareConcurrency || 1;
-    const { engine } = current();
+    const { engine, settings } = current();
     return html`
       <section>
         <h3>${t('settings.engine')}</h3>
         ${number('context', 'settings.context', { min: 256, max: 131072, step: 256 }, 'settings.context.hint')}
+        ${engine.status === 'ready' && engine.info.context < settings.context
+          ? html`<p class="hint">${t('context.trained', { context: format.number(engine.info.context) })}</p>`
+          : nothing}
         ${number('threads', 'settings.threads', { min: 0, max: 64, step: 1 }, 'settings.threads.hint', { cores })}
         ${choice('kv', 'settings.kv', [['f16', t('kv.f16')], ['q8_0', t('kv.q8')]])}
         ${engine.status === 'none' ? nothing : html`<button type="button" class="small" @click=${() => void reopen()}>${icon('retry')}${t('settings.reopen')}</button>`}

@@ -19,9 +19,17 @@ class Sidebar extends View {
   static override uses = ['conversations', 'current', 'query', 'found', 'install', 'answer', 'drawer'] as const;
   static override properties = { renaming: { state: true } };
   declare renaming: string | undefined;
+  /** Titles that several conversations have; of these conversations. */
+  private twins: ReadonlySet<string> = new Set();
+  private counted: readonly Conversation[] | undefined;
 
   override render() {
     const { query, found, conversations, install } = current();
+    if (this.counted !== conversations) {
+      const seen = new Set<string>();
+      this.twins = new Set(conversations.map(({ title }) => title).filter((title) => seen.has(title) || !seen.add(title)));
+      this.counted = conversations;
+    }
     return html`
       <nav class="sidebar" aria-label=${t('sidebar')}>
         <header>
@@ -72,13 +80,15 @@ class Sidebar extends View {
   private item(conversation: Conversation, excerpt = '') {
     const { id, title, updated } = conversation;
     const open = current().current?.id === id;
+    // What has the same title is told apart by its time.
+    const small = excerpt || (this.twins.has(title) ? format.moment(updated) : '');
     if (this.renaming === id) return html`<li><input class="rename" aria-label=${t('rename')} .value=${title} @keydown=${this.renameKeys} @blur=${this.renamed} autofocus /></li>`;
     // One stop of the Tab key for the whole list; arrows move in it.
     const stop = open || (!current().current && id === (current().found?.[0]?.conversation ?? current().conversations[0])?.id);
     return html`
       <li class=${open ? 'open' : ''}>
         <a href="#${id}" title="${title} · ${format.date(updated)}" tabindex=${stop ? 0 : -1} aria-current=${open ? 'page' : nothing} @click=${this.go}>
-          <span>${title}</span>${excerpt ? html`<small>${excerpt}</small>` : nothing}
+          <span dir="auto">${title}</span>${small ? html`<small dir="auto">${small}</small>` : nothing}
         </a>
         ${menu(t('more', { title }), open ? 0 : -1, () => [
           { icon: 'pencil', label: t('rename'), run: () => this.startRename(id) },

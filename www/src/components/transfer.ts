@@ -3,7 +3,7 @@ import { html, nothing, type TemplateResult } from 'lit';
 import { t } from '../i18n';
 import * as format from '../app/format';
 import { forgetFailure, pause } from '../app/models';
-import type { Transfer } from '../app/state';
+import { current, type Transfer } from '../app/state';
 import { failureView } from './failure';
 import { icon } from './icons';
 
@@ -18,6 +18,8 @@ export function transferView({ url, transfer, resume }: Shown): TemplateResult {
   const { phase, loaded, total, speed, note, failure } = transfer;
   if (phase === 'failed') return failureView(failure!, { url, retry: resume, dismiss: () => forgetFailure(url) });
   if (phase === 'checked') return html`<p class="good" role="status">${icon('shield')}${t('models.valid')}</p>`;
+  // What was not copied to its end, or lies in memory, is gone when it is stopped.
+  const kept = phase !== 'copying' && current().unkept === undefined;
   const left = speed > 0 ? t('transfer.left', { time: format.time((total - loaded) / speed) }) : '';
   const figures = total > 0 ? t('transfer.of', { loaded: format.bytes(loaded), total: format.bytes(total) }) : '';
   return html`
@@ -31,7 +33,7 @@ export function transferView({ url, transfer, resume }: Shown): TemplateResult {
       <div class="row">
         <span class="hint">${[figures, speed > 0 ? t('transfer.speed', { speed: format.bytes(speed) }) : '', left].filter(Boolean).join(' · ')}</span>
         <span class="grow"></span>
-        ${phase === 'checking' ? nothing : html`<button type="button" class="small" @click=${() => pause(url)}>${icon('pause')}${t('pause')}</button>`}
+        ${phase === 'checking' ? nothing : html`<button type="button" class="small" @click=${() => pause(url)}>${kept ? icon('pause') : icon('close')}${t(kept ? 'pause' : 'cancel')}</button>`}
       </div>
       ${note ? html`<p class="hint">${note}</p>` : nothing}
     </div>

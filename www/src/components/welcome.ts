@@ -26,7 +26,8 @@ export function welcome(state: Readonly<State>): TemplateResult {
 }
 
 function card(state: Readonly<State>, one: State['suggestions'][number]): TemplateResult {
-  const { storage, transfers, stored } = state;
+  const { transfers, stored, unkept } = state;
+  const storage = unkept === undefined ? state.storage : undefined;
   const begun = stored.find((model) => model.url === one.url);
   const missing = one.bytes - (begun?.bytesOnDisk ?? 0);
   const fits = !storage || storage.free >= missing;
@@ -41,8 +42,7 @@ function card(state: Readonly<State>, one: State['suggestions'][number]): Templa
       </header>
       <ol class="steps">
         <li>${t('welcome.step1', { size: format.bytes(one.bytes), host })}</li>
-        <li>${t('welcome.step2')}</li>
-        <li>${t('welcome.step3')}</li>
+        ${unkept === undefined ? html`<li>${t('welcome.step2')}</li><li>${t('welcome.step3')}</li>` : html`<li title=${unkept}>${t('welcome.unkept')}</li>`}
       </ol>
       ${transfer
         ? transferView({ url: one.url, transfer, resume: go })

@@ -18,9 +18,11 @@ export const LANGUAGES: readonly [code: 'en' | 'vi' | 'zh', name: string][] = [
 let dictionary: Dictionary = en;
 let locale = 'en';
 
-/** A text in the language of the page. `{name}` in it is replaced. */
+/** A text in the language of the page. `{name}` in it is replaced; for a `count` of one there may be a text of its own. */
 export function t(key: Key, values: Record<string, string | number> = {}): string {
-  return dictionary[key].replace(/\{(\w+)\}/g, (whole, name: string) => String(values[name] ?? whole));
+  const one = `${key}.one` as Key;
+  const text = values['count'] === 1 && one in dictionary ? dictionary[one] : dictionary[key];
+  return text.replace(/\{(\w+)\}/g, (whole, name: string) => String(values[name] ?? whole));
 }
 
 /** Changes the language: one of ours, or `auto` for the first of the browser's that we have. Returns which it is. */

@@ -8,7 +8,7 @@ const MOST = 20_000;
 
 /** Colours a `code` element by its `data-lang`. */
 export async function highlight(code: HTMLElement): Promise<void> {
-  const language = code.dataset['lang'];
+  const language = code.dataset['lang']?.toLowerCase();
   if (!language || code.textContent.length > MOST) return;
   const hljs = await (loading ??= import('./languages').then(({ default: hljs }) => hljs));
   if (!hljs.getLanguage(language)) return;

@@ -4,6 +4,8 @@
 export interface Failure {
   code: string;
   message: string;
+  /** Which of a code's causes, where it has several. */
+  why?: string;
 }
 
 export interface Stats {
@@ -16,7 +18,7 @@ export interface Stats {
 }
 
 /** `writing` is also what an answer stays if the browser is killed; the page then shows it as stopped. */
-export type MessageStatus = 'done' | 'writing' | 'stopped' | 'length' | 'failed';
+export type MessageStatus = 'done' | 'writing' | 'stopped' | 'length' | 'loop' | 'failed';
 
 /** A message is a node of a tree: regenerating or editing adds a sibling. */
 export interface Message {
@@ -30,6 +32,8 @@ export interface Message {
   /** Of answers: the name of the model, and how it went. */
   model?: string;
   stats?: Stats;
+  /** The first message that was read for it, where the context had no room for all. */
+  from?: string;
   failure?: Failure;
 }
 
@@ -49,6 +53,13 @@ export interface ModelNote {
   license?: string;
   architecture?: string;
   parameters?: number;
+}
+
+/** A model's files that were picked, where the browser can find them again. */
+export interface FileNote {
+  url: string;
+  name: string;
+  handles: FileSystemFileHandle[];
 }
 
 export type Theme = 'system' | 'light' | 'dark';

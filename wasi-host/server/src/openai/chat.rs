@@ -1,21 +1,24 @@
 //! `POST /v1/chat/completions`
 
-use super::options::{Common, prompts, refuse_tools};
+use super::options::{Common, prompts};
 use super::stream::{self, Chunks};
 use super::{Head, token_text, usage};
+use crate::App;
 use crate::answers::Answers;
+use crate::dialect::{self, Api};
 use crate::error::{Result, json_response};
-use crate::{App, gate};
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, Response, StatusCode};
+use axum::http::{Response, StatusCode};
 use picolm_engine::{Answer, Event, Fields, Reason, TokenLogprob};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-pub(crate) async fn chat(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<Response<Body>> {
-    let mut fields = gate::fields(&app, &headers, body).await?;
-    refuse(&mut fields)?;
+pub(crate) async fn chat(State(app): State<Arc<App>>, body: Body) -> Result<Response<Body>> {
+    dialect::answer(Api::Chat, app, body, answer).await
+}
+
+async fn answer(app: Arc<App>, mut fields: Fields) -> Result<Response<Body>> {
     let common = Common::take(&mut fields)?;
     let (_, prompts) = prompts(&mut fields, "messages", 1)?;
     fields.finish()?;
@@ -35,16 +38,6 @@ pub(crate) async fn chat(State(app): State<Arc<App>>, headers: HeaderMap, body: 
     Ok(json_response(StatusCode::OK, &answer))
 }
 
-/// What this server has not, and says so.
-fn refuse(fields: &mut Fields) -> Result<()> {
-    refuse_tools(fields)?;
-    fields.refuse("response_format", &[r#"{"type":"text"}"#], "is not supported yet: answers are text")?;
-    fields.refuse("modalities", &[r#"["text"]"#], "has more than text, and only text is supported")?;
-    fields.refuse("audio", &[], "is not supported: answers are text")?;
-    fields.refuse("prediction", &[], "is not supported")?;
-    Ok(fields.refuse("web_search_options", &[], "is not supported")?)
-}
-
 fn choice(index: usize, answer: &Answer, logprobs: bool) -> Value {
     json!({
         "index": index,
@@ -54,7 +47,7 @@ fn choice(index: usize, answer: &Answer, logprobs: bool) -> Value {
     })
 }
 
-fn logprob(chosen: &TokenLogprob, top: &[TokenLogprob]) -> Value {
+pub(crate) fn logprob(chosen: &TokenLogprob, top: &[TokenLogprob]) -> Value {
     let one =
         |token: &TokenLogprob| json!({ "token": token_text(token), "logprob": token.logprob, "bytes": token.bytes });
     let mut entry = one(chosen);

@@ -3,13 +3,14 @@
 use super::options::{Common, prompts};
 use super::stream::{self, Chunks};
 use super::{Head, token_text, usage};
+use crate::App;
 use crate::answers::Answers;
+use crate::dialect::{self, Api};
 use crate::error::{ApiError, Result, json_response};
-use crate::{App, gate};
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, Response, StatusCode};
-use picolm_engine::{Answer, Event, Prompt, Reason, TokenLogprob};
+use axum::http::{Response, StatusCode};
+use picolm_engine::{Answer, Event, Fields, Prompt, Reason, TokenLogprob};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
@@ -19,10 +20,12 @@ const MAX_PROMPTS: usize = 16;
 /// OpenAI's default.
 const DEFAULT_TOKENS: usize = 16;
 
-pub(crate) async fn completions(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<Response<Body>> {
-    let mut fields = gate::fields(&app, &headers, body).await?;
+pub(crate) async fn completions(State(app): State<Arc<App>>, body: Body) -> Result<Response<Body>> {
+    dialect::answer(Api::Completions, app, body, answer).await
+}
+
+async fn answer(app: Arc<App>, mut fields: Fields) -> Result<Response<Body>> {
     let echo = fields.boolean("echo")?.unwrap_or(false);
-    fields.refuse("suffix", &[r#""""#], "is not supported: text is continued at its end")?;
     let best_of = fields.integer(&["best_of"], 1..=20)?;
     let mut common = Common::take(&mut fields)?;
     if common.request.max_tokens == 0 {

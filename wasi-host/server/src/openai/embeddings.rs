@@ -4,20 +4,23 @@
 use super::options::prompts;
 use crate::App;
 use crate::answers::Answers;
+use crate::dialect::{self, Api};
 use crate::error::{ApiError, Result, json_response};
-use crate::gate;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, Response, StatusCode};
-use picolm_engine::{Prompt, Request, Task};
+use axum::http::{Response, StatusCode};
+use picolm_engine::{Fields, Prompt, Request, Task};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// Most texts in one request.
-const MAX_INPUTS: usize = 256;
+/// Most texts in one request: OpenAI's.
+pub(crate) const MAX_INPUTS: usize = 2048;
 
-pub(crate) async fn embeddings(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<Response<Body>> {
-    let mut fields = gate::fields(&app, &headers, body).await?;
+pub(crate) async fn embeddings(State(app): State<Arc<App>>, body: Body) -> Result<Response<Body>> {
+    dialect::answer(Api::Embeddings, app, body, answer).await
+}
+
+async fn answer(app: Arc<App>, mut fields: Fields) -> Result<Response<Body>> {
     let model = fields.text("model")?;
     let base64 = match fields.text("encoding_format")?.as_deref() {
         None | Some("float") => false,
@@ -26,14 +29,8 @@ pub(crate) async fn embeddings(State(app): State<Arc<App>>, headers: HeaderMap, 
     };
     let (_, inputs) = prompts(&mut fields, "input", MAX_INPUTS)?;
     let dimensions = fields.integer(&["dimensions"], 1..=1 << 20)?;
-    fields.ignore(&["user"]);
     fields.finish()?;
-    let (name, tokens, all) = embed_all(&app, model.as_deref(), inputs).await?;
-    if let (Some(wanted), Some(first)) = (dimensions, all.first())
-        && wanted != first.len() as i64
-    {
-        return Err(ApiError::field("dimensions", format!("is {wanted}, and this model has {}", first.len())));
-    }
+    let (name, tokens, all) = embed_all(&app, model.as_deref(), inputs, dimensions).await?;
     let value = |embedding: &[f32]| match base64 {
         true => Value::from(encode(embedding)),
         false => Value::from(embedding),
@@ -44,11 +41,12 @@ pub(crate) async fn embeddings(State(app): State<Arc<App>>, headers: HeaderMap, 
     Ok(json_response(StatusCode::OK, &json!({ "object": "list", "model": name, "data": data, "usage": usage })))
 }
 
-/// The model's name, the number of tokens, and an embedding for each text.
+/// The model's name, the number of tokens, and an embedding for each text, which has so many dimensions if that is said.
 pub(crate) async fn embed_all(
     app: &App,
     model: Option<&str>,
     inputs: Vec<Prompt>,
+    dimensions: Option<i64>,
 ) -> Result<(String, usize, Vec<Vec<f32>>)> {
     let (model, _place) = app.models.acquire(model, 1).await?;
     let (mut tokens, mut all) = (0, Vec::new());
@@ -60,6 +58,10 @@ pub(crate) async fn embed_all(
             StatusCode::BAD_REQUEST => ApiError { param: Some("input".into()), ..error },
             _ => error,
         })?;
+        let has = answers[0].embedding.len();
+        if let Some(wanted) = dimensions.filter(|wanted| *wanted != has as i64) {
+            return Err(ApiError::field("dimensions", format!("is {wanted}, and this model has {has}")));
+        }
         tokens += usage.prompt;
         all.append(&mut answers);
     }

@@ -7,9 +7,9 @@ mod list;
 mod options;
 mod stream;
 
-pub(super) use chat::chat;
+pub(super) use chat::{chat, logprob};
 pub(super) use completions::completions;
-pub(super) use embeddings::{embed_all, embeddings};
+pub(super) use embeddings::{MAX_INPUTS, embed_all, embeddings};
 pub(super) use list::{model, models};
 pub(super) use options::ambient;
 

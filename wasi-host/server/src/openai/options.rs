@@ -60,12 +60,3 @@ pub(super) fn prompts(fields: &mut Fields, name: &str, most: usize) -> Result<(T
         _ => Ok((task, prompts)),
     }
 }
-
-/// What picolm has not, and says so.
-pub(super) fn refuse_tools(fields: &mut Fields) -> Result<()> {
-    let why = "is not supported yet: this server cannot call tools";
-    fields.refuse("tools", &[], why)?;
-    fields.refuse("tool_choice", &[r#""none""#, r#""auto""#], why)?;
-    fields.refuse("functions", &[], why)?;
-    Ok(fields.refuse("function_call", &[r#""none""#, r#""auto""#], why)?)
-}
