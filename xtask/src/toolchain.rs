@@ -24,8 +24,8 @@ pub(crate) struct Target {
 enum Linker {
     /// Libraries and bare metal: LLVM's, as far as one is needed.
     Lld,
-    /// A static Linux program, run under this user-mode emulator; linked by this cross gcc if it comes from Debian.
-    Static { gcc: &'static str, package: &'static str, qemu: &'static str },
+    /// A static Linux program, run under this user-mode emulator; linked by this cross gcc, with the C library beside it, if it comes from Debian.
+    Static { gcc: &'static str, packages: [&'static str; 2], qemu: &'static str },
 }
 
 pub(crate) const WASM: Target = Target {
@@ -79,7 +79,7 @@ pub(crate) const AARCH64: Target = Target {
     std: "std,panic_unwind,test",
     linker: Linker::Static {
         gcc: "aarch64-linux-gnu-gcc",
-        package: "gcc-aarch64-linux-gnu",
+        packages: ["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"],
         qemu: "qemu-aarch64-static",
     },
 };
@@ -90,7 +90,7 @@ pub(crate) const RISCV64: Target = Target {
     std: "std,panic_unwind,test",
     linker: Linker::Static {
         gcc: "riscv64-linux-gnu-gcc",
-        package: "gcc-riscv64-linux-gnu",
+        packages: ["gcc-riscv64-linux-gnu", "libc6-dev-riscv64-cross"],
         qemu: "qemu-riscv64-static",
     },
 };
@@ -159,8 +159,8 @@ impl Target {
         let linker = match self.linker {
             Linker::Lld if self.debian.starts_with("wasm") => "wasm-ld-19",
             Linker::Lld => "ld.lld-19",
-            Linker::Static { gcc, package, .. } => {
-                packages(&[package])?;
+            Linker::Static { gcc, packages: needed, .. } => {
+                packages(&needed)?;
                 flags += " -Ctarget-feature=+crt-static";
                 gcc
             }
