@@ -9,12 +9,14 @@
 //! What prompts have in common is read once: who comes later waits for it, and gets a copy.
 
 use crate::arithmetic::{Arithmetic, Feed, Read, Write};
+use crate::constraint::{JsonAnswer, Vocabulary};
 use crate::slot::{Embedding, Slot, Work};
 use crate::writing::{Extras, Writing};
-use crate::{Error, Event, Kind, Prompt, Request, Result, SessionId, Task, prompt};
+use crate::{Constraint, Error, Event, Format, Kind, Prompt, Request, Result, SessionId, Task, prompt};
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use picolm_core::session::Want;
 use picolm_core::text::{ChatTemplate, Encode, Tokenizer};
@@ -45,6 +47,8 @@ pub struct Batch<A = Box<dyn Arithmetic>> {
     tokenizer: Tokenizer,
     template: Option<ChatTemplate>,
     settings: Settings,
+    /// of the tokenizer, once an answer has to be JSON
+    json: Option<Arc<Vocabulary>>,
     slots: Vec<Slot>,
     last_id: SessionId,
     /// the session of [`feed`](Self::feed)
@@ -62,7 +66,7 @@ struct Part {
 impl<A: Arithmetic> Batch<A> {
     /// No sessions yet.
     pub fn new(arithmetic: A, tokenizer: Tokenizer, template: Option<ChatTemplate>, settings: Settings) -> Self {
-        Batch { arithmetic, tokenizer, template, settings, slots: Vec::new(), last_id: 0, fed: None }
+        Batch { arithmetic, tokenizer, template, settings, json: None, slots: Vec::new(), last_id: 0, fed: None }
     }
 
     /// What computes.
@@ -136,7 +140,13 @@ impl<A: Arithmetic> Batch<A> {
         let tokens = self.prompt(&request.prompt)?;
         let Settings { context, vocabulary, .. } = self.settings;
         let mut work = match request.task {
-            Task::Answer => Work::Writing(Box::new(Writing::new(tokens, request, extras, (context, vocabulary))?)),
+            Task::Answer => {
+                let mut writing = Writing::new(tokens, request, extras, (context, vocabulary))?;
+                if let Some(form) = self.constraint(request.format)? {
+                    writing.keep_to(form, &self.tokenizer)?;
+                }
+                Work::Writing(Box::new(writing))
+            }
             Task::Embed => Work::Embedding(Embedding::new(request, tokens, context)?),
         };
         let slot = if work.reuses() { self.slot_for(&work)? } else { self.free_slot(work.most())? };
@@ -149,6 +159,18 @@ impl<A: Arithmetic> Batch<A> {
         (slot.id, slot.most, slot.over, slot.alone) = (self.last_id, work.most(), false, false);
         slot.work = Some(work);
         Ok(self.last_id)
+    }
+
+    /// What keeps an answer to its form.
+    fn constraint(&mut self, format: Format) -> Result<Option<Box<dyn Constraint>>> {
+        if format == Format::Text {
+            return Ok(None);
+        }
+        let vocabulary = match &self.json {
+            Some(vocabulary) => vocabulary.clone(),
+            None => self.json.insert(Arc::new(Vocabulary::new(&self.tokenizer)?)).clone(),
+        };
+        Ok(Some(Box::new(JsonAnswer::new(vocabulary))))
     }
 
     /// Ends a session, whether its answer is complete or not. What it holds is kept as long as there is room, for prompts that begin so.

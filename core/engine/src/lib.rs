@@ -31,7 +31,7 @@ mod writing;
 
 pub use arithmetic::{Arithmetic, Feed, Read, Write};
 pub use batch::{Batch, Settings, append, take};
-pub use constraint::Constraint;
+pub use constraint::{Constraint, JsonAutomaton};
 pub use drafter::{Drafter, Lookup, MAX_DRAFT};
 pub use engine::Engine;
 pub use error::{Error, Kind, Result};
@@ -39,7 +39,7 @@ pub use event::{Answer, Event, Piece, Reason, SessionId, TokenLogprob, Usage};
 pub use fields::Fields;
 pub use local::Local;
 pub use picolm_core::session::{KvType, Want};
-pub use request::{Ambient, Chat, MAX_LOGPROBS, Prompt, Request, Task};
+pub use request::{Ambient, Chat, Format, MAX_LOGPROBS, Prompt, Request, Task};
 pub use writing::Extras;
 
 use alloc::string::String;

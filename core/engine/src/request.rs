@@ -30,6 +30,18 @@ pub struct Request {
     pub lookup: usize,
     /// Whether what an earlier session has in common with the prompt is used. It changes no answer.
     pub cache_prompt: bool,
+    /// The form of the answer.
+    pub format: Format,
+}
+
+/// The form of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Format {
+    /// Any text.
+    #[default]
+    Text,
+    /// A JSON object (RFC 8259) that is whole within `max_tokens`. The model should be told to write one: it is only kept from anything else.
+    JsonObject,
 }
 
 /// Most tokens that stand beside one with their log-probabilities.
@@ -92,6 +104,7 @@ impl Default for Request {
             logprobs: None,
             lookup: 0,
             cache_prompt: true,
+            format: Format::Text,
         }
     }
 }
@@ -163,6 +176,7 @@ impl Request {
             logprobs: logprobs(fields)?,
             lookup: fields.integer(&["lookup"], 0..=MAX_DRAFT as i64)?.map_or(default.lookup, |n| n as usize),
             cache_prompt: fields.boolean("cache_prompt")?.unwrap_or(default.cache_prompt),
+            format: Format::take(fields)?,
             ..default
         };
         fields.ignore(IGNORED);
@@ -205,7 +219,34 @@ impl Request {
         put("logprobs", self.logprobs.map_or(Json::Null, int));
         put("lookup", int(self.lookup.min(MAX_DRAFT)));
         put("cache_prompt", Json::Bool(self.cache_prompt));
+        put("response_format", self.format.to_value());
         Json::Object(pairs).to_string()
+    }
+}
+
+impl Format {
+    /// `response_format`
+    fn take(fields: &mut Fields) -> Result<Self> {
+        let Some(mut format) = fields.object("response_format")? else { return Ok(Format::Text) };
+        let kind = format.text("type")?.unwrap_or_default();
+        let found = match kind.as_str() {
+            "text" => Format::Text,
+            "json_object" => Format::JsonObject,
+            "json_schema" => {
+                return Err(Error::unsupported(format.name("type"), "is json_schema: schemas are not there yet"));
+            }
+            _ => return Err(Error::field(format.name("type"), "is none of text, json_object")),
+        };
+        format.finish()?;
+        Ok(found)
+    }
+
+    fn to_value(self) -> Json {
+        let kind = match self {
+            Format::Text => "text",
+            Format::JsonObject => "json_object",
+        };
+        Json::Object(Vec::from([("type".to_string(), Json::Text(kind.to_string()))]))
     }
 }
 

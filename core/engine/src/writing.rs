@@ -7,6 +7,7 @@ use crate::{Constraint, Drafter, Error, Kind, Lookup, Piece, Reason, Request, Re
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
+use alloc::vec;
 use alloc::vec::Vec;
 use picolm_core::sampler::{Sampler, StopMatcher};
 use picolm_core::text::{Tokenizer, Utf8Stream};
@@ -176,14 +177,38 @@ impl Writing {
     }
 
     fn sample(&mut self, tokenizer: &Tokenizer, logits: &[f32]) -> Result<u32> {
-        let (position, answer) = (self.all.len() as u64, &self.all[self.prompt..]);
+        let position = self.all.len() as u64;
         if self.constraints.is_empty() {
             return Ok(self.sampler.sample(logits, position)?);
         }
+        let (room, answer) = (self.room(), &self.all[self.prompt..]);
         self.masked.clear();
         self.masked.extend_from_slice(logits);
-        self.constraints.iter_mut().for_each(|constraint| constraint.mask(answer, tokenizer, &mut self.masked));
+        self.constraints.iter_mut().for_each(|constraint| constraint.mask(answer, room, tokenizer, &mut self.masked));
         Ok(self.sampler.sample(&self.masked, position)?)
+    }
+
+    /// Tokens that can still be chosen: the last need not be fed.
+    fn room(&self) -> usize {
+        (self.context + 1 - self.all.len()).min(self.max_tokens - self.answer().len())
+    }
+
+    /// Adds a constraint of the answer's form.
+    ///
+    /// # Errors
+    /// It has no answer that there is room for.
+    pub(crate) fn keep_to(&mut self, mut form: Box<dyn Constraint>, tokenizer: &Tokenizer) -> Result<()> {
+        let (room, mut logits) = (self.room(), vec![0.0; tokenizer.n_vocab()]);
+        form.mask(self.answer(), room, tokenizer, &mut logits);
+        if logits.iter().all(|&logit| logit == f32::NEG_INFINITY) {
+            let few = format!("{room} tokens are too few for any answer of the form that is asked for");
+            return Err(match room == self.max_tokens {
+                true => Error::field("max_tokens", format!("is too small: {few}")),
+                false => Error::new(Kind::ContextFull, few),
+            });
+        }
+        self.constraints.push(form);
+        Ok(())
     }
 
     /// Takes a token: the end, or one more of the answer, with the text that is whole by it.
@@ -198,8 +223,12 @@ impl Writing {
             piece.token = Some(token);
             // Structure that is no end of the answer, such as a stray start of turn, is no text either.
             let bytes = if tokenizer.is_special(token) { &[] } else { tokenizer.token_bytes(token) };
+            let answer = &self.all[self.prompt..];
+            let is_complete = self.constraints.iter_mut().any(|constraint| constraint.is_complete(answer, tokenizer));
             self.end = if self.text.push(bytes, &mut piece.text) {
                 Some(Reason::Stop)
+            } else if is_complete {
+                Some(Reason::Token)
             } else if self.answer().len() >= self.max_tokens {
                 Some(Reason::Length)
             } else {

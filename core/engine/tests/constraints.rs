@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 struct Even;
 
 impl Constraint for Even {
-    fn mask(&mut self, _: &[u32], _: &Tokenizer, logits: &mut [f32]) {
+    fn mask(&mut self, _: &[u32], _: usize, _: &Tokenizer, logits: &mut [f32]) {
         logits.iter_mut().skip(1).step_by(2).for_each(|logit| *logit = f32::NEG_INFINITY);
     }
 }
@@ -40,7 +40,7 @@ impl Then {
 }
 
 impl Constraint for Then {
-    fn mask(&mut self, answer: &[u32], _: &Tokenizer, logits: &mut [f32]) {
+    fn mask(&mut self, answer: &[u32], _: usize, _: &Tokenizer, logits: &mut [f32]) {
         self.masked.fetch_add(1, Ordering::Relaxed);
         if let Some(due) = self.due(answer) {
             let logit = logits[due as usize];
@@ -58,8 +58,8 @@ impl Constraint for Then {
 struct Asked(Then);
 
 impl Constraint for Asked {
-    fn mask(&mut self, answer: &[u32], tokenizer: &Tokenizer, logits: &mut [f32]) {
-        self.0.mask(answer, tokenizer, logits);
+    fn mask(&mut self, answer: &[u32], room: usize, tokenizer: &Tokenizer, logits: &mut [f32]) {
+        self.0.mask(answer, room, tokenizer, logits);
     }
 }
 
@@ -67,7 +67,7 @@ impl Constraint for Asked {
 struct NothingAfter(usize);
 
 impl Constraint for NothingAfter {
-    fn mask(&mut self, answer: &[u32], _: &Tokenizer, logits: &mut [f32]) {
+    fn mask(&mut self, answer: &[u32], _: usize, _: &Tokenizer, logits: &mut [f32]) {
         if answer.len() >= self.0 {
             logits.fill(f32::NEG_INFINITY);
         }
@@ -78,7 +78,7 @@ impl Constraint for NothingAfter {
 struct Begin(&'static [u32]);
 
 impl Constraint for Begin {
-    fn mask(&mut self, _: &[u32], _: &Tokenizer, _: &mut [f32]) {}
+    fn mask(&mut self, _: &[u32], _: usize, _: &Tokenizer, _: &mut [f32]) {}
 
     fn forced(&mut self, answer: &[u32]) -> Option<u32> {
         self.0.get(answer.len()).copied()
@@ -185,7 +185,7 @@ fn a_forced_end_token_ends_the_answer() {
     struct End(u32);
 
     impl Constraint for End {
-        fn mask(&mut self, _: &[u32], _: &Tokenizer, logits: &mut [f32]) {
+        fn mask(&mut self, _: &[u32], _: usize, _: &Tokenizer, logits: &mut [f32]) {
             logits[self.0 as usize] = f32::NEG_INFINITY;
         }
 

@@ -171,7 +171,7 @@ struct EndAt {
 }
 
 impl picolm_engine::Constraint for EndAt {
-    fn mask(&mut self, answer: &[u32], _: &picolm_core::text::Tokenizer, logits: &mut [f32]) {
+    fn mask(&mut self, answer: &[u32], _: usize, _: &picolm_core::text::Tokenizer, logits: &mut [f32]) {
         let end = std::mem::replace(&mut logits[self.end as usize], f32::NEG_INFINITY);
         if answer.len() == self.at {
             logits.fill(f32::NEG_INFINITY);

@@ -5,7 +5,7 @@ mod common;
 use common::VOCABULARY;
 use picolm_core::sampler::{MAX_WINDOW, Params};
 use picolm_core::text::Json;
-use picolm_engine::{Ambient, Chat, Error, Fields, Kind, MAX_DRAFT, MAX_LOGPROBS, Prompt, Request, Task};
+use picolm_engine::{Ambient, Chat, Error, Fields, Format, Kind, MAX_DRAFT, MAX_LOGPROBS, Prompt, Request, Task};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -278,7 +278,6 @@ fn unknown_fields_are_refused() {
         "best_of",
         "echo",
         "suffix",
-        "response_format",
         "tool_choice",
         "tools",
         "now",
@@ -454,18 +453,22 @@ fn params() -> impl Strategy<Value = Params> {
 
 fn requests() -> impl Strategy<Value = Request> {
     let lengths = (0..=u32::MAX, 0..=u32::MAX);
-    let limits = (lengths, option::of(0..=MAX_LOGPROBS), 0..=MAX_DRAFT, any::<bool>());
+    let formats = prop_oneof![Just(Format::Text), Just(Format::JsonObject)];
+    let limits = (lengths, option::of(0..=MAX_LOGPROBS), 0..=MAX_DRAFT, any::<bool>(), formats);
     (prompts(), params(), vec(any::<String>(), 0..3), limits).prop_map(
-        |((task, prompt), sampling, stops, ((max_tokens, min_tokens), logprobs, lookup, cache_prompt))| Request {
-            prompt,
-            task,
-            sampling,
-            stops,
-            max_tokens: max_tokens as usize,
-            min_tokens: min_tokens as usize,
-            logprobs,
-            lookup,
-            cache_prompt,
+        |((task, prompt), sampling, stops, ((max_tokens, min_tokens), logprobs, lookup, cache_prompt, format))| {
+            Request {
+                prompt,
+                task,
+                sampling,
+                stops,
+                max_tokens: max_tokens as usize,
+                min_tokens: min_tokens as usize,
+                logprobs,
+                lookup,
+                cache_prompt,
+                format,
+            }
         },
     )
 }
@@ -494,5 +497,27 @@ proptest! {
     fn numbers_are_read_to_the_nearest(x in any::<f64>().prop_filter("JSON has no other", |x| x.is_finite())) {
         let found = good(&format!(r#""temperature":{x:?}"#)).sampling.temperature;
         prop_assert_eq!(found.to_bits(), (x as f32).to_bits());
+    }
+}
+
+#[test]
+fn the_form_of_an_answer_is_text_or_json() {
+    let format = |value: &str| with(&format!(r#""response_format":{value}"#));
+    for (value, wanted) in [
+        ("null", Format::Text),
+        (r#"{"type":"text"}"#, Format::Text),
+        (r#"{"type":"json_object"}"#, Format::JsonObject),
+    ] {
+        assert_eq!(format(value).expect(value).format, wanted);
+    }
+    for (value, field) in [
+        (r#""json""#, "response_format"),
+        ("{}", "response_format.type"),
+        (r#"{"type":"xml"}"#, "response_format.type"),
+        (r#"{"type":"json_schema","json_schema":{"name":"a","schema":{}}}"#, "response_format.type"),
+        // What llama.cpp takes as a schema: never dropped in silence.
+        (r#"{"type":"json_object","schema":{}}"#, "response_format.schema"),
+    ] {
+        assert_eq!(format(value).expect_err(value).field.as_deref(), Some(field), "{value}");
     }
 }

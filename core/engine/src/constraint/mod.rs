@@ -1,0 +1,86 @@
+//! What an answer may say: the seam for whatever bans or forces tokens.
+
+mod json;
+mod words;
+
+pub use json::Json as JsonAutomaton;
+pub(crate) use json::{JsonAnswer, Vocabulary};
+
+use alloc::vec;
+use alloc::vec::Vec;
+use picolm_core::text::Tokenizer;
+
+/// A rule about the tokens of one answer. What it says is a function of the answer's tokens so far, which only ever grow by a token, so an
+/// answer is one of (model, prompt, seed, constraints) alone, with drafts or without.
+pub trait Constraint: Send {
+    /// Bans what may not follow `answer`, the tokens so far: sets its logits (vocabulary) to -infinity. There is room for `room` tokens
+    /// more.
+    fn mask(&mut self, answer: &[u32], room: usize, tokenizer: &Tokenizer, logits: &mut [f32]);
+
+    /// The only token that may follow `answer`, where there is but one: it is taken without asking the model.
+    fn forced(&mut self, answer: &[u32]) -> Option<u32> {
+        let _ = answer;
+        None
+    }
+
+    /// Whether nothing may follow `answer`: it ends here, as if the model had said so.
+    fn is_complete(&mut self, answer: &[u32], tokenizer: &Tokenizer) -> bool {
+        let _ = (answer, tokenizer);
+        false
+    }
+}
+
+/// A set of tokens.
+#[derive(Debug, Clone)]
+pub(crate) struct Mask(Vec<u32>);
+
+impl Mask {
+    /// No token of so many.
+    fn new(vocabulary: usize) -> Self {
+        Mask(vec![0; vocabulary.div_ceil(32)])
+    }
+
+    fn clear(&mut self) {
+        self.0.fill(0);
+    }
+
+    fn allow(&mut self, token: u32) {
+        self.0[token as usize / 32] |= 1 << (token % 32);
+    }
+
+    /// Bans all other tokens.
+    fn apply(&self, logits: &mut [f32]) {
+        let (known, unknown) = logits.split_at_mut(logits.len().min(32 * self.0.len()));
+        for (logits, &word) in known.chunks_mut(32).zip(&self.0) {
+            for (bit, logit) in logits.iter_mut().enumerate() {
+                if word >> bit & 1 == 0 {
+                    *logit = f32::NEG_INFINITY;
+                }
+            }
+        }
+        unknown.fill(f32::NEG_INFINITY);
+    }
+}
+
+/// Bans the tokens that end an answer until it has some tokens.
+pub(crate) struct MinTokens {
+    tokens: usize,
+    /// those of the vocabulary that end an answer, once they have been looked for
+    ends: Option<Vec<u32>>,
+}
+
+impl MinTokens {
+    pub(crate) fn new(tokens: usize) -> Self {
+        MinTokens { tokens, ends: None }
+    }
+}
+
+impl Constraint for MinTokens {
+    fn mask(&mut self, answer: &[u32], _: usize, tokenizer: &Tokenizer, logits: &mut [f32]) {
+        if answer.len() < self.tokens {
+            let all =
+                || (0..tokenizer.n_vocab() as u32).filter(|&token| tokenizer.is_end_of_generation(token)).collect();
+            self.ends.get_or_insert_with(all).iter().for_each(|&end| logits[end as usize] = f32::NEG_INFINITY);
+        }
+    }
+}
