@@ -2,7 +2,7 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use picolm_core::sampler::Params;
-use picolm_engine::{KvType, Request};
+use picolm_engine::{Format, KvType, Request};
 use picolm_machine::{cpu, memory};
 use std::path::PathBuf;
 
@@ -52,6 +52,9 @@ pub(crate) struct Generate {
     /// End the answer in front of this text (repeatable)
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub(crate) stop: Vec<String>,
+    /// The answer is one JSON object (RFC 8259), whole within -n. Ask the model for one, too
+    #[arg(long)]
+    pub(crate) json: bool,
     /// Prompt lookup: try up to N tokens at once (7) that followed the last ones before. The same answer, sooner where it repeats itself
     #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "7", value_parser = DRAFT())]
     pub(crate) lookup: Option<u8>,
@@ -152,6 +155,17 @@ pub(crate) enum Command {
         #[command(flatten)]
         machine: Machine,
     },
+    /// Whether standard input keeps to a form, and how long a mask of it takes
+    Constrain {
+        /// File with the vocabulary of the masks
+        model: Option<PathBuf>,
+        /// The form: JSON (RFC 8259)
+        #[arg(long, required = true)]
+        json: bool,
+        /// How to print what was found
+        #[arg(long, value_name = "FORM", value_enum, default_value_t)]
+        output: Print,
+    },
     /// What standard input is about, as a vector of length 1 (embedding)
     Embed {
         model: PathBuf,
@@ -245,6 +259,22 @@ pub(crate) struct Output {
     pub(crate) json: bool,
 }
 
+/// How a command prints whose `--json` means something else.
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+pub(crate) enum Print {
+    /// For people
+    #[default]
+    Text,
+    /// One JSON value
+    Json,
+}
+
+impl Print {
+    pub(crate) fn output(self) -> Output {
+        Output { json: matches!(self, Print::Json) }
+    }
+}
+
 impl Machine {
     pub(crate) fn threads(&self) -> usize {
         self.threads.into()
@@ -277,7 +307,8 @@ impl Generate {
         };
         let lookup = self.lookup.map_or(0, usize::from);
         let (max_tokens, min_tokens) = (self.max_tokens, self.min_tokens);
-        Request { sampling, stops: self.stop.clone(), max_tokens, min_tokens, lookup, ..Request::picolm() }
+        let format = if self.json { Format::JsonObject } else { Format::Text };
+        Request { sampling, stops: self.stop.clone(), max_tokens, min_tokens, lookup, format, ..Request::picolm() }
     }
 }
 

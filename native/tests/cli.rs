@@ -623,3 +623,38 @@ fn ctrl_c_stops_the_answer_and_not_the_program() {
     assert!(child.wait().expect("the binary").success());
     reader.join().expect("all read");
 }
+
+#[test]
+fn an_answer_is_json_where_that_is_asked_for() {
+    for (seed, budget) in (0..20).flat_map(|seed| [(seed, "2"), (seed, "60")]) {
+        let args = [&golden(MODEL), "-p", "a", "--json", "-n", budget, "-t", "1.5", "-s", &seed.to_string()];
+        let text = succeeds(&args);
+        assert!(serde_json::from_str::<Value>(&text).is_ok_and(|value| value.is_object()), "{args:?}: {text}");
+    }
+    let output = picolm(&[&golden(MODEL), "-p", "a", "--json", "-n", "1", "--stop", "x"]);
+    assert!(!output.status.success() && stderr(&output).contains("max_tokens is 1"), "{}", stderr(&output));
+}
+
+#[test]
+fn texts_are_compared_with_a_form() {
+    let vocabulary = fixture("tokenizers/ggml-vocab-gpt-2.gguf");
+    let constrain = |vocabulary: &[&str], text: &[u8]| {
+        let args = [&["constrain"], vocabulary, &["--json", "--output", "json"]].concat();
+        serde_json::from_str::<Value>(&succeeds_with(&args, text)).expect("JSON")
+    };
+    let found = constrain(&[&vocabulary], br#"{"a": [1, "two"]}"#);
+    assert_eq!((&found["accepted"], &found["at"]), (&true.into(), &17.into()));
+    assert!(
+        ["mean", "p50", "p99"].iter().all(|part| found["mask_us"][part].as_f64().is_some_and(|us| us > 0.0)),
+        "{found}"
+    );
+    for (text, at) in [(&b"[1,]"[..], 3), (b"{", 1), (b"\"\xff\"", 1), (b"", 0)] {
+        let found = constrain(&[], text);
+        assert_eq!(
+            (&found["accepted"], &found["at"], &found["mask_us"]),
+            (&false.into(), &at.into(), &Value::Null),
+            "{text:?}"
+        );
+    }
+    assert_eq!(succeeds_with(&["constrain", "--json"], b"[]").trim(), "accepted");
+}

@@ -3,7 +3,7 @@
 //! As with `picolm`, results go to stdout and everything for people to stderr; a failure is one line and exit status 1.
 
 use crate::engine::{self, Engine, Kind, Options};
-use crate::{Chat, Event, KvType, Prompt, Reason, Request, Want};
+use crate::{Chat, Event, Format, KvType, Prompt, Reason, Request, Want};
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use picolm_core::sampler::Params;
@@ -118,6 +118,9 @@ struct Run {
     /// A text that ends the answer; can be given several times
     #[arg(long)]
     stop: Vec<String>,
+    /// The answer is one JSON object (RFC 8259), whole within -n
+    #[arg(long)]
+    json: bool,
 }
 
 /// Flags count more than the environment, and that more than the file; all have the same names.
@@ -254,7 +257,8 @@ fn run(args: &Run) -> Result<()> {
     };
     let sampling = Params { temperature: args.temperature, seed: args.seed, ..Params::PICOLM };
     let (stops, max_tokens) = (args.stop.clone(), args.max_tokens);
-    engine.begin(&Request { prompt, sampling, stops, max_tokens, ..Request::picolm() })?;
+    let format = if args.json { Format::JsonObject } else { Format::Text };
+    engine.begin(&Request { prompt, sampling, stops, max_tokens, format, ..Request::picolm() })?;
     let start = Instant::now();
     let mut out = io::stdout().lock();
     while !engine.is_idle() {

@@ -41,6 +41,6 @@ pub mod plugin;
 pub mod sandbox;
 
 pub use picolm_engine::{
-    Ambient, Answer, Chat, Error, Event, Kind as ErrorKind, KvType, ModelInfo, Piece, Prompt, Reason, Request, Result,
-    SessionId, Task, TokenLogprob, Usage, Want,
+    Ambient, Answer, Chat, Error, Event, Format, Kind as ErrorKind, KvType, ModelInfo, Piece, Prompt, Reason, Request,
+    Result, SessionId, Task, TokenLogprob, Usage, Want,
 };

@@ -57,6 +57,8 @@ fn sample(api: Api, name: &str, dimensions: usize) -> Value {
         "dimensions" => json!(dimensions),
         "enable_thinking" | "stream" | "think" => json!(false),
         "encoding_format" => json!("float"),
+        "format" => json!("json"),
+        "response_format" => json!({ "type": "json_object" }),
         "input" | "prompt" | "system" => json!("a"),
         "keep_alive" => json!("1h30m"),
         "logit_bias" => json!({ "5": 1 }),

@@ -158,7 +158,6 @@ fn conversations_that_are_none() {
         ("tools", json!([{ "type": "function" }])),
         ("tool_choice", json!("required")),
         ("functions", json!([{}])),
-        ("response_format", json!({ "type": "json_object" })),
         ("modalities", json!(["audio"])),
         ("no_such_field", json!(1)),
     ] {

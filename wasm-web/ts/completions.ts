@@ -124,7 +124,6 @@ const ABOUT_ANSWERS: Readonly<Record<string, readonly string[]>> = {
   best_of: ['1'],
   echo: ['false'],
   suffix: ['""'],
-  response_format: ['{"type":"text"}'],
   tool_choice: ['"auto"', '"none"'],
 };
 

@@ -145,6 +145,8 @@ export interface SamplingOptions {
   lookup?: number | null;
   /** `false`: computes all of the prompt, also what the request before had in common with it. The answer is the same. */
   cache_prompt?: boolean | null;
+  /** `json_object`: the answer is one JSON object, whole within `max_tokens`. Tell the model to write one, too. */
+  response_format?: { type: 'text' | 'json_object' } | null;
   stream_options?: { include_usage?: boolean } | null;
   model?: string | null;
   user?: string | null;
@@ -161,7 +163,6 @@ export interface ChatRequest extends SamplingOptions {
   /** For the model's template. */
   tools?: unknown[] | null;
   tool_choice?: 'auto' | 'none' | null;
-  response_format?: { type: 'text' } | null;
   /** `true`: each token comes with its log-probability, before any sampling option, */
   logprobs?: boolean | null;
   /** and with those of the most likely ones, up to 20. */

@@ -9,10 +9,12 @@
 //! What prompts have in common is read once: who comes later waits for it, and gets a copy.
 
 use crate::arithmetic::{Arithmetic, Feed, Read, Write};
-use crate::constraint::{JsonAnswer, Vocabulary};
 use crate::slot::{Embedding, Slot, Work};
 use crate::writing::{Extras, Writing};
-use crate::{Constraint, Error, Event, Format, Kind, Prompt, Request, Result, SessionId, Task, prompt};
+use crate::{
+    Constraint, Error, Event, Format, JsonAnswer, JsonVocabulary, Kind, Prompt, Request, Result, SessionId, Task,
+    prompt,
+};
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
@@ -48,7 +50,7 @@ pub struct Batch<A = Box<dyn Arithmetic>> {
     template: Option<ChatTemplate>,
     settings: Settings,
     /// of the tokenizer, once an answer has to be JSON
-    json: Option<Arc<Vocabulary>>,
+    json: Option<Arc<JsonVocabulary>>,
     slots: Vec<Slot>,
     last_id: SessionId,
     /// the session of [`feed`](Self::feed)
@@ -168,7 +170,7 @@ impl<A: Arithmetic> Batch<A> {
         }
         let vocabulary = match &self.json {
             Some(vocabulary) => vocabulary.clone(),
-            None => self.json.insert(Arc::new(Vocabulary::new(&self.tokenizer)?)).clone(),
+            None => self.json.insert(Arc::new(JsonVocabulary::new(&self.tokenizer)?)).clone(),
         };
         Ok(Some(Box::new(JsonAnswer::new(vocabulary))))
     }

@@ -201,10 +201,10 @@ impl Writing {
         let (room, mut logits) = (self.room(), vec![0.0; tokenizer.n_vocab()]);
         form.mask(self.answer(), room, tokenizer, &mut logits);
         if logits.iter().all(|&logit| logit == f32::NEG_INFINITY) {
-            let few = format!("{room} tokens are too few for any answer of the form that is asked for");
+            let none = "which no answer of the form that is asked for fits in";
             return Err(match room == self.max_tokens {
-                true => Error::field("max_tokens", format!("is too small: {few}")),
-                false => Error::new(Kind::ContextFull, few),
+                true => Error::field("max_tokens", format!("is {room}, {none}")),
+                false => Error::new(Kind::ContextFull, format!("the context has room for {room} tokens more, {none}")),
             });
         }
         self.constraints.push(form);

@@ -1,6 +1,7 @@
 //! One file a command. With `--json` a command prints one JSON value, else what people like to read.
 
 mod bench;
+mod constrain;
 mod digest;
 mod embed;
 mod inspect;
@@ -24,6 +25,7 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Some(Command::Inspect { model, output }) => inspect::run(&model, output),
         Some(Command::Tokenize { model, no_bos, special, output }) => tokenize::run(&model, no_bos, special, output),
         Some(Command::Request { model, context, machine }) => request::run(&model, context, &machine),
+        Some(Command::Constrain { model, output, .. }) => constrain::run(model.as_deref(), output),
         Some(Command::Embed { model, ids, machine, output }) => embed::run(&model, ids, &machine, output),
         Some(Command::Logits { model, ids, at, machine, output }) => logits::run(&model, &ids, &at, &machine, output),
         Some(Command::Perplexity { model, text, machine, output }) => perplexity::run(&model, &text, &machine, output),

@@ -14,7 +14,7 @@ use axum::extract::State;
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use futures_util::stream;
 use picolm_core::text::{DateTime, Json};
-use picolm_engine::{Answer, Chat, Event, Fields, Prompt, Reason, Request, Usage};
+use picolm_engine::{Answer, Chat, Event, Fields, Format, Prompt, Reason, Request, Usage};
 use serde_json::{Value, json};
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -205,9 +205,10 @@ fn read(mut fields: Fields, kind: Kind) -> Result<Asked> {
         Kind::Generate => prompt(&mut fields, variables)?,
     };
     let (options, context) = options(fields.object_or_empty("options")?)?;
-    let keep = keep_alive(&mut fields)?;
+    let (format, keep) = (format(&mut fields)?, keep_alive(&mut fields)?);
     fields.finish()?;
-    Ok(Asked { model, request: prompt.map(|prompt| Request { prompt, ..options }), context, stream, keep })
+    let request = prompt.map(|prompt| Request { prompt, format, ..options });
+    Ok(Asked { model, request, context, stream, keep })
 }
 
 /// What the model's template is told of `think`: yes or no, or how much.
@@ -218,6 +219,17 @@ fn think(fields: &mut Fields) -> Result<Option<String>> {
         Some(Json::Text(much)) => Some(json!({ "enable_thinking": true, "reasoning_effort": much }).to_string()),
         Some(_) => return Err(ApiError::field("think", "is neither true nor false nor a text such as low")),
     })
+}
+
+/// The form of the answer: `"json"`, or nothing.
+fn format(fields: &mut Fields) -> Result<Format> {
+    match fields.take("format") {
+        None => Ok(Format::Text),
+        Some(Json::Text(name)) if name.is_empty() => Ok(Format::Text),
+        Some(Json::Text(name)) if name == "json" => Ok(Format::JsonObject),
+        Some(Json::Object(_)) => Err(ApiError::field("format", "is a schema: schemas are not supported, \"json\" is")),
+        Some(_) => Err(ApiError::field("format", "is not \"json\"")),
+    }
 }
 
 /// How long a model stays behind a request: seconds, or a time such as `5m`; below zero (`None` inside) for good.

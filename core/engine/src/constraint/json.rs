@@ -309,8 +309,8 @@ impl Number {
     }
 }
 
-/// A vocabulary, as the rule of JSON reads it.
-pub(crate) struct Vocabulary {
+/// A vocabulary, as JSON has it.
+pub struct Vocabulary {
     /// tokens that are whole characters with nothing to be escaped: in a text, all of them may follow
     plain: Words,
     plain_mask: Mask,
@@ -325,7 +325,7 @@ impl Vocabulary {
     ///
     /// # Errors
     /// Without a token for each character that JSON is made of, an answer could not be ended at any place.
-    pub(crate) fn new(tokenizer: &Tokenizer) -> Result<Self> {
+    pub fn new(tokenizer: &Tokenizer) -> Result<Self> {
         let tokens = || (0..tokenizer.n_vocab() as u32).filter(|&token| Words::is_word(tokenizer, token));
         let mut single = [false; 256];
         for token in tokens() {
@@ -364,7 +364,7 @@ impl Vocabulary {
 }
 
 /// An answer that is a JSON object, whole within the tokens that there is room for.
-pub(crate) struct JsonAnswer {
+pub struct JsonAnswer {
     vocabulary: Arc<Vocabulary>,
     json: Json,
     /// tokens of the answer that it has seen
@@ -373,7 +373,8 @@ pub(crate) struct JsonAnswer {
 }
 
 impl JsonAnswer {
-    pub(crate) fn new(vocabulary: Arc<Vocabulary>) -> Self {
+    /// Nothing so far.
+    pub fn new(vocabulary: Arc<Vocabulary>) -> Self {
         let mask = vocabulary.plain_mask.clone();
         JsonAnswer { vocabulary, json: Json::answer(), seen: 0, mask }
     }

@@ -3,8 +3,7 @@
 mod json;
 mod words;
 
-pub use json::Json as JsonAutomaton;
-pub(crate) use json::{JsonAnswer, Vocabulary};
+pub use json::{Json as JsonAutomaton, JsonAnswer, Vocabulary as JsonVocabulary};
 
 use alloc::vec;
 use alloc::vec::Vec;

@@ -66,6 +66,7 @@ pub const TABLE: &[(&[Api], Fields)] = &[
             ("logprobs", Honoured),
             ("model", Honoured),
             ("n", Honoured),
+            ("response_format", Honoured),
             ("stream", Honoured),
             ("stream_options", Honoured),
             ("top_logprobs", Honoured),
@@ -140,7 +141,6 @@ pub const TABLE: &[(&[Api], Fields)] = &[
             ("prediction", Only(&[], "is not supported: lookup drafts from the conversation")),
             ("reasoning_budget", Only(&["-1"], "is not supported")),
             ("reasoning_format", Only(&["\"none\""], "is not supported: answers are as the model writes them")),
-            ("response_format", Only(&["{\"type\":\"text\"}"], TEXT_ONLY)),
             ("system", Only(&["\"\""], "is not supported: it is a message with the role system")),
             ("thinking", Only(&[], "is not supported: chat_template_kwargs is")),
             ("thinking_forced_open", Only(&["false"], "is not supported")),
@@ -176,6 +176,7 @@ pub const TABLE: &[(&[Api], Fields)] = &[
     (
         &[OllamaChat, OllamaGenerate],
         &[
+            ("format", Honoured),
             ("keep_alive", Honoured),
             ("model", Honoured),
             ("options", Honoured),
@@ -204,7 +205,6 @@ pub const TABLE: &[(&[Api], Fields)] = &[
             ("truncate", Dropped),
             ("user", Dropped),
             ("_debug_render_only", Only(&["false"], "is not supported")),
-            ("format", Only(&["\"\""], TEXT_ONLY)),
             ("images", Only(&[], TEXT_ONLY)),
             ("response_format", Only(&["{\"type\":\"text\"}"], TEXT_ONLY)),
             ("tool_choice", Only(&["\"none\"", "\"auto\""], NO_TOOLS)),
