@@ -3,7 +3,7 @@
 mod vocabulary;
 
 use picolm_core::gguf::Gguf;
-use picolm_core::text::{ChatError, ChatTemplate, Encode, Message, RenderOptions};
+use picolm_core::text::{ChatError, ChatTemplate, Encode, Json, Message, RenderOptions};
 use vocabulary::Keys;
 
 #[test]
@@ -28,4 +28,36 @@ fn bos_written_by_the_template_is_not_doubled() {
         let prompt = ChatTemplate::new(template, &tokenizer).unwrap().render(&[], &RenderOptions::default()).unwrap();
         assert_eq!(tokenizer.encode(&prompt, Encode::PROMPT), [258, 256, 259], "{template}");
     }
+}
+
+/// Renders a user's `content` (JSON), and the beginning of an answer.
+fn ask(template: &str, content: &str) -> Result<String, ChatError> {
+    let Ok(Json::List(list)) = Json::parse(&format!(r#"[{{"role":"user","content":{content}}}]"#)) else { panic!() };
+    let template = ChatTemplate::new(template, &Keys::bytes().read().expect("a tokenizer"))?;
+    let options = RenderOptions { add_generation_prompt: true, ..RenderOptions::default() };
+    template.render(&Message::list(list).expect("messages"), &options)
+}
+
+#[test]
+fn a_template_gets_content_in_the_form_it_takes() {
+    // SmolVLM's kind goes through parts, the second kind through characters of a text; the third takes both.
+    let parts = "{% for m in messages %}{{ m.role|capitalize }}:{% for p in m.content %}{% if p.type == 'text' %} {{ p.text }}\
+                 {% elif p.type == 'image' %}<image>{% endif %}{% endfor %}<end_of_utterance>\n{% endfor %}\
+                 {% if add_generation_prompt %}Assistant:{% endif %}";
+    let text = "{% for m in messages %}{{ 'U: ' + m.content }}{% endfor %}";
+    let both = "{% for m in messages %}{% if m.content is string %}{{ m.content }}{% else %}{{ m.content[0].text }}!{% endif %}{% endfor %}";
+    for content in [r#""my question""#, r#"[{"type":"text","text":"my "},{"type":"text","text":"question"}]"#] {
+        assert_eq!(ask(parts, content).as_deref(), Ok("User: my question<end_of_utterance>\nAssistant:"));
+        assert_eq!(ask(text, content).as_deref(), Ok("U: my question"));
+        assert_eq!(ask(both, content).as_deref(), Ok("my question"));
+    }
+}
+
+#[test]
+fn what_is_said_is_never_left_out_silently() {
+    assert_eq!(ask("{{ messages[0].role }}", r#""a""#), Err(ChatError::Unread));
+    assert_eq!(ask("{{ messages[0].role }}", r#""""#).as_deref(), Ok("user"));
+    // A template that takes other conversations than those tried says itself what is wrong.
+    let pairs = "{% if messages|length < 2 %}{{ raise_exception('Two!') }}{% endif %}{{ messages[1].content }}";
+    assert_eq!(ask(pairs, r#""a""#), Err(ChatError::Refused("Two!".into())));
 }

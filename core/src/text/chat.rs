@@ -4,7 +4,7 @@ use super::Tokenizer;
 use crate::gguf::{Gguf, Value};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use picolm_template::{ChatError, Message, RenderOptions, Template};
+use picolm_template::{ChatError, Dialect, Message, RenderOptions, Template};
 
 /// A model's chat template.
 ///
@@ -25,7 +25,10 @@ use picolm_template::{ChatError, Message, RenderOptions, Template};
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone)]
-pub struct ChatTemplate(Template);
+pub struct ChatTemplate {
+    template: Template,
+    dialect: Dialect,
+}
 
 impl ChatTemplate {
     /// Reads the model's template; `None` if it has none.
@@ -50,15 +53,17 @@ impl ChatTemplate {
         let spell = |id| String::from_utf8_lossy(tokenizer.token_bytes(id)).into_owned();
         let special_tokens: Vec<_> =
             names.into_iter().zip(ids).filter_map(|(name, id)| Some((name, spell(id?)))).collect();
-        Template::new(source, special_tokens).map(Self)
+        let template = Template::new(source, special_tokens)?;
+        Ok(ChatTemplate { dialect: Dialect::of(&template), template })
     }
 
-    /// Renders a conversation. Encode the result with [`Encode::PROMPT`](super::Encode::PROMPT), which recognises the
+    /// Renders a conversation, given in the form that the template reads. Encode the result with [`Encode::PROMPT`](super::Encode::PROMPT), which recognises the
     /// special tokens in it and does not add a second BOS.
     ///
     /// # Errors
-    /// [`ChatError::Refused`] if the template does not accept the messages; [`ChatError::Limit`] if it uses too much.
+    /// [`ChatError::Refused`] if the template does not accept the messages; [`ChatError::Unread`] if it would leave out what they say;
+    /// [`ChatError::Limit`] if it uses too much.
     pub fn render(&self, messages: &[Message], options: &RenderOptions) -> Result<String, ChatError> {
-        self.0.render(messages, options)
+        self.template.render(&self.dialect.adapt(messages)?, options)
     }
 }

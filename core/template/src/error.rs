@@ -20,6 +20,9 @@ pub enum ChatError {
     /// The template refuses these messages (`raise_exception`), for instance two of one role in a row.
     #[error("the chat template refuses these messages: {0}")]
     Refused(String),
+    /// Whatever form the messages are given in, the template leaves out what they say.
+    #[error("the chat template writes the messages' content nowhere, neither as a text nor as a list of parts")]
+    Unread,
     /// The template used up what one rendering may use.
     #[error("the chat template in line {line} exceeds the limit on {what}")]
     Limit { line: usize, what: &'static str },

@@ -35,6 +35,7 @@ extern crate alloc;
 mod ast;
 mod checks;
 mod decimal;
+mod dialect;
 mod error;
 mod filters;
 mod globals;
@@ -52,6 +53,7 @@ mod template;
 mod tojson;
 mod value;
 
+pub use dialect::Dialect;
 pub use error::ChatError;
 pub use json::{Json, JsonError};
 pub use message::{Message, MessageError};
