@@ -167,7 +167,7 @@ impl Writing {
     /// The text that is held back, since it may become a stop string.
     pub(crate) fn held_back(&mut self) -> String {
         let mut text = String::new();
-        self.text.finish(&mut text);
+        self.text.cut(&mut text);
         text
     }
 
@@ -235,8 +235,11 @@ impl Writing {
                 (position == self.context).then_some(Reason::Context)
             };
         }
-        if self.end.is_some() {
-            self.text.finish(&mut piece.text);
+        match self.end {
+            // It was to go on, and so was its last character.
+            Some(Reason::Length | Reason::Context) => self.text.cut(&mut piece.text),
+            Some(_) => self.text.finish(&mut piece.text),
+            None => {}
         }
         piece
     }
@@ -273,6 +276,12 @@ impl Text {
     fn finish(&mut self, out: &mut String) {
         let released = self.stops.push(self.characters.finish());
         out.push_str(released.text);
+        self.cut(out);
+    }
+
+    /// Ends it without the bytes of an unfinished character.
+    fn cut(&mut self, out: &mut String) {
+        self.characters.cut();
         out.push_str(&self.stops.finish());
     }
 }

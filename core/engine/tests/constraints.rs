@@ -350,3 +350,29 @@ fn an_answer_has_at_least_min_tokens() {
     }
     assert!(ended > 0, "some would have ended sooner");
 }
+
+/// In the vocabulary of the golden models, the token of a byte.
+const fn byte(byte: u8) -> u32 {
+    byte as u32 + 3
+}
+
+#[test]
+fn an_answer_that_is_cut_in_a_character_ends_before_it() {
+    let said = |tokens: &'static [u32], prompt_tokens: u32, max_tokens: usize| {
+        let extras = Extras { constraints: vec![Box::new(Begin(tokens))], drafter: None };
+        let mut batch = batch();
+        let id = batch.open_with(&greedy(prompt(prompt_tokens), max_tokens), extras).expect("a free session");
+        let answer = run(&mut batch, &[id]).remove(0).expect("an answer");
+        (answer.text, answer.reason)
+    };
+    const LLAMA: &[u32] = &[byte(b'a'), byte(0xf0), byte(0x9f), byte(0xa6), byte(0x99), byte(b'b')];
+    for (max_tokens, text) in [(1, "a"), (2, "a"), (3, "a"), (4, "a"), (5, "a🦙"), (6, "a🦙b")] {
+        assert_eq!(said(LLAMA, 10, max_tokens), (text.into(), Some(Reason::Length)));
+    }
+    assert_eq!(said(LLAMA, CONTEXT as u32 - 2, 0), ("a".into(), Some(Reason::Context)));
+    // What can be no character, whatever follows, was said.
+    const NEVER: &[u32] = &[byte(b'a'), byte(0xff), byte(0xf0), byte(b'b')];
+    assert_eq!(said(NEVER, 10, 4), ("a\u{fffd}\u{fffd}b".into(), Some(Reason::Length)));
+    const ENDED: &[u32] = &[byte(b'a'), byte(0xf0), 2];
+    assert_eq!(said(ENDED, 10, 3), ("a\u{fffd}".into(), Some(Reason::Token)));
+}

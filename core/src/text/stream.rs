@@ -63,6 +63,11 @@ impl Utf8Stream {
         self.bytes.clear();
         &self.text
     }
+
+    /// Ends a text that was to go on: the bytes of an unfinished character are dropped. The stream can be used for another text after.
+    pub fn cut(&mut self) {
+        self.bytes.clear();
+    }
 }
 
 #[cfg(test)]
@@ -87,6 +92,15 @@ mod tests {
         assert_eq!(stream.push(b"\xe2"), "");
         assert_eq!(stream.finish(), "\u{fffd}");
         assert_eq!(stream.push(b"c"), "c");
+    }
+
+    #[test]
+    fn a_cut_drops_what_is_unfinished_and_nothing_else() {
+        let mut stream = Utf8Stream::new();
+        assert_eq!(stream.push(b"a\xff\xe2\x82"), "a\u{fffd}");
+        stream.cut();
+        assert_eq!(stream.finish(), "");
+        assert_eq!(stream.push(b"\x82\xacc"), "\u{fffd}\u{fffd}c");
     }
 
     proptest! {
