@@ -3,7 +3,7 @@
 mod vocabulary;
 
 use picolm_core::gguf::Gguf;
-use picolm_core::text::{ChatError, ChatTemplate, Encode, Json, Message, RenderOptions};
+use picolm_core::text::{ChatError, ChatTemplate, DateTime, Encode, Json, Message, RenderOptions};
 use vocabulary::Keys;
 
 #[test]
@@ -60,4 +60,39 @@ fn what_is_said_is_never_left_out_silently() {
     // A template that takes other conversations than those tried says itself what is wrong.
     let pairs = "{% if messages|length < 2 %}{{ raise_exception('Two!') }}{% endif %}{{ messages[1].content }}";
     assert_eq!(ask(pairs, r#""a""#), Err(ChatError::Refused("Two!".into())));
+}
+
+/// The templates of published models, by name.
+fn published() -> Vec<(String, String)> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/template/tests/published");
+    let files = std::fs::read_dir(folder).expect("the folder").map(|entry| entry.expect("an entry").path());
+    let templates = files.filter(|path| path.extension().is_some_and(|extension| extension == "jinja"));
+    let read = |path: std::path::PathBuf| {
+        let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
+        (name, std::fs::read_to_string(path).expect("a template"))
+    };
+    let all: Vec<_> = templates.map(read).collect();
+    assert!(all.len() >= 14);
+    all
+}
+
+/// With every field that templates may want.
+fn options() -> RenderOptions {
+    RenderOptions { now: Some(DateTime::from_unix(0)), add_generation_prompt: true, ..RenderOptions::default() }
+}
+
+#[test]
+fn every_published_template_can_be_continued() {
+    let tokenizer = Keys::bytes().read().expect("a tokenizer");
+    let said = |content: &str| [Message::new("user", "a"), Message::new("assistant", content)];
+    for (name, source) in published() {
+        let template = ChatTemplate::new(&source, &tokenizer).expect("a template");
+        let whole = template.render(&said("one, two"), &options()).expect(&name);
+        let (before, _) = whole.rsplit_once("one, two").expect(&name);
+        for content in ["one, two", "one, two ", " one", ""] {
+            let begun = template.render_unfinished(&said(content), &options()).expect(&name);
+            assert!(begun.starts_with(before.trim_end()), "{name}: {begun}");
+            assert!(begun.ends_with(content.trim_start()), "{name}: {begun}");
+        }
+    }
 }

@@ -55,7 +55,7 @@ fn sample(api: Api, name: &str, dimensions: usize) -> Value {
         "add_generation_prompt" | "cache_prompt" | "echo" | "raw" => json!(true),
         "chat_template_kwargs" | "options" => json!({}),
         "dimensions" => json!(dimensions),
-        "enable_thinking" | "stream" | "think" => json!(false),
+        "continue_final_message" | "enable_thinking" | "stream" | "think" => json!(false),
         "encoding_format" => json!("float"),
         "format" => json!("json"),
         "response_format" => json!({ "type": "json_object" }),

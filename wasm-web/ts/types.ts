@@ -167,8 +167,10 @@ export interface ChatRequest extends SamplingOptions {
   logprobs?: boolean | null;
   /** and with those of the most likely ones, up to 20. */
   top_logprobs?: number | null;
-  /** `false`: the template ends behind the last message, and begins no answer. */
+  /** `false`: the template ends behind the last message, and begins no answer. `true`: it begins one also behind a message of the assistant. */
   add_generation_prompt?: boolean | null;
+  /** Whether the last message, an assistant's, is continued. If it is not said: yes, unless `add_generation_prompt` is true. */
+  continue_final_message?: boolean | null;
   /** Variables of the model's own template, such as `enable_thinking`. */
   chat_template_kwargs?: Record<string, unknown> | null;
 }

@@ -43,13 +43,31 @@ pub(crate) fn render(chat: &Chat, template: Option<&ChatTemplate>) -> Result<Str
         Some(Json::Object(variables)) => variables,
         Some(_) => return Err(Error::field("chat_template_kwargs", "has to be an object")),
     };
+    let unfinished = is_unfinished(chat, messages.last())?;
     let options = RenderOptions {
-        add_generation_prompt: chat.add_generation_prompt,
+        add_generation_prompt: chat.add_generation_prompt.unwrap_or(true),
         now: chat.now.map(DateTime::from_unix),
         tools,
         variables,
     };
-    Ok(template.render(&messages, &options)?)
+    Ok(if unfinished { template.render_unfinished(&messages, &options) } else { template.render(&messages, &options) }?)
+}
+
+/// Whether the answer continues the last message.
+fn is_unfinished(chat: &Chat, last: Option<&Message>) -> Result<bool> {
+    let field = "continue_final_message";
+    let can = last.is_some_and(|last| {
+        let calls = last.fields.iter().any(|(name, calls)| {
+            name == "tool_calls" && !matches!(calls, Json::Null) && *calls != Json::List(Vec::new())
+        });
+        last.role == "assistant" && !calls
+    });
+    match (chat.continue_final_message, chat.add_generation_prompt) {
+        (Some(true), Some(true)) => Err(Error::field(field, "cannot be beside add_generation_prompt: true")),
+        (Some(true), _) if !can => Err(Error::field(field, "needs a text of the assistant at the end")),
+        (None, Some(true)) => Ok(false),
+        (wanted, _) => Ok(wanted.unwrap_or(can)),
+    }
 }
 
 fn parse(text: &str, what: &str) -> Result<Json> {

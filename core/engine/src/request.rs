@@ -76,8 +76,11 @@ pub struct Chat {
     pub tools: Option<String>,
     /// A JSON object of further variables of the template, such as `enable_thinking`.
     pub variables: Option<String>,
-    /// End with the beginning of an answer.
-    pub add_generation_prompt: bool,
+    /// End with the beginning of an answer. Unless it is said: yes, if the last message is not continued.
+    pub add_generation_prompt: Option<bool>,
+    /// End where the content of the last message, an assistant's, ends, for the model to continue it. Unless it is said: if there is such a
+    /// message and `add_generation_prompt` is not asked for.
+    pub continue_final_message: Option<bool>,
     /// Seconds since 1970, for templates that write the date.
     pub now: Option<i64>,
 }
@@ -296,9 +299,16 @@ impl Prompt {
 }
 
 impl Chat {
-    /// A conversation that awaits an answer.
+    /// A conversation that awaits an answer, or the rest of one.
     pub fn new(messages: impl Into<String>) -> Self {
-        Chat { messages: messages.into(), tools: None, variables: None, add_generation_prompt: true, now: None }
+        Chat {
+            messages: messages.into(),
+            tools: None,
+            variables: None,
+            add_generation_prompt: None,
+            continue_final_message: None,
+            now: None,
+        }
     }
 
     fn take(messages: Json, fields: &mut Fields, ambient: &Ambient) -> Result<Self> {
@@ -311,7 +321,8 @@ impl Chat {
             messages,
             tools: fields.list("tools")?.map(|tools| Json::List(tools).to_string()),
             variables: variables(fields)?,
-            add_generation_prompt: fields.boolean("add_generation_prompt")?.unwrap_or(true),
+            add_generation_prompt: fields.boolean("add_generation_prompt")?,
+            continue_final_message: fields.boolean("continue_final_message")?,
             now: fields.integer(&["now"], i64::MIN..=i64::MAX)?.or(ambient.now),
         })
     }
@@ -322,7 +333,8 @@ impl Chat {
         put("messages", json(&self.messages));
         put("tools", self.tools.as_ref().map_or(Json::Null, json));
         put("chat_template_kwargs", self.variables.as_ref().map_or(Json::Null, json));
-        put("add_generation_prompt", Json::Bool(self.add_generation_prompt));
+        put("add_generation_prompt", self.add_generation_prompt.map_or(Json::Null, Json::Bool));
+        put("continue_final_message", self.continue_final_message.map_or(Json::Null, Json::Bool));
         put("now", self.now.map_or(Json::Null, Json::Int));
     }
 }

@@ -317,3 +317,39 @@ fn conversations_are_what_the_template_makes_of_them() {
     assert_eq!(field(with("", "[]")), "chat_template_kwargs");
     assert!(local.prompt(&with("[]", "null")).is_ok());
 }
+
+#[test]
+fn what_the_assistant_has_begun_is_continued() {
+    let setup = Setup::new(MODEL);
+    let source = "{% for m in messages %}<{{ m.role }}>{{ m.content|trim }}</s>{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}";
+    let batch = setup.batch_with(ChatTemplate::new(source, setup.batch().tokenizer()).expect("a template"));
+    let of = |messages: &str, add_generation_prompt, continue_final_message| {
+        let chat = Chat { add_generation_prompt, continue_final_message, ..Chat::new(messages) };
+        batch.render(&Prompt::Chat(chat))
+    };
+    let begun =
+        |content: &str| format!(r#"[{{"role":"user","content":"a"}},{{"role":"assistant","content":{content}}}]"#);
+    let (open, whole) = (begun(r#"" 1, 2, ""#), begun(r#""b""#));
+    // With its white space, whatever the template does to other ends.
+    assert_eq!(of(&open, None, None).as_deref(), Ok("<user>a</s><assistant>1, 2, "));
+    for (add, go_on) in [(Some(false), None), (None, Some(true)), (Some(false), Some(true))] {
+        assert_eq!(of(&whole, add, go_on).as_deref(), Ok("<user>a</s><assistant>b"));
+    }
+    for (add, go_on) in [(Some(true), None), (None, Some(false)), (Some(true), Some(false))] {
+        assert_eq!(of(&whole, add, go_on).as_deref(), Ok("<user>a</s><assistant>b</s><assistant>"));
+    }
+    assert_eq!(of(&whole, Some(false), Some(false)).as_deref(), Ok("<user>a</s><assistant>b</s>"));
+    for content in [r#""""#, "[]", r#"[{"type":"text","text":""}]"#] {
+        assert_eq!(of(&begun(content), None, None).as_deref(), Ok("<user>a</s><assistant>"));
+    }
+    let parts = begun(r#"[{"type":"text","text":"b"},{"type":"text","text":"c"}]"#);
+    assert_eq!(of(&parts, None, None).as_deref(), Ok("<user>a</s><assistant>bc"));
+
+    let user = r#"[{"role":"user","content":"a"}]"#;
+    assert_eq!(of(user, None, None).as_deref(), Ok("<user>a</s><assistant>"));
+    let called = r#"[{"role":"assistant","content":"a","tool_calls":[{"function":{"name":"f","arguments":"{}"}}]}]"#;
+    for (messages, add) in [(user, None), (called, None), (&*whole, Some(true))] {
+        let error = of(messages, add, Some(true)).expect_err("nothing to continue");
+        assert_eq!((error.kind, error.field.as_deref()), (Kind::Request, Some("continue_final_message")));
+    }
+}

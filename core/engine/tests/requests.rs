@@ -115,18 +115,20 @@ fn prompts_are_texts_tokens_or_conversations() {
     let whole = Chat {
         tools: Some(r#"[{"type":"function"}]"#.into()),
         variables: Some(r#"{"enable_thinking":false,"x":[1,2.5,null]}"#.into()),
-        add_generation_prompt: false,
+        add_generation_prompt: Some(false),
+        continue_final_message: Some(true),
         now: Some(-5),
         ..chat
     };
     let (tools, variables) = (whole.tools.clone().expect("tools"), whole.variables.clone().expect("variables"));
     let text = format!(
-        r#"{{"messages":{messages},"tools":{tools},"chat_template_kwargs":{variables},"add_generation_prompt":false,"now":-5}}"#
+        r#"{{"messages":{messages},"tools":{tools},"chat_template_kwargs":{variables},"add_generation_prompt":false,
+            "continue_final_message":true,"now":-5}}"#
     );
     assert_eq!(prompt(&text), Ok((Task::Answer, Prompt::Chat(whole.clone()))));
     let beside = format!(
         r#"{{"messages":{messages},"tools":{tools},"chat_template_kwargs":{{"x":[1,2.5,null],"enable_thinking":false}},
-            "enable_thinking":false,"reasoning_effort":"low","add_generation_prompt":false,"now":-5}}"#
+            "enable_thinking":false,"reasoning_effort":"low","add_generation_prompt":false,"continue_final_message":true,"now":-5}}"#
     );
     let variables = Some(r#"{"x":[1,2.5,null],"enable_thinking":false,"reasoning_effort":"low"}"#.into());
     assert_eq!(prompt(&beside), Ok((Task::Answer, Prompt::Chat(Chat { variables, ..whole }))));
@@ -243,6 +245,7 @@ fn errors_of_prompts_name_their_field() {
         ("chat_template_kwargs", "[]"),
         ("chat_template_kwargs", r#""a""#),
         ("add_generation_prompt", "1"),
+        ("continue_final_message", "1"),
         ("enable_thinking", "1"),
         ("reasoning_effort", "{}"),
         ("now", r#""1970""#),
@@ -282,6 +285,7 @@ fn unknown_fields_are_refused() {
         "tools",
         "now",
         "add_generation_prompt",
+        "continue_final_message",
         "encoding_format",
         "dimensions",
         "",
@@ -414,12 +418,14 @@ fn chats() -> impl Strategy<Value = Chat> {
     let messages = vec(json(), 1..4).prop_map(|list| Json::List(list).to_string());
     let tools = option::of(vec(json(), 0..3).prop_map(|list| Json::List(list).to_string()));
     let variables = option::of(vec((any::<String>(), json()), 0..3).prop_map(|all| Json::Object(all).to_string()));
-    (messages, tools, variables, any::<bool>(), option::of(any::<i64>())).prop_map(
-        |(messages, tools, variables, add_generation_prompt, now)| Chat {
+    let ends = (option::of(any::<bool>()), option::of(any::<bool>()));
+    (messages, tools, variables, ends, option::of(any::<i64>())).prop_map(
+        |(messages, tools, variables, (add_generation_prompt, continue_final_message), now)| Chat {
             messages,
             tools,
             variables,
             add_generation_prompt,
+            continue_final_message,
             now,
         },
     )

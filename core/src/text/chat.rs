@@ -6,6 +6,9 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use picolm_template::{ChatError, Dialect, Message, RenderOptions, Template};
 
+/// Marks where a content ends, so that white space in front of it stays and the place is found whatever the template writes behind.
+const END: &str = "mzqkvxwend";
+
 /// A model's chat template.
 ///
 /// ```
@@ -65,5 +68,20 @@ impl ChatTemplate {
     /// [`ChatError::Limit`] if it uses too much.
     pub fn render(&self, messages: &[Message], options: &RenderOptions) -> Result<String, ChatError> {
         self.template.render(&self.dialect.adapt(messages)?, options)
+    }
+
+    /// Renders a conversation whose last message goes on: what its content ends with ends the prompt, too.
+    ///
+    /// # Errors
+    /// As [`render`](Self::render); [`ChatError::NoEnd`] if that message is not written, or there is none.
+    pub fn render_unfinished(&self, messages: &[Message], options: &RenderOptions) -> Result<String, ChatError> {
+        let mut messages = messages.to_vec();
+        let last = messages.last_mut().ok_or(ChatError::NoEnd)?;
+        last.fields.retain(|(name, _)| name != "content");
+        last.content.push_str(END);
+        let options = RenderOptions { add_generation_prompt: false, ..options.clone() };
+        let mut prompt = self.render(&messages, &options)?;
+        prompt.truncate(prompt.rfind(END).ok_or(ChatError::NoEnd)?);
+        Ok(prompt)
     }
 }

@@ -23,6 +23,9 @@ pub enum ChatError {
     /// Whatever form the messages are given in, the template leaves out what they say.
     #[error("the chat template writes the messages' content nowhere, neither as a text nor as a list of parts")]
     Unread,
+    /// A message that is to go on is not written so that anything could follow it.
+    #[error("the chat template does not write the last message's content, so it cannot be continued")]
+    NoEnd,
     /// The template used up what one rendering may use.
     #[error("the chat template in line {line} exceeds the limit on {what}")]
     Limit { line: usize, what: &'static str },

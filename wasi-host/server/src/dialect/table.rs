@@ -126,6 +126,7 @@ pub const TABLE: &[(&[Api], Fields)] = &[
         &[
             ("add_generation_prompt", Honoured),
             ("chat_template_kwargs", Honoured),
+            ("continue_final_message", Honoured),
             ("enable_thinking", Honoured),
             ("messages", Honoured),
             ("now", Honoured),
@@ -134,7 +135,6 @@ pub const TABLE: &[(&[Api], Fields)] = &[
             ("parse_tool_calls", Dropped),
             ("audio", Only(&[], TEXT_ONLY)),
             ("best_of", Only(&["1"], "is not supported: n is")),
-            ("continue_final_message", Only(&["false"], "is not supported")),
             ("function_call", Only(&["\"none\"", "\"auto\""], NO_TOOLS)),
             ("functions", Only(&[], NO_TOOLS)),
             ("modalities", Only(&["[\"text\"]"], TEXT_ONLY)),
