@@ -29,7 +29,7 @@ pub fn template(data: &[u8]) {
     let messages =
         [Message::new("system", "Be brief."), Message::new("user", " Hi\n"), Message::new("assistant", "é🦙")];
     match ChatTemplate::new(source, &TOKENIZER).and_then(|template| template.render(&messages, &options)) {
-        Ok(prompt) => assert!(prompt.len() <= MAX_OUTPUT + 4 * data.len() * 33),
+        Ok(prompt) => assert!(prompt.text().len() <= MAX_OUTPUT + 4 * data.len() * 33),
         Err(error) => assert!(!error.to_string().is_empty()),
     }
 }

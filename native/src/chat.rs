@@ -24,7 +24,7 @@ const CONTINUED: Encode = Encode { bos: false, ..Encode::PROMPT };
 
 /// `picolm MODEL --chat`: one question with `-p`, else one a line of standard input.
 pub(crate) fn run(generator: &mut Generator, args: &Generate) -> Result<()> {
-    let mut chat = Chat::new(generator, args.system.as_deref());
+    let mut chat = Chat::new(generator, args.system.as_deref(), args.parse_special);
     match &args.prompt {
         Some(question) => {
             let prompt = chat.prepare(question)?;
@@ -38,6 +38,7 @@ struct Chat<'a> {
     generator: &'a mut Generator,
     /// Seconds since 1970. One time for the whole conversation: a date in the prompt must not change under the cache.
     now: Option<i64>,
+    parse_special: bool,
     system: Option<Value>,
     messages: Vec<Value>,
     /// The text so far, and its tokens; empty if nobody knows.
@@ -66,11 +67,11 @@ fn on_ctrl_c() {
 }
 
 impl<'a> Chat<'a> {
-    fn new(generator: &'a mut Generator, system: Option<&str>) -> Self {
+    fn new(generator: &'a mut Generator, system: Option<&str>, parse_special: bool) -> Self {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok().map(|time| time.as_secs() as i64);
         let system = system.map(|text| message("system", text));
         let messages = system.iter().cloned().collect();
-        Chat { generator, now, system, messages, written: String::new(), tokens: Vec::new() }
+        Chat { generator, now, parse_special, system, messages, written: String::new(), tokens: Vec::new() }
     }
 
     /// A question a line, to the end of input.
@@ -126,12 +127,16 @@ impl<'a> Chat<'a> {
 
     fn try_prepare(&mut self) -> Result<Prompt> {
         let messages = Value::from(self.messages.clone()).to_string();
-        let text = self.generator.render(Conversation { now: self.now, ..Conversation::new(messages) })?;
-        let tokenizer = self.generator.tokenizer();
-        let new = text.strip_prefix(&self.written).filter(|_| !self.written.is_empty());
-        let (kept, tokens) = match new {
-            Some(new) => (self.tokens.len(), [&self.tokens[..], &tokenizer.encode(new, CONTINUED)].concat()),
-            None => (0, tokenizer.encode(&text, Encode::PROMPT)),
+        let parse_special = self.parse_special;
+        let mut new =
+            self.generator.trace(&Conversation { now: self.now, parse_special, ..Conversation::new(messages) })?;
+        let (text, tokenizer) = (new.text().to_string(), self.generator.tokenizer());
+        let goes_on = !self.written.is_empty() && text.starts_with(&self.written);
+        let (kept, tokens) = if goes_on {
+            let new = tokenizer.encode_traced(&new.split_off(self.written.len()), CONTINUED);
+            (self.tokens.len(), [&self.tokens[..], &new].concat())
+        } else {
+            (0, tokenizer.encode_traced(&new, Encode::PROMPT))
         };
         self.generator.check_room(kept, &tokens)?;
         Ok(Prompt { text, tokens })

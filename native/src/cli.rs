@@ -47,6 +47,9 @@ pub(crate) struct Generate {
     /// What the model is told before the conversation
     #[arg(long, value_name = "TEXT", requires = "chat", allow_hyphen_values = true)]
     pub(crate) system: Option<String>,
+    /// Take control tokens written out in the conversation for such, and not for text
+    #[arg(long, requires = "chat")]
+    pub(crate) parse_special: bool,
     #[command(flatten)]
     pub(crate) sampling: Sampling,
     /// End the answer in front of this text (repeatable)

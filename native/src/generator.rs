@@ -7,7 +7,7 @@ use crate::say;
 use crate::stats::{Stats, size};
 use anyhow::{Context, Result, bail, ensure};
 use picolm_core::sampler::{Sampler, StopMatcher};
-use picolm_core::text::Tokenizer;
+use picolm_core::text::{Tokenizer, Traced};
 use picolm_engine::{Batch, Chat, Event, Local, Prompt, Reason, Request, SessionId};
 use picolm_machine::{ModelFile, memory};
 use std::io::{self, StdoutLock, Write};
@@ -66,9 +66,9 @@ impl Generator {
         self.batch.tokenizer()
     }
 
-    /// The text that the model's chat template makes of a conversation.
-    pub(crate) fn render(&self, chat: Chat) -> Result<String> {
-        Ok(self.batch.render(&Prompt::Chat(chat))?)
+    /// What the model's chat template makes of a conversation.
+    pub(crate) fn trace(&self, chat: &Chat) -> Result<Traced> {
+        Ok(self.batch.trace(chat)?)
     }
 
     /// Whether a prompt fits, `kept` of it from the turns before, or else an error that says what to do.

@@ -106,6 +106,9 @@ struct Run {
     /// The prompt is a message, in the form of the model's chat template
     #[arg(long)]
     chat: bool,
+    /// Take control tokens written out in the message for such, and not for text
+    #[arg(long, requires = "chat")]
+    parse_special: bool,
     /// Most tokens of the answer
     #[arg(short = 'n', long, default_value_t = 256)]
     max_tokens: usize,
@@ -252,7 +255,10 @@ fn run(args: &Run) -> Result<()> {
     let mut engine = engine::open(args.model.engine.0, &args.model.model, &args.model.machine.options())?;
     let loaded = start.elapsed();
     let prompt = match args.chat {
-        true => Prompt::Chat(Chat::new(json!([{ "role": "user", "content": args.prompt }]).to_string())),
+        true => Prompt::Chat(Chat {
+            parse_special: args.parse_special,
+            ..Chat::new(json!([{ "role": "user", "content": args.prompt }]).to_string())
+        }),
         false => Prompt::Text(args.prompt.clone()),
     };
     let sampling = Params { temperature: args.temperature, seed: args.seed, ..Params::PICOLM };

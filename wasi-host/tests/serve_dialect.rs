@@ -52,7 +52,7 @@ fn body(api: Api, name: &str, value: Value, without: &str) -> Value {
 /// A value that means something.
 fn sample(api: Api, name: &str, dimensions: usize) -> Value {
     match name {
-        "add_generation_prompt" | "cache_prompt" | "echo" | "raw" => json!(true),
+        "add_generation_prompt" | "cache_prompt" | "echo" | "parse_special" | "raw" => json!(true),
         "chat_template_kwargs" | "options" => json!({}),
         "dimensions" => json!(dimensions),
         "continue_final_message" | "enable_thinking" | "stream" | "think" => json!(false),

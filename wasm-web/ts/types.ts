@@ -171,6 +171,8 @@ export interface ChatRequest extends SamplingOptions {
   add_generation_prompt?: boolean | null;
   /** Whether the last message, an assistant's, is continued. If it is not said: yes, unless `add_generation_prompt` is true. */
   continue_final_message?: boolean | null;
+  /** Take control tokens written out in the messages for such. Otherwise they are text, so that nobody who is quoted there ends a turn or begins one. */
+  parse_special?: boolean | null;
   /** Variables of the model's own template, such as `enable_thinking`. */
   chat_template_kwargs?: Record<string, unknown> | null;
 }

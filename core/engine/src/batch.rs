@@ -12,7 +12,7 @@ use crate::arithmetic::{Arithmetic, Feed, Read, Write};
 use crate::slot::{Embedding, Slot, Work};
 use crate::writing::{Extras, Writing};
 use crate::{
-    Constraint, Error, Event, Format, JsonAnswer, JsonVocabulary, Kind, Prompt, Request, Result, SessionId, Task,
+    Chat, Constraint, Error, Event, Format, JsonAnswer, JsonVocabulary, Kind, Prompt, Request, Result, SessionId, Task,
     prompt,
 };
 use alloc::boxed::Box;
@@ -21,7 +21,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use picolm_core::session::Want;
-use picolm_core::text::{ChatTemplate, Encode, Tokenizer};
+use picolm_core::text::{ChatTemplate, Encode, Tokenizer, Traced};
 
 /// What a batch may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,8 +122,16 @@ impl<A: Arithmetic> Batch<A> {
         match prompt {
             Prompt::Text(text) => Ok(text.clone()),
             Prompt::Tokens(tokens) => Ok(self.detokenize(tokens, true)),
-            Prompt::Chat(chat) => prompt::render(chat, self.template.as_ref()),
+            Prompt::Chat(chat) => self.trace(chat).map(Traced::into_text),
         }
+    }
+
+    /// What the model's chat template makes of a conversation, and which of it came with the request.
+    ///
+    /// # Errors
+    /// As [`prompt`](Self::prompt).
+    pub fn trace(&self, chat: &Chat) -> Result<Traced> {
+        prompt::render(chat, self.template.as_ref())
     }
 
     /// Prepares an answer, or an embedding; [`step`](Self::step) computes it.

@@ -2,9 +2,8 @@
 
 use crate::{Chat, Error, Prompt, Result};
 use alloc::format;
-use alloc::string::String;
 use alloc::vec::Vec;
-use picolm_core::text::{ChatTemplate, DateTime, Encode, Json, Message, RenderOptions, Tokenizer};
+use picolm_core::text::{ChatTemplate, DateTime, Encode, Json, Message, RenderOptions, Tokenizer, Traced};
 
 /// Who may speak in a conversation.
 const ROLES: &[&str] = &["system", "developer", "user", "assistant", "tool", "function", "ipython"];
@@ -14,7 +13,7 @@ pub(crate) fn tokens(prompt: &Prompt, tokenizer: &Tokenizer, template: Option<&C
     let tokens = match prompt {
         Prompt::Text(text) => tokenizer.encode(text, Encode::PROMPT),
         Prompt::Tokens(ids) => ids.clone(),
-        Prompt::Chat(chat) => tokenizer.encode(&render(chat, template)?, Encode::PROMPT),
+        Prompt::Chat(chat) => tokenizer.encode_traced(&render(chat, template)?, Encode::PROMPT),
     };
     let vocab = tokenizer.n_vocab();
     match tokens.iter().find(|&&token| token as usize >= vocab) {
@@ -23,8 +22,8 @@ pub(crate) fn tokens(prompt: &Prompt, tokenizer: &Tokenizer, template: Option<&C
     }
 }
 
-/// The text that the model's chat template makes of a conversation.
-pub(crate) fn render(chat: &Chat, template: Option<&ChatTemplate>) -> Result<String> {
+/// What the model's chat template makes of a conversation.
+pub(crate) fn render(chat: &Chat, template: Option<&ChatTemplate>) -> Result<Traced> {
     let template = template
         .ok_or_else(|| Error::request("this model has no chat template: send a prompt in its own form instead"))?;
     let Json::List(list) = parse(&chat.messages, "messages")? else {
@@ -50,7 +49,9 @@ pub(crate) fn render(chat: &Chat, template: Option<&ChatTemplate>) -> Result<Str
         tools,
         variables,
     };
-    Ok(if unfinished { template.render_unfinished(&messages, &options) } else { template.render(&messages, &options) }?)
+    let rendered =
+        if unfinished { template.render_unfinished(&messages, &options) } else { template.render(&messages, &options) };
+    Ok(if chat.parse_special { rendered?.trusted() } else { rendered? })
 }
 
 /// Whether the answer continues the last message.

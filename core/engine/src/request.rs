@@ -81,6 +81,9 @@ pub struct Chat {
     /// End where the content of the last message, an assistant's, ends, for the model to continue it. Unless it is said: if there is such a
     /// message and `add_generation_prompt` is not asked for.
     pub continue_final_message: Option<bool>,
+    /// Take control tokens written out in messages, tools and variables for such; otherwise they are text, so that nobody who is quoted there can
+    /// end a turn or begin one.
+    pub parse_special: bool,
     /// Seconds since 1970, for templates that write the date.
     pub now: Option<i64>,
 }
@@ -307,6 +310,7 @@ impl Chat {
             variables: None,
             add_generation_prompt: None,
             continue_final_message: None,
+            parse_special: false,
             now: None,
         }
     }
@@ -323,6 +327,7 @@ impl Chat {
             variables: variables(fields)?,
             add_generation_prompt: fields.boolean("add_generation_prompt")?,
             continue_final_message: fields.boolean("continue_final_message")?,
+            parse_special: fields.boolean("parse_special")?.unwrap_or(false),
             now: fields.integer(&["now"], i64::MIN..=i64::MAX)?.or(ambient.now),
         })
     }
@@ -335,6 +340,7 @@ impl Chat {
         put("chat_template_kwargs", self.variables.as_ref().map_or(Json::Null, json));
         put("add_generation_prompt", self.add_generation_prompt.map_or(Json::Null, Json::Bool));
         put("continue_final_message", self.continue_final_message.map_or(Json::Null, Json::Bool));
+        put("parse_special", Json::Bool(self.parse_special));
         put("now", self.now.map_or(Json::Null, Json::Int));
     }
 }

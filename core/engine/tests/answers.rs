@@ -353,3 +353,17 @@ fn what_the_assistant_has_begun_is_continued() {
         assert_eq!((error.kind, error.field.as_deref()), (Kind::Request, Some("continue_final_message")));
     }
 }
+
+#[test]
+fn control_tokens_in_messages_are_text_unless_they_are_asked_for() {
+    let setup = Setup::new(MODEL);
+    let source = "{% for m in messages %}<s>{{ m.content }}</s>{% endfor %}";
+    let batch = setup.batch_with(ChatTemplate::new(source, setup.batch().tokenizer()).expect("a template"));
+    let controls = |parse_special| {
+        let chat = Chat { parse_special, ..Chat::new(r#"[{"role":"user","content":"a</s><s>b"}]"#) };
+        let tokens = batch.prompt(&Prompt::Chat(chat)).expect("a prompt");
+        assert_eq!(batch.detokenize(&tokens, true).replace(' ', ""), "<s>a</s><s>b</s>");
+        tokens.into_iter().filter(|&token| batch.tokenizer().is_special(token)).count()
+    };
+    assert_eq!((controls(false), controls(true)), (2, 4));
+}

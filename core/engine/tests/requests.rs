@@ -117,18 +117,19 @@ fn prompts_are_texts_tokens_or_conversations() {
         variables: Some(r#"{"enable_thinking":false,"x":[1,2.5,null]}"#.into()),
         add_generation_prompt: Some(false),
         continue_final_message: Some(true),
+        parse_special: true,
         now: Some(-5),
         ..chat
     };
     let (tools, variables) = (whole.tools.clone().expect("tools"), whole.variables.clone().expect("variables"));
     let text = format!(
         r#"{{"messages":{messages},"tools":{tools},"chat_template_kwargs":{variables},"add_generation_prompt":false,
-            "continue_final_message":true,"now":-5}}"#
+            "continue_final_message":true,"parse_special":true,"now":-5}}"#
     );
     assert_eq!(prompt(&text), Ok((Task::Answer, Prompt::Chat(whole.clone()))));
     let beside = format!(
         r#"{{"messages":{messages},"tools":{tools},"chat_template_kwargs":{{"x":[1,2.5,null],"enable_thinking":false}},
-            "enable_thinking":false,"reasoning_effort":"low","add_generation_prompt":false,"continue_final_message":true,"now":-5}}"#
+            "enable_thinking":false,"reasoning_effort":"low","add_generation_prompt":false,"continue_final_message":true,"parse_special":true,"now":-5}}"#
     );
     let variables = Some(r#"{"x":[1,2.5,null],"enable_thinking":false,"reasoning_effort":"low"}"#.into());
     assert_eq!(prompt(&beside), Ok((Task::Answer, Prompt::Chat(Chat { variables, ..whole }))));
@@ -246,6 +247,7 @@ fn errors_of_prompts_name_their_field() {
         ("chat_template_kwargs", r#""a""#),
         ("add_generation_prompt", "1"),
         ("continue_final_message", "1"),
+        ("parse_special", "1"),
         ("enable_thinking", "1"),
         ("reasoning_effort", "{}"),
         ("now", r#""1970""#),
@@ -286,6 +288,7 @@ fn unknown_fields_are_refused() {
         "now",
         "add_generation_prompt",
         "continue_final_message",
+        "parse_special",
         "encoding_format",
         "dimensions",
         "",
@@ -418,14 +421,15 @@ fn chats() -> impl Strategy<Value = Chat> {
     let messages = vec(json(), 1..4).prop_map(|list| Json::List(list).to_string());
     let tools = option::of(vec(json(), 0..3).prop_map(|list| Json::List(list).to_string()));
     let variables = option::of(vec((any::<String>(), json()), 0..3).prop_map(|all| Json::Object(all).to_string()));
-    let ends = (option::of(any::<bool>()), option::of(any::<bool>()));
+    let ends = (option::of(any::<bool>()), option::of(any::<bool>()), any::<bool>());
     (messages, tools, variables, ends, option::of(any::<i64>())).prop_map(
-        |(messages, tools, variables, (add_generation_prompt, continue_final_message), now)| Chat {
+        |(messages, tools, variables, (add_generation_prompt, continue_final_message, parse_special), now)| Chat {
             messages,
             tools,
             variables,
             add_generation_prompt,
             continue_final_message,
+            parse_special,
             now,
         },
     )

@@ -4,7 +4,7 @@ use super::Tokenizer;
 use crate::gguf::{Gguf, Value};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use picolm_template::{ChatError, Dialect, Message, RenderOptions, Template};
+use picolm_template::{ChatError, Dialect, Message, RenderOptions, Template, Traced};
 
 /// Marks where a content ends, so that white space in front of it stays and the place is found whatever the template writes behind.
 const END: &str = "mzqkvxwend";
@@ -23,7 +23,7 @@ const END: &str = "mzqkvxwend";
 ///     None => ChatTemplate::new("{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}", &tokenizer)?,
 /// };
 /// let prompt = template.render(&[Message::new("user", "Hi")], &RenderOptions::default())?;
-/// let tokens = tokenizer.encode(&prompt, Encode::PROMPT);
+/// let tokens = tokenizer.encode_traced(&prompt, Encode::PROMPT);
 /// # assert!(!tokens.is_empty());
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
@@ -60,28 +60,28 @@ impl ChatTemplate {
         Ok(ChatTemplate { dialect: Dialect::of(&template), template })
     }
 
-    /// Renders a conversation, given in the form that the template reads. Encode the result with [`Encode::PROMPT`](super::Encode::PROMPT), which recognises the
-    /// special tokens in it and does not add a second BOS.
+    /// Renders a conversation, given in the form that the template reads. [`Tokenizer::encode_traced`] with [`Encode::PROMPT`](super::Encode::PROMPT)
+    /// recognises the control tokens that the template has written, and does not add a second BOS.
     ///
     /// # Errors
     /// [`ChatError::Refused`] if the template does not accept the messages; [`ChatError::Unread`] if it would leave out what they say;
     /// [`ChatError::Limit`] if it uses too much.
-    pub fn render(&self, messages: &[Message], options: &RenderOptions) -> Result<String, ChatError> {
-        self.template.render(&self.dialect.adapt(messages)?, options)
+    pub fn render(&self, messages: &[Message], options: &RenderOptions) -> Result<Traced, ChatError> {
+        self.template.trace(&self.dialect.adapt(messages)?, options)
     }
 
     /// Renders a conversation whose last message goes on: what its content ends with ends the prompt, too.
     ///
     /// # Errors
     /// As [`render`](Self::render); [`ChatError::NoEnd`] if that message is not written, or there is none.
-    pub fn render_unfinished(&self, messages: &[Message], options: &RenderOptions) -> Result<String, ChatError> {
+    pub fn render_unfinished(&self, messages: &[Message], options: &RenderOptions) -> Result<Traced, ChatError> {
         let mut messages = messages.to_vec();
         let last = messages.last_mut().ok_or(ChatError::NoEnd)?;
         last.fields.retain(|(name, _)| name != "content");
         last.content.push_str(END);
         let options = RenderOptions { add_generation_prompt: false, ..options.clone() };
         let mut prompt = self.render(&messages, &options)?;
-        prompt.truncate(prompt.rfind(END).ok_or(ChatError::NoEnd)?);
+        prompt.split_off(prompt.text().rfind(END).ok_or(ChatError::NoEnd)?);
         Ok(prompt)
     }
 }

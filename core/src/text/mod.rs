@@ -30,6 +30,6 @@ mod wordpiece;
 
 pub use chat::ChatTemplate;
 pub use error::TokenizerError;
-pub use picolm_template::{ChatError, DateTime, Json, JsonError, Message, MessageError, RenderOptions};
+pub use picolm_template::{ChatError, DateTime, Json, JsonError, Message, MessageError, RenderOptions, Traced};
 pub use stream::Utf8Stream;
 pub use tokenizer::{Encode, Tokenizer};

@@ -46,6 +46,21 @@ const OTHER_ENDS: &[&str] = &[
     "<|file_sep|>",
 ];
 
+/// Tokens that begin a turn, or stand around the name of who speaks.
+const STARTS_OF_TURN: &[&str] = &[
+    "<|im_start|>",
+    "<start_of_turn>",
+    "<|start_header_id|>",
+    "<|end_header_id|>",
+    "<|start_of_role|>",
+    "<|end_of_role|>",
+    "<|system|>",
+    "<|user|>",
+    "<|assistant|>",
+    "[INST]",
+    "[/INST]",
+];
+
 /// Phi-3's special tokens that do not take the white space after them.
 pub(super) fn keeps_space_after(token: &[u8]) -> bool {
     [&b"<unk>"[..], b"<s>", b"<|endoftext|>"].contains(&token)
@@ -54,6 +69,11 @@ pub(super) fn keeps_space_after(token: &[u8]) -> bool {
 /// The token that ends a turn. `find`: a special token by its text.
 pub(super) fn end_of_turn(find: impl Fn(&str) -> Option<u32>) -> Option<u32> {
     END_OF_TURN.iter().find_map(|text| find(text))
+}
+
+/// Tokens of the vocabulary that begin a turn.
+pub(super) fn starts(find: impl Fn(&str) -> Option<u32>) -> Vec<u32> {
+    STARTS_OF_TURN.iter().filter_map(|text| find(text)).collect()
 }
 
 /// All tokens that end generation, sorted: those of the vocabulary known by name, and those the file names.

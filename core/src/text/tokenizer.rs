@@ -11,6 +11,8 @@ use super::{TokenizerError, special};
 use crate::gguf::Gguf;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::ops::Range;
+use picolm_template::Traced;
 
 /// A vocabulary and the rules for writing text with it. Owns compact data and borrows nothing from the file.
 ///
@@ -53,6 +55,9 @@ enum Model {
     WordPiece(WordPiece),
 }
 
+/// All bytes of any text.
+const EVERYWHERE: Range<usize> = 0..usize::MAX;
+
 /// The values of `tokenizer.ggml.model`.
 const MODELS: &str = "llama, gpt2, t5, bert";
 
@@ -88,7 +93,7 @@ impl Tokenizer {
             "gpt2" => Spelling::Bytes,
             _ => return Err(TokenizerError::Model { model: name.to_string(), known: MODELS }),
         };
-        let vocab = Vocab::read(gguf, spelling)?;
+        let mut vocab = Vocab::read(gguf, spelling)?;
         let id = |key| special_id(gguf, key, vocab.len());
         let (mut bos, mut eos) = (id("tokenizer.ggml.bos_token_id")?, id("tokenizer.ggml.eos_token_id")?);
         let (eot, eom) = (id("tokenizer.ggml.eot_token_id")?, id("tokenizer.ggml.eom_token_id")?);
@@ -114,6 +119,9 @@ impl Tokenizer {
         let add_bos = add(gguf, "tokenizer.ggml.add_bos_token", add_bos, bos_key, bos)?;
         let add_eos = add(gguf, eos_flag, add_eos, eos_key, eos)?;
         let ends = special::all_ends(|text| vocab.find_special(text), [eos, eot, eom]);
+        // Some files have these as user-defined, which means text.
+        vocab.set_control(&ends);
+        vocab.set_control(&special::starts(|text| vocab.find_special(text)));
         let eot = eot.or_else(|| special::end_of_turn(|text| vocab.find_special(text)));
         let strip_after_special = strips_after_special(gguf)?;
         Ok(Tokenizer { vocab, model, bos, eos, eot, unknown, add_bos, add_eos, strip_after_special, ends })
@@ -121,24 +129,36 @@ impl Tokenizer {
 
     /// The tokens of a text. Takes time in proportion to its length, up to a logarithm.
     pub fn encode(&self, text: &str, how: Encode) -> Vec<u32> {
+        self.encode_around(text, &[], how)
+    }
+
+    /// The tokens of what a template has made: control tokens count where it has written them, and are text in what it was given, however they
+    /// are spelled there, also across the borders.
+    pub fn encode_traced(&self, prompt: &Traced, how: Encode) -> Vec<u32> {
+        self.encode_around(prompt.text(), &prompt.given().collect::<Vec<_>>(), how)
+    }
+
+    /// `plain`: where control tokens are text, ranges in order.
+    fn encode_around(&self, text: &str, plain: &[Range<usize>], how: Encode) -> Vec<u32> {
+        let plain = if how.special { plain } else { core::slice::from_ref(&EVERYWHERE) };
         let mut out = Vec::new();
         let mut merger = Merger::default();
-        let (mut rest, mut first) = (text, true);
+        let (mut done, mut first) = (0, true);
         if how.bos && self.add_bos {
             out.extend(self.bos);
         }
         let start = out.len();
         loop {
-            let special = self.vocab.next_special(rest, how.special);
-            let (plain, _) = rest.split_at(special.map_or(rest.len(), |(at, _)| at));
-            if !plain.is_empty() {
-                self.encode_plain(plain, first, &mut merger, &mut out);
+            let special = self.vocab.next_special(text, done, plain);
+            let before = &text[done..special.map_or(text.len(), |(at, _)| at)];
+            if !before.is_empty() {
+                self.encode_plain(before, first, &mut merger, &mut out);
             }
             let Some((at, id)) = special else { break };
             out.push(id);
-            rest = &rest[at + self.vocab.bytes(id).len()..];
+            done = at + self.vocab.bytes(id).len();
             if self.strip_after_special && !special::keeps_space_after(self.vocab.bytes(id)) {
-                rest = rest.trim_start();
+                done = text.len() - text[done..].trim_start().len();
             }
             first = true;
         }

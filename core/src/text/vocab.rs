@@ -11,6 +11,7 @@ use alloc::format;
 use alloc::string::ToString;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 /// Ids take 24 bits of an index slot, hash bits the other 8.
 const MAX_TOKENS: usize = (1 << 24) - 1;
@@ -117,13 +118,24 @@ impl Vocab {
         whole
     }
 
-    /// The first special token in `text`, the longest if several start there: its place and id. Control and unknown
-    /// tokens only count if `control`.
-    pub(super) fn next_special(&self, text: &str, control: bool) -> Option<(usize, u32)> {
+    /// The first special token in `text` from a byte on, the longest if several start there: its place and id. Control and unknown
+    /// tokens only count if no byte of them is in `plain`, ranges in order.
+    pub(super) fn next_special(&self, text: &str, from: usize, plain: &[Range<usize>]) -> Option<(usize, u32)> {
         let bytes = text.as_bytes();
-        (0..bytes.len())
-            .filter(|&at| self.special_starts[bytes[at] as usize])
-            .find_map(|at| Some((at, self.special_at(&bytes[at..], control)?)))
+        (from..bytes.len()).filter(|&at| self.special_starts[bytes[at] as usize]).find_map(|at| {
+            let next = plain.get(plain.partition_point(|range| range.end <= at));
+            let control = next.map_or(usize::MAX, |next| next.start.saturating_sub(at));
+            Some((at, self.special_at(&bytes[at..], control)?))
+        })
+    }
+
+    /// Makes user-defined tokens control tokens.
+    pub(super) fn set_control(&mut self, ids: &[u32]) {
+        for &id in ids {
+            if let Some(kind @ Kind::UserDefined) = self.kinds.get_mut(id as usize) {
+                *kind = Kind::Control;
+            }
+        }
     }
 
     /// All tokens of some kinds that stand for something, in order of their bytes and, if those are equal, of ids.
@@ -240,11 +252,11 @@ impl Vocab {
         Ok(())
     }
 
-    /// The longest special token that `text` begins with.
-    fn special_at(&self, text: &[u8], control: bool) -> Option<u32> {
+    /// The longest special token that `text` begins with; control and unknown tokens of up to `control` bytes.
+    fn special_at(&self, text: &[u8], control: usize) -> Option<u32> {
         let mut longest = None;
-        self.specials.prefixes(text, |id, _| {
-            if control || self.kinds[id as usize] == Kind::UserDefined {
+        self.specials.prefixes(text, |id, len| {
+            if len <= control || self.kinds[id as usize] == Kind::UserDefined {
                 longest = Some(id);
             }
         });
@@ -347,10 +359,20 @@ mod tests {
             .with("tokenizer.ggml.token_type", [4, 3, 4, 3, 1, 2])
             .finish();
         let vocab = Vocab::read(&Gguf::parse(&file).unwrap(), Spelling::Bytes).unwrap();
-        let all = |text| (vocab.next_special(text, true), vocab.next_special(text, false));
+        let everywhere = 0..usize::MAX;
+        let all =
+            |text| (vocab.next_special(text, 0, &[]), vocab.next_special(text, 0, core::slice::from_ref(&everywhere)));
         assert_eq!(all("x<ab>"), (Some((1, 3)), Some((1, 0))));
         assert_eq!(all("<a>b"), (Some((0, 5)), Some((0, 2))));
         assert_eq!(all("<ac"), (Some((0, 1)), Some((0, 0))));
         assert_eq!(all("x a>"), (None, None));
+        // One byte that is plain is enough, and the longest of those that are none counts.
+        let plain = |text, range: Range<usize>| vocab.next_special(text, 0, core::slice::from_ref(&range));
+        for (range, found) in [(0..1, 5), (1..2, 2), (3..4, 2), (4..5, 2)] {
+            assert_eq!(plain("x<a>b", range), Some((1, found)));
+        }
+        assert_eq!(plain("x<ab>", 3..4), Some((1, 1)));
+        assert_eq!(vocab.next_special("<ab><ab>", 0, &[0..1, 7..8]), Some((0, 0)));
+        assert_eq!(vocab.next_special("<ab><ab>", 4, &[0..1, 2..3]), Some((4, 3)));
     }
 }

@@ -28,7 +28,7 @@ impl Dialect {
     /// Finds out a template's. Where it refuses all that is tried, messages stay as they are, and rendering them says why.
     pub fn of(template: &Template) -> Dialect {
         let said = Message::new("user", MARKER);
-        let content = match shows(template, &[said.clone()], &[MARKER]) {
+        let content = match shows(template, core::slice::from_ref(&said), &[MARKER]) {
             Ok(true) => Content::Text,
             // Whatever is tried next would take as long.
             Err(ChatError::Limit { .. }) => Content::Text,

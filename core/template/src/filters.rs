@@ -9,9 +9,9 @@ use super::python::{Text, display, is_space, parse_float, parse_int};
 use super::tojson::tojson;
 use super::value::native::{Arguments, Call, Native, apply, native};
 use super::value::run::{Result, Run, collect, error};
+use super::value::text::{Str, characters};
 use super::value::{Number, Value};
 use alloc::format;
-use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cmp::Ordering;
 
@@ -23,7 +23,7 @@ pub(super) static FILTERS: [Native; 41] = [
     }),
     native("attr", "name", |call| match (&call.this, call.given(0)) {
         (Value::Dict(_), Some(Value::Str(name))) if methods::find(call.run, &call.this, name).is_none() => {
-            Ok(Value::undefined(&format!("'dict object' has no attribute '{name:.60}'")))
+            Ok(Value::undefined(&format!("'dict object' has no attribute '{:.60}'", &**name)))
         }
         (this, Some(Value::Str(name))) => attribute(call.run, this, name),
         _ => error("attr: a name was expected"),
@@ -37,7 +37,7 @@ pub(super) static FILTERS: [Native; 41] = [
     native("e", "", escape),
     native("escape", "", escape),
     native("first", "", |call| match &call.this {
-        Value::Str(text) => one(call, text.chars().next()),
+        Value::Str(text) => one(call, characters(text).next(), text),
         _ => Ok(call.items()?.first().cloned().unwrap_or_else(nothing)),
     }),
     native("float", "?default", |call| {
@@ -50,30 +50,39 @@ pub(super) static FILTERS: [Native; 41] = [
     }),
     native("items", "", |call| methods::items(call.run, &call.this)),
     native("join", "?d ?attribute", |call| {
-        let between = call.given(0).map_or_else(|| Ok("".into()), |value| display(call.run, value))?;
+        let between = call.given(0).map_or_else(|| Ok(Str::own("")), |value| display(call.run, value))?;
         match call.argument(1) {
             Some(path) => join(call.run, &call.run.list(all_at(call, path)?)?, &between, true),
             None => join(call.run, &call.this, &between, true),
         }
     }),
     native("last", "", |call| match &call.this {
-        Value::Str(text) => one(call, text.chars().next_back()),
+        Value::Str(text) => one(call, characters(text).next_back(), text),
         _ => Ok(call.items()?.pop().unwrap_or_else(nothing)),
     }),
     native("length", "", length),
     native("list", "", |call| call.run.list(call.items()?)),
-    native("lower", "", |call| call.run.text(&call.text()?.to_lowercase())),
+    native("lower", "", |call| {
+        let text = call.text()?;
+        call.run.text(&text.to_lowercase(), &text)
+    }),
     native("map", "*", map),
     native("max", "?case_sensitive ?attribute", |call| extreme(call, Ordering::Greater)),
     native("min", "?case_sensitive ?attribute", |call| extreme(call, Ordering::Less)),
     native("reject", "*", |call| choose(call, false, false)),
     native("rejectattr", "*", |call| choose(call, true, false)),
     native("replace", "old new ?count", |call| {
-        let text = |index| call.given(index).map_or_else(|| Ok("".into()), |value| display(call.run, value));
+        let text = |index| call.given(index).map_or_else(|| Ok(Str::own("")), |value| display(call.run, value));
         replace(call.run, &call.text()?, &text(0)?, &text(1)?, call.int(2)?)
     }),
     native("reverse", "", |call| match &call.this {
-        Value::Str(text) => call.run.text(&text.chars().rev().collect::<alloc::string::String>()),
+        Value::Str(text) => {
+            let mut out = Text::new(call.run);
+            for c in characters(text).rev() {
+                out.push(c, text)?;
+            }
+            out.finish()
+        }
         _ => {
             let mut items = call.items()?;
             items.reverse();
@@ -118,15 +127,18 @@ pub(super) static FILTERS: [Native; 41] = [
         }
         call.run.list(seen.into_iter().map(|(_, value)| value).collect())
     }),
-    native("upper", "", |call| call.run.text(&call.text()?.to_uppercase())),
+    native("upper", "", |call| {
+        let text = call.text()?;
+        call.run.text(&text.to_uppercase(), &text)
+    }),
 ];
 
 fn nothing() -> Value {
     Value::undefined("there is no item, the sequence was empty")
 }
 
-fn one(call: &Call, c: Option<char>) -> Result {
-    c.map_or_else(|| Ok(nothing()), |c| call.run.text(c.encode_utf8(&mut [0; 4])))
+fn one(call: &Call, c: Option<&str>, of: &Str) -> Result {
+    c.map_or_else(|| Ok(nothing()), |c| call.run.text(c, of))
 }
 
 fn length(call: &Call) -> Result {
@@ -135,7 +147,7 @@ fn length(call: &Call) -> Result {
 
 fn default(call: &Call) -> Result {
     let missing = matches!(call.this, Value::Undefined(_)) || (call.truth(1) && !call.this.truth());
-    Ok(if missing { default_of(call, Value::Str("".into())) } else { call.this.clone() })
+    Ok(if missing { default_of(call, Value::Str(Str::own(""))) } else { call.this.clone() })
 }
 
 /// The first argument, if it is given.
@@ -145,15 +157,17 @@ fn default_of(call: &Call, otherwise: Value) -> Value {
 
 fn escape(call: &Call) -> Result {
     let mut out = Text::new(call.run);
-    for c in call.text()?.chars() {
-        match c {
-            '&' => out.push("&amp;")?,
-            '<' => out.push("&lt;")?,
-            '>' => out.push("&gt;")?,
-            '\'' => out.push("&#39;")?,
-            '"' => out.push("&#34;")?,
-            c => out.char(c)?,
-        }
+    let text = call.text()?;
+    for part in characters(&text) {
+        let escaped = match part {
+            "&" => "&amp;",
+            "<" => "&lt;",
+            ">" => "&gt;",
+            "'" => "&#39;",
+            "\"" => "&#34;",
+            _ => part,
+        };
+        out.push(escaped, &text)?;
     }
     out.finish()
 }
@@ -161,8 +175,8 @@ fn escape(call: &Call) -> Result {
 fn indent(call: &Call) -> Result {
     let Value::Str(text) = &call.this else { return call.this.wrong("indent: a string was expected, not {}") };
     let (by, times) = match call.argument(0) {
-        Some(Value::Str(by)) => (Rc::clone(by), 1),
-        _ => (" ".into(), usize::try_from(call.int(0)?.unwrap_or(4).max(0)).unwrap_or(usize::MAX)),
+        Some(Value::Str(by)) => (by.clone(), 1),
+        _ => (Str::own(" "), usize::try_from(call.int(0)?.unwrap_or(4).max(0)).unwrap_or(usize::MAX)),
     };
     let mut lines = lines(text, false);
     // As if the text ended in one more line break.
@@ -171,10 +185,10 @@ fn indent(call: &Call) -> Result {
     }
     let mut out = Text::new(call.run);
     for (index, line) in lines.iter().enumerate() {
-        out.push(if index > 0 { "\n" } else { "" })?;
+        out.own(if index > 0 { "\n" } else { "" })?;
         let indented = if index == 0 { call.truth(1) } else { call.truth(2) || !line.is_empty() };
         out.repeat(&by, if indented { times } else { 0 })?;
-        out.push(line)?;
+        out.push(line, text)?;
     }
     out.finish()
 }
@@ -275,7 +289,7 @@ fn at_path(run: &Run, value: &Value, path: &Value) -> Result {
     let mut value = value.clone();
     for part in path.split('.') {
         run.step()?;
-        let key = part.parse().map_or_else(|_| Value::Str(part.into()), Value::Int);
+        let key = part.parse().map_or_else(|_| Value::Str(Str::own(part)), Value::Int);
         value = item(run, &value, &key)?;
     }
     Ok(value)
@@ -290,13 +304,13 @@ fn all_at(call: &Call, path: &Value) -> Result<Vec<Value>> {
 fn keyed(call: &Call, items: Vec<Value>, path: Option<&Value>, case_sensitive: bool) -> Result<Vec<(Value, Value)>> {
     let run = call.run;
     let fold = |key: Value| match key {
-        Value::Str(text) if !case_sensitive => run.text(&text.to_lowercase()),
+        Value::Str(text) if !case_sensitive => run.text(&text.to_lowercase(), &text),
         key => Ok(key),
     };
     let key = |value: &Value| match path {
         None => fold(value.clone()),
         Some(Value::Str(paths)) if paths.contains(',') => {
-            let mut keys = paths.split(',').map(|path| fold(at_path(run, value, &Value::Str(path.into()))?));
+            let mut keys = paths.split(',').map(|path| fold(at_path(run, value, &Value::Str(Str::own(path)))?));
             run.tuple(collect(&mut keys)?)
         }
         Some(path) => fold(at_path(run, value, path)?),

@@ -4,8 +4,8 @@ use super::python::display;
 use super::value::Value;
 use super::value::native::{Call, Native, native};
 use super::value::run::{Fail, Object, Result, error};
+use super::value::text::Str;
 use alloc::boxed::Box;
-use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -15,13 +15,13 @@ pub(super) static GLOBALS: [Native; 5] = [
         call.run.dict(pairs)
     }),
     native("namespace", "*", |call| {
-        let name = |(name, value): (Value, Value)| Some((Rc::from(name.as_str()?), value));
+        let name = |(name, value): (Value, Value)| if let Value::Str(name) = name { Some((name, value)) } else { None };
         let names: Vec<_> = pairs(call)?.into_iter().filter_map(name).collect();
-        call.run.make(names.len() * size_of::<(Rc<str>, Value)>())?;
+        call.run.make(names.len() * size_of::<(Str, Value)>())?;
         Ok(Value::Object(call.run.object(Object::Namespace(names))?))
     }),
     native("raise_exception", "message", |call| {
-        let message = call.given(0).map_or_else(|| Ok("".into()), |value| display(call.run, value))?;
+        let message = call.given(0).map_or_else(|| Ok(Str::own("")), |value| display(call.run, value))?;
         Err(Box::new(Fail::Refused(String::from(&*message))))
     }),
     native("range", "start ?stop ?step", |call| {
@@ -30,7 +30,7 @@ pub(super) static GLOBALS: [Native; 5] = [
         call.run.range(start, stop, call.int(2)?.unwrap_or(1))
     }),
     native("strftime_now", "format", |call| match (call.run.now, call.str(0)?) {
-        (Some(now), Some(format)) => call.run.text(&now.strftime(&format).or_else(error)?),
+        (Some(now), Some(format)) => call.run.text(&now.strftime(&format).or_else(error)?, &format),
         _ => error("strftime_now: there is no clock"),
     }),
 ];
@@ -56,7 +56,7 @@ fn pairs(call: &Call) -> Result<Vec<(Value, Value)>> {
         _ => return error("at most one argument without a name was expected"),
     }
     for (name, value) in &call.rest.named {
-        call.run.insert(&mut pairs, Value::Str(Rc::clone(name)), value.clone())?;
+        call.run.insert(&mut pairs, Value::Str(name.clone()), value.clone())?;
     }
     Ok(pairs)
 }

@@ -59,3 +59,4 @@ pub use json::{Json, JsonError};
 pub use message::{Message, MessageError};
 pub use strftime::DateTime;
 pub use template::{RenderOptions, Template};
+pub use value::text::Traced;

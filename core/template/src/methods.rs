@@ -5,7 +5,7 @@ use super::python::{Text, display, is_cased, is_space};
 use super::value::Value;
 use super::value::native::{Call, Native, find as find_in, native};
 use super::value::run::{Object, Result, Run, collect, error};
-use alloc::rc::Rc;
+use super::value::text::Str;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -123,15 +123,18 @@ static STR: [Native; 31] = [
     native("isspace", "", |call| every(call, is_space)),
     native("isupper", "", |call| Ok(Value::Bool(is_cased(&call.text()?, char::is_uppercase)))),
     native("join", "iterable", |call| join(call.run, call.given(0).unwrap_or(&Value::None), &call.text()?, false)),
-    native("lower", "", |call| call.run.text(&call.text()?.to_lowercase())),
+    native("lower", "", |call| {
+        let text = call.text()?;
+        call.run.text(&text.to_lowercase(), &text)
+    }),
     native("lstrip", "?chars", |call| strip(call.run, &call.text()?, call.str(0)?, true, false)),
     native("removeprefix", "prefix", |call| {
         let (text, prefix) = (call.text()?, needle(call, 0)?);
-        call.run.text(text.strip_prefix(&*prefix).unwrap_or(&text))
+        call.run.text(text.strip_prefix(&*prefix).unwrap_or(&text), &text)
     }),
     native("removesuffix", "suffix", |call| {
         let (text, suffix) = (call.text()?, needle(call, 0)?);
-        call.run.text(text.strip_suffix(&*suffix).unwrap_or(&text))
+        call.run.text(text.strip_suffix(&*suffix).unwrap_or(&text), &text)
     }),
     native("replace", "old new ?count", |call| {
         replace(call.run, &call.text()?, &needle(call, 0)?, &needle(call, 1)?, call.int(2)?)
@@ -143,29 +146,32 @@ static STR: [Native; 31] = [
     native("split", "?sep ?maxsplit", |call| split(call, false)),
     native("splitlines", "?keepends", |call| {
         let text = call.text()?;
-        texts(call.run, lines(&text, call.truth(0)))
+        texts(call.run, lines(&text, call.truth(0)), &text)
     }),
     native("startswith", "prefix ?start ?end", |call| affix(call, |part, prefix| part.starts_with(prefix))),
     native("strip", "?chars", |call| strip(call.run, &call.text()?, call.str(0)?, true, true)),
     native("title", "", |call| title(call.run, &call.text()?, |c| !c.is_lowercase() && !c.is_uppercase())),
-    native("upper", "", |call| call.run.text(&call.text()?.to_uppercase())),
+    native("upper", "", |call| {
+        let text = call.text()?;
+        call.run.text(&text.to_uppercase(), &text)
+    }),
 ];
 
 /// First letter upper, others lower.
-pub(super) fn capitalize(run: &Run, text: &str) -> Result {
+pub(super) fn capitalize(run: &Run, text: &Str) -> Result {
     let mut chars = text.chars();
     let mut out: String = chars.next().into_iter().flat_map(title_case).collect();
     out.push_str(&chars.as_str().to_lowercase());
-    run.text(&out)
+    run.text(&out, text)
 }
 
 /// Letters upper behind what `separates`, others lower.
-pub(super) fn title(run: &Run, text: &str, separates: fn(char) -> bool) -> Result {
+pub(super) fn title(run: &Run, text: &Str, separates: fn(char) -> bool) -> Result {
     let mut out = Text::new(run);
     let mut start = true;
     for c in text.chars() {
         let all: String = if start { title_case(c).collect() } else { c.to_lowercase().collect() };
-        out.push(&all)?;
+        out.push(&all, text)?;
         start = separates(c);
     }
     out.finish()
@@ -179,37 +185,40 @@ fn title_case(c: char) -> impl Iterator<Item = char> {
     })
 }
 
-pub(super) fn strip(run: &Run, text: &str, chars: Option<Rc<str>>, left: bool, right: bool) -> Result {
+pub(super) fn strip(run: &Run, text: &Str, chars: Option<Str>, left: bool, right: bool) -> Result {
     // Each character of the text is looked for among `chars`.
     run.read(text.len().saturating_mul(chars.as_ref().map_or(1, |chars| chars.len())))?;
     let stripped = |c: char| chars.as_ref().map_or_else(|| is_space(c), |chars| chars.contains(c));
-    let text = if left { text.trim_start_matches(stripped) } else { text };
-    run.text(if right { text.trim_end_matches(stripped) } else { text })
+    let rest = if left { text.trim_start_matches(stripped) } else { text };
+    run.text(if right { rest.trim_end_matches(stripped) } else { rest }, text)
 }
 
 /// With the first `count` places replaced; all, if it is none or negative.
-pub(super) fn replace(run: &Run, text: &str, old: &str, new: &str, count: Option<i64>) -> Result {
+pub(super) fn replace(run: &Run, text: &Str, old: &str, new: &Str, count: Option<i64>) -> Result {
     let count = count.and_then(|count| usize::try_from(count).ok()).unwrap_or(usize::MAX);
     let (mut out, mut copied) = (Text::new(run), 0);
     for (at, found) in text.match_indices(old).take(count) {
-        out.push(&text[copied..at])?;
-        out.push(new)?;
+        out.push(&text[copied..at], text)?;
+        out.push(new, new)?;
         copied = at + found.len();
     }
-    out.push(&text[copied..])?;
+    out.push(&text[copied..], text)?;
     out.finish()
 }
 
 /// The items of `list` with `between` between them; `convert`: other values than strings too.
-pub(super) fn join(run: &Run, list: &Value, between: &str, convert: bool) -> Result {
+pub(super) fn join(run: &Run, list: &Value, between: &Str, convert: bool) -> Result {
     let mut out = Text::new(run);
     for (index, item) in run.items(list)?.iter().enumerate() {
         if !convert && item.as_str().is_none() {
             return item.wrong("join: a string was expected, not {}");
         }
         run.read(16)?;
-        out.push(if index > 0 { between } else { "" })?;
-        out.push(&display(run, &item)?)?;
+        if index > 0 {
+            out.push(between, between)?;
+        }
+        let item = display(run, &item)?;
+        out.push(&item, &item)?;
     }
     out.finish()
 }
@@ -228,9 +237,9 @@ pub(super) fn lines(mut text: &str, keep_ends: bool) -> Vec<&str> {
     lines
 }
 
-/// A list of texts.
-fn texts(run: &Run, all: Vec<&str>) -> Result {
-    run.list(collect(&mut all.into_iter().map(|text| run.text(text)))?)
+/// A list of parts of `of`.
+fn texts(run: &Run, all: Vec<&str>, of: &Str) -> Result {
+    run.list(collect(&mut all.into_iter().map(|text| run.text(text, of)))?)
 }
 
 /// `str.split(sep, maxsplit)`, or `rsplit`.
@@ -268,11 +277,11 @@ pub(super) fn split(call: &Call, from_right: bool) -> Result {
     if from_right {
         parts.reverse();
     }
-    texts(call.run, parts)
+    texts(call.run, parts, &text)
 }
 
 /// A text argument.
-fn needle(call: &Call, index: usize) -> Result<Rc<str>> {
+fn needle(call: &Call, index: usize) -> Result<Str> {
     call.str(index)?.map_or_else(|| error("a string was expected, not none"), Ok)
 }
 

@@ -5,6 +5,7 @@ use super::methods;
 use super::printf;
 use super::python::Text;
 use super::value::run::{Object, Result, Run, error};
+use super::value::text::{Str, characters};
 use super::value::{Number, Value};
 use alloc::format;
 use alloc::vec::Vec;
@@ -28,8 +29,8 @@ pub(super) fn binary(run: &Run, operator: Operator, a: &Value, b: &Value) -> Res
         Operator::Add => match (a, b) {
             (Value::Str(a), Value::Str(b)) => {
                 let mut text = Text::new(run);
-                text.push(a)?;
-                text.push(b)?;
+                text.push(a, a)?;
+                text.push(b, b)?;
                 text.finish()
             }
             (Value::List(a), Value::List(b)) => run.list([&a.items[..], &b.items[..]].concat()),
@@ -60,11 +61,12 @@ fn repeat(run: &Run, value: &Value, times: &Value) -> Result {
     match value {
         Value::List(list) => run.list(all(&list.items)?),
         Value::Tuple(list) => run.tuple(all(&list.items)?),
-        other => {
+        Value::Str(of) => {
             let mut text = Text::new(run);
-            text.repeat(other.as_str().unwrap_or_default(), times)?;
+            text.repeat(of, times)?;
             text.finish()
         }
+        other => Ok(other.clone()),
     }
 }
 
@@ -158,17 +160,17 @@ pub(super) fn attribute(run: &Run, value: &Value, name: &str) -> Result {
         return Ok(Value::undefined(&message));
     }
     let found = match value {
-        Value::Dict(dict) => run.look_up(dict, &Value::Str(name.into()))?,
+        Value::Dict(dict) => run.look_up(dict, &Value::Str(Str::own(name)))?,
         Value::Object(index) => object_attribute(run, *index, name),
         _ => None,
     };
-    found.map_or_else(|| missing(run, value, &Value::Str(name.into())), Ok)
+    found.map_or_else(|| missing(run, value, &Value::Str(Str::own(name))), Ok)
 }
 
 fn object_attribute(run: &Run, index: usize, name: &str) -> Option<Value> {
     let objects = run.objects.borrow();
     let inside = match objects.get(index)? {
-        Object::Namespace(names) => return Some(names.iter().find(|(other, _)| &**other == name)?.1.clone()),
+        Object::Namespace(names) => return Some(names.iter().find(|(other, _)| **other == *name)?.1.clone()),
         Object::Loop(inside) => inside,
     };
     let (at, len) = (inside.index, inside.items.len());
@@ -200,8 +202,8 @@ pub(super) fn item(run: &Run, value: &Value, key: &Value) -> Result {
         Value::List(list) | Value::Tuple(list) => position(list.items.len()).and_then(|at| list.items.get(at).cloned()),
         Value::Range(range) => position(range.len).and_then(|at| range.get(at)).map(Value::Int),
         Value::Str(text) if key.int().is_some() => {
-            let found = position(run.len(value)?).and_then(|at| text.chars().nth(at));
-            found.map(|c| Value::Str((c.encode_utf8(&mut [0; 4]) as &str).into()))
+            let found = position(run.len(value)?).and_then(|at| characters(text).nth(at));
+            found.map(|c| Value::Str(Str::of(c, text)))
         }
         Value::Dict(dict) if !matches!(key, Value::List(_) | Value::Dict(_)) => run.look_up(dict, key)?,
         _ => None,
@@ -220,7 +222,7 @@ fn missing(run: &Run, value: &Value, key: &Value) -> Result {
     run.make(64)?;
     let of = if matches!(value, Value::None) { "'None'" } else { &format!("'{} object'", value.type_name()) };
     Ok(Value::undefined(&match key {
-        Value::Str(name) => format!("{of} has no attribute '{name:.60}'"),
+        Value::Str(name) => format!("{of} has no attribute '{:.60}'", &**name),
         Value::Int(index) => format!("{of} has no element {index}"),
         other => format!("{of} has no element of type '{}'", other.type_name()),
     }))
@@ -243,10 +245,10 @@ pub(super) fn slice(run: &Run, value: &Value, bounds: [Option<Value>; 3]) -> Res
     let indices = slice_indices(len, numbers)?;
     match value {
         Value::Str(text) => {
-            let chars: Vec<char> = text.chars().collect();
+            let chars: Vec<&str> = characters(text).collect();
             let mut out = Text::new(run);
             for c in indices.filter_map(|at| chars.get(at)) {
-                out.char(*c)?;
+                out.push(c, text)?;
             }
             out.finish()
         }

@@ -3,9 +3,9 @@
 use super::decimal;
 use super::value::native::Call;
 use super::value::run::{Object, Result, Run, limit};
+use super::value::text::{Str, Traced, characters};
 use super::value::{List, Value};
 use alloc::format;
-use alloc::rc::Rc;
 use alloc::string::{String, ToString};
 
 /// Deepest nesting that is written: namespaces can contain themselves.
@@ -14,27 +14,27 @@ pub(super) const MAX_DEPTH: usize = 100;
 /// Text being made, and paid for.
 pub(super) struct Text<'r> {
     run: &'r Run,
-    out: String,
+    out: Traced,
 }
 
 /// `str(value)`: what a template prints.
-pub(super) fn display(run: &Run, value: &Value) -> Result<Rc<str>> {
+pub(super) fn display(run: &Run, value: &Value) -> Result<Str> {
     match value {
-        Value::Str(text) => Ok(Rc::clone(text)),
-        Value::Undefined(_) => Ok("".into()),
+        Value::Str(text) => Ok(text.clone()),
+        Value::Undefined(_) => Ok(Str::own("")),
         other => repr(run, other),
     }
 }
 
 impl Call<'_> {
     /// `str(this)`
-    pub(super) fn text(&self) -> Result<Rc<str>> {
+    pub(super) fn text(&self) -> Result<Str> {
         display(self.run, &self.this)
     }
 }
 
 /// `repr(value)`
-pub(super) fn repr(run: &Run, value: &Value) -> Result<Rc<str>> {
+pub(super) fn repr(run: &Run, value: &Value) -> Result<Str> {
     let mut text = Text::new(run);
     text.repr(value, 0)?;
     Ok(text.out.into())
@@ -42,30 +42,32 @@ pub(super) fn repr(run: &Run, value: &Value) -> Result<Rc<str>> {
 
 impl<'r> Text<'r> {
     pub(super) fn new(run: &'r Run) -> Text<'r> {
-        Text { run, out: String::new() }
+        Text { run, out: Traced::default() }
     }
 
-    pub(super) fn push(&mut self, text: &str) -> Result<()> {
+    /// Adds text of the template's own, or of the program's.
+    pub(super) fn own(&mut self, text: &str) -> Result<()> {
         self.run.make(text.len())?;
-        self.out.push_str(text);
+        self.out.own(text);
         Ok(())
     }
 
-    pub(super) fn char(&mut self, c: char) -> Result<()> {
-        self.run.make(c.len_utf8())?;
-        self.out.push(c);
-        Ok(())
+    /// Adds a part of `of`, or else something made of it.
+    pub(super) fn push(&mut self, text: &str, of: &Str) -> Result<()> {
+        self.run.make(text.len())?;
+        let turns = self.out.turns();
+        self.out.push(text, of);
+        self.run.make(size_of::<usize>() * (self.out.turns() - turns))
     }
 
-    pub(super) fn repeat(&mut self, text: &str, times: usize) -> Result<()> {
-        self.run.make(text.len().saturating_mul(times))?;
-        (0..times).for_each(|_| self.out.push_str(text));
+    pub(super) fn repeat(&mut self, text: &Str, times: usize) -> Result<()> {
+        self.run.make((text.len() + text.turn_bytes()).saturating_mul(times))?;
+        (0..times).for_each(|_| self.out.push(text, text));
         Ok(())
     }
 
     pub(super) fn finish(self) -> Result {
-        self.run.make(32)?;
-        Ok(Value::Str(self.out.into()))
+        self.run.finished(self.out)
     }
 
     fn repr(&mut self, value: &Value, depth: usize) -> Result<()> {
@@ -73,84 +75,87 @@ impl<'r> Text<'r> {
             return limit("nesting");
         }
         match value {
-            Value::Undefined(_) => self.push("Undefined"),
-            Value::None => self.push("None"),
-            Value::Bool(b) => self.push(if *b { "True" } else { "False" }),
-            Value::Int(n) => self.push(&n.to_string()),
-            Value::Digits(digits) => self.push(digits),
-            Value::Float(x) => self.push(&float(*x, "inf", "nan")),
+            Value::Undefined(_) => self.own("Undefined"),
+            Value::None => self.own("None"),
+            Value::Bool(b) => self.own(if *b { "True" } else { "False" }),
+            Value::Int(n) => self.own(&n.to_string()),
+            Value::Digits(digits) => self.own(digits),
+            Value::Float(x) => self.own(&float(*x, "inf", "nan")),
             Value::Str(text) => self.quoted(text),
             Value::List(list) => self.sequence("[", list, "]", depth),
             Value::Tuple(list) => self.sequence("(", list, if list.items.len() == 1 { ",)" } else { ")" }, depth),
             Value::Dict(dict) => {
-                self.push("{")?;
+                self.own("{")?;
                 for (i, (key, value)) in dict.pairs.iter().enumerate() {
                     self.pair(i, key, value, depth)?;
                 }
-                self.push("}")
+                self.own("}")
             }
             Value::Range(range) => {
                 let step = if range.step == 1 { String::new() } else { format!(", {}", range.step) };
-                self.push(&format!("range({}, {}{step})", range.start, range.stop))
+                self.own(&format!("range({}, {}{step})", range.start, range.stop))
             }
             Value::Object(index) => match self.run.objects.borrow().get(*index) {
                 Some(Object::Namespace(names)) => {
-                    self.push("<Namespace {")?;
+                    self.own("<Namespace {")?;
                     for (i, (name, value)) in names.iter().enumerate() {
-                        self.pair(i, &Value::Str(Rc::clone(name)), value, depth)?;
+                        self.pair(i, &Value::Str(name.clone()), value, depth)?;
                     }
-                    self.push("}>")
+                    self.own("}>")
                 }
                 Some(Object::Loop(inside)) => {
-                    self.push(&format!("<LoopContext {}/{}>", inside.index + 1, inside.items.len()))
+                    self.own(&format!("<LoopContext {}/{}>", inside.index + 1, inside.items.len()))
                 }
                 None => Ok(()),
             },
-            Value::Macro(def, _) => self.push(&format!("<Macro '{}'>", def.name)),
-            Value::Function(native) => self.push(&format!("<function {}>", native.name)),
+            Value::Macro(def, _) => self.own(&format!("<Macro '{}'>", def.name)),
+            Value::Function(native) => self.own(&format!("<function {}>", native.name)),
             Value::Method(method) => {
-                self.push(&format!("<built-in method {} of {} object>", method.1.name, method.0.type_name()))
+                self.own(&format!("<built-in method {} of {} object>", method.1.name, method.0.type_name()))
             }
         }
     }
 
     fn sequence(&mut self, open: &str, list: &List, close: &str, depth: usize) -> Result<()> {
-        self.push(open)?;
+        self.own(open)?;
         for (i, item) in list.items.iter().enumerate() {
-            self.push(if i > 0 { ", " } else { "" })?;
+            self.own(if i > 0 { ", " } else { "" })?;
             self.repr(item, depth + 1)?;
         }
-        self.push(close)
+        self.own(close)
     }
 
     fn pair(&mut self, index: usize, key: &Value, value: &Value, depth: usize) -> Result<()> {
-        self.push(if index > 0 { ", " } else { "" })?;
+        self.own(if index > 0 { ", " } else { "" })?;
         self.repr(key, depth + 1)?;
-        self.push(": ")?;
+        self.own(": ")?;
         self.repr(value, depth + 1)
     }
 
-    fn quoted(&mut self, text: &str) -> Result<()> {
-        let quote = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
-        self.char(quote)?;
-        for c in text.chars() {
+    fn quoted(&mut self, text: &Str) -> Result<()> {
+        let quote = if text.contains('\'') && !text.contains('"') { "\"" } else { "'" };
+        self.own(quote)?;
+        for part in characters(text) {
+            let c = part.chars().next().unwrap_or_default();
             match c {
-                '\n' => self.push("\\n")?,
-                '\r' => self.push("\\r")?,
-                '\t' => self.push("\\t")?,
-                c if c == quote || c == '\\' => self.push(&format!("\\{c}"))?,
-                c if picolm_unicode::is_printable(c) => self.char(c)?,
+                '\n' => self.push("\\n", text)?,
+                '\r' => self.push("\\r", text)?,
+                '\t' => self.push("\\t", text)?,
+                '\\' => self.push("\\\\", text)?,
+                c if quote.contains(c) => self.push(&format!("\\{c}"), text)?,
+                c if picolm_unicode::is_printable(c) => self.push(part, text)?,
                 c => {
                     let code = u32::from(c);
-                    self.push(&match code {
+                    let escaped = match code {
                         0..0x100 => format!("\\x{code:02x}"),
                         0x100..0x10000 => format!("\\u{code:04x}"),
                         _ => format!("\\U{code:08x}"),
-                    })?;
+                    };
+                    self.push(&escaped, text)?;
                 }
             }
         }
-        self.char(quote)
+        self.own(quote)
     }
 }
 

@@ -5,13 +5,13 @@ use super::checks::TESTS;
 use super::filters::FILTERS;
 use super::globals::GLOBALS;
 use super::operators::{attribute, binary, item, negative, slice};
-use super::python::display;
+use super::python::{Text, display};
 use super::value::Value;
 use super::value::native::{Arguments, apply, find};
 use super::value::run::{Loop, Object, Result, Run, collect, error, limit};
+use super::value::text::{Str, Traced};
 use alloc::format;
 use alloc::rc::Rc;
-use alloc::string::String;
 use alloc::vec::Vec;
 
 /// Expressions, statements and calls in each other. Each takes less than 2 KB of stack, of which browsers give 1 MB.
@@ -24,7 +24,7 @@ pub(super) struct Renderer {
     run: Run,
     /// names and values: the template's own, then those of loops, blocks and macros inside each other
     scopes: Vec<Scope>,
-    out: String,
+    out: Traced,
     max_out: usize,
     /// how many captures `out` is inside of
     captures: usize,
@@ -51,11 +51,11 @@ impl Renderer {
     /// With the host's variables; the output has at most `max_out` bytes.
     pub(super) fn new(run: Run, variables: Scope, max_out: usize) -> Renderer {
         let scopes = Vec::from([variables, Vec::new()]);
-        Renderer { run, scopes, out: String::new(), max_out, captures: 0, depth: 0, line: 1 }
+        Renderer { run, scopes, out: Traced::default(), max_out, captures: 0, depth: 0, line: 1 }
     }
 
     /// Runs a template. Afterwards, [`line`](Self::line) is where it ended.
-    pub(super) fn render(&mut self, body: &Body) -> Result<String> {
+    pub(super) fn render(&mut self, body: &Body) -> Result<Traced> {
         self.body(body)?;
         Ok(core::mem::take(&mut self.out))
     }
@@ -65,26 +65,26 @@ impl Renderer {
         if self.depth > MAX_DEPTH { limit("recursion") } else { Ok(()) }
     }
 
-    fn emit(&mut self, text: &str) -> Result<()> {
+    fn emit(&mut self, text: &Str) -> Result<()> {
         if self.captures > 0 {
             self.run.make(text.len())?;
-        } else if self.out.len() + text.len() > self.max_out {
+        } else if self.out.text().len() + text.len() > self.max_out {
             return limit("output");
         }
-        self.out.push_str(text);
+        self.run.make(text.turn_bytes())?;
+        self.out.push(text, text);
         Ok(())
     }
 
     /// From here to [`end_capture`](Self::end_capture), what is written is kept apart. Gives what was written so far.
-    fn begin_capture(&mut self) -> String {
+    fn begin_capture(&mut self) -> Traced {
         self.captures += 1;
         core::mem::take(&mut self.out)
     }
 
-    fn end_capture(&mut self, outside: String) -> Result {
+    fn end_capture(&mut self, outside: Traced) -> Result {
         self.captures -= 1;
-        let text = core::mem::replace(&mut self.out, outside);
-        self.run.text(&text)
+        self.run.finished(core::mem::replace(&mut self.out, outside))
     }
 
     /// What a body with names of its own writes.
@@ -156,7 +156,7 @@ impl Renderer {
         match node {
             Node::Text(text) => {
                 self.run.literal(text.len())?;
-                self.emit(text)?;
+                self.emit(&Str::own(Rc::clone(text)))?;
             }
             Node::Print(value) => {
                 let value = self.eval(value)?;
@@ -227,16 +227,16 @@ impl Renderer {
         match target {
             Target::Name(name) => self.set(name, value),
             Target::Attribute(object, name) => {
-                self.run.make(size_of::<(Rc<str>, Value)>())?;
+                self.run.make(size_of::<(Str, Value)>())?;
                 let object = self.look_up(object);
                 let mut objects = self.run.objects.borrow_mut();
                 let found = if let Value::Object(index) = object { objects.get_mut(index) } else { None };
                 let Some(Object::Namespace(names)) = found else {
                     return object.wrong("cannot assign an attribute of {}, which is no namespace");
                 };
-                match names.iter_mut().find(|(other, _)| other == name) {
+                match names.iter_mut().find(|(other, _)| **other == **name) {
                     Some((_, old)) => *old = value,
-                    None => names.push((Rc::clone(name), value)),
+                    None => names.push((Str::own(Rc::clone(name)), value)),
                 }
             }
             Target::Tuple(targets) => {
@@ -298,7 +298,7 @@ impl Renderer {
         let function = self.eval(function)?;
         let function = self.postfix(function, before)?;
         let mut arguments = self.arguments(arguments)?;
-        arguments.named.push(("caller".into(), Value::Macro(Rc::clone(caller), self.scopes.len())));
+        arguments.named.push((Str::own("caller"), Value::Macro(Rc::clone(caller), self.scopes.len())));
         let text = self.call(&function, arguments)?;
         self.emit(&display(&self.run, &text)?)?;
         Ok(Flow::Next)
@@ -314,7 +314,7 @@ impl Renderer {
             Expr::Bool(value) => Ok(Value::Bool(*value)),
             Expr::Int(value) => Ok(Value::Int(*value)),
             Expr::Float(value) => Ok(Value::Float(*value)),
-            Expr::Str(value) => Ok(Value::Str(Rc::clone(value))),
+            Expr::Str(value) => Ok(Value::Str(Str::own(Rc::clone(value)))),
             Expr::Name(name) => Ok(self.look_up(name)),
             _ => {
                 self.enter()?;
@@ -373,15 +373,16 @@ impl Renderer {
     fn chain(&mut self, first: &Expr, rest: &[(Operator, Expr)]) -> Result {
         let mut value = self.eval(first)?;
         if let Some((Operator::Concat, _)) = rest.first() {
-            let mut text = display(&self.run, &value)?;
-            let mut out = String::from(&*text);
+            let mut parts = Vec::from([value]);
             for (_, next) in rest {
-                let next = self.eval(next)?;
-                text = display(&self.run, &next)?;
-                self.run.make(text.len())?;
-                out.push_str(&text);
+                parts.push(self.eval(next)?);
             }
-            return self.run.text(&out);
+            let mut out = Text::new(&self.run);
+            for part in parts {
+                let part = display(&self.run, &part)?;
+                out.push(&part, &part)?;
+            }
+            return out.finish();
         }
         for (operator, next) in rest {
             match operator {
@@ -444,7 +445,7 @@ impl Renderer {
         for argument in given {
             match argument {
                 Argument::Positional(value) => all.positional.push(self.eval(value)?),
-                Argument::Named(name, value) => all.named.push((Rc::clone(name), self.eval(value)?)),
+                Argument::Named(name, value) => all.named.push((Str::own(Rc::clone(name)), self.eval(value)?)),
                 Argument::Spread(list) => {
                     let list = self.eval(list)?;
                     let items = self.run.items(&list)?;
@@ -453,10 +454,10 @@ impl Renderer {
                 }
                 Argument::SpreadNamed(dict) => {
                     let Value::Dict(dict) = self.eval(dict)? else { return error("** needs a dictionary") };
-                    self.run.make(dict.pairs.len() * size_of::<(Rc<str>, Value)>())?;
+                    self.run.make(dict.pairs.len() * size_of::<(Str, Value)>())?;
                     for (key, value) in &dict.pairs {
                         let Value::Str(key) = key else { return error("keywords must be strings") };
-                        all.named.push((Rc::clone(key), value.clone()));
+                        all.named.push((key.clone(), value.clone()));
                     }
                 }
             }
@@ -484,7 +485,7 @@ impl Renderer {
         let outside = self.jump(visible);
         let mut positional = given.positional.into_iter();
         for (name, default) in &node.parameters {
-            let named = given.named.iter().position(|(other, _)| other == name);
+            let named = given.named.iter().position(|(other, _)| **other == **name);
             let value = match (positional.next(), named, default) {
                 (Some(_), Some(_), _) => return error(format!("macro '{}': '{name}' is given twice", node.name)),
                 (Some(value), None, _) => value,
@@ -495,8 +496,8 @@ impl Renderer {
             self.set(name, value);
         }
         if let Some(index) = given.named.iter().position(|(name, _)| &**name == "caller") {
-            let (name, caller) = given.named.remove(index);
-            self.set(&name, caller);
+            let (_, caller) = given.named.remove(index);
+            self.set(&"caller".into(), caller);
         }
         if node.varargs {
             let extra = self.run.tuple(extra)?;
@@ -508,7 +509,7 @@ impl Renderer {
             self.set(&"kwargs".into(), pairs);
         }
         if let Some((name, _)) = given.named.first() {
-            return error(format!("macro '{}' takes no keyword argument '{name}'", node.name));
+            return error(format!("macro '{}' takes no keyword argument '{}'", node.name, &**name));
         }
         let (text, _) = self.captured(&node.body)?;
         self.jump_back(outside);

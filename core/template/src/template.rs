@@ -5,6 +5,7 @@ use crate::render::Renderer;
 use crate::value::Value;
 use crate::value::native::find;
 use crate::value::run::{self, Fail, Run};
+use crate::value::text::Traced;
 use crate::{ChatError, DateTime, Json, Message, parser};
 use alloc::rc::Rc;
 use alloc::string::String;
@@ -53,6 +54,14 @@ impl Template {
     /// # Errors
     /// [`ChatError::Refused`] if the template does not accept the messages; [`ChatError::Limit`] if it uses too much.
     pub fn render(&self, messages: &[Message], options: &RenderOptions) -> Result<String, ChatError> {
+        self.trace(messages, options).map(Traced::into_text)
+    }
+
+    /// The same, with what came with the request: everything in `messages` and `options` but roles, numbers, and what is true or false.
+    ///
+    /// # Errors
+    /// As [`render`](Self::render).
+    pub fn trace(&self, messages: &[Message], options: &RenderOptions) -> Result<Traced, ChatError> {
         let named = options.variables.iter().chain(messages.iter().flat_map(|message| &message.fields));
         let values: usize =
             named.map(|(_, value)| value_bytes(value)).chain(options.tools.iter().map(value_bytes)).sum();
@@ -73,7 +82,7 @@ impl Template {
             all.push((name.as_str().into(), value_of(run, value)?));
         }
         for (name, text) in &self.special_tokens {
-            all.push(((*name).into(), run.text(text)?));
+            all.push(((*name).into(), run.own(text)?));
         }
         all.push(("messages".into(), run.list(messages)?));
         all.push(("tools".into(), options.tools.as_ref().map_or(Ok(Value::None), |tools| value_of(run, tools))?));
@@ -112,12 +121,12 @@ fn value_of(run: &Run, json: &Json) -> run::Result {
         Json::Int(n) => Ok(Value::Int(*n)),
         Json::Digits(digits) => Ok(Value::Digits(digits.as_str().into())),
         Json::Float(x) => Ok(Value::Float(*x)),
-        Json::Text(text) => run.text(text),
+        Json::Text(text) => run.given(text),
         Json::List(items) => run.list(run::collect(&mut items.iter().map(|item| value_of(run, item)))?),
         Json::Object(pairs) => {
             let mut all = Vec::new();
             for (key, value) in pairs {
-                run.insert(&mut all, run.text(key)?, value_of(run, value)?)?;
+                run.insert(&mut all, run.given(key)?, value_of(run, value)?)?;
             }
             run.dict(all)
         }
@@ -127,11 +136,10 @@ fn value_of(run: &Run, json: &Json) -> run::Result {
 impl Message {
     fn to_value(&self, run: &Run) -> run::Result {
         let mut all = Vec::new();
-        for (name, text) in [("role", &self.role), ("content", &self.content)] {
-            all.push((run.text(name)?, run.text(text)?));
-        }
+        all.push((run.own("role")?, run.own(&self.role)?));
+        all.push((run.own("content")?, run.given(&self.content)?));
         for (name, value) in &self.fields {
-            run.insert(&mut all, run.text(name)?, value_of(run, value)?)?;
+            run.insert(&mut all, run.given(name)?, value_of(run, value)?)?;
         }
         run.dict(all)
     }

@@ -3,22 +3,22 @@
 use super::python::{MAX_DEPTH, Text, float};
 use super::value::native::Call;
 use super::value::run::{Result, Run, error, limit};
+use super::value::text::{Str, characters};
 use super::value::{Dict, Value};
 use alloc::format;
-use alloc::rc::Rc;
 use alloc::string::{String, ToString};
 
 /// Parameters: `?ensure_ascii ?indent ?separators ?sort_keys`.
 pub(super) fn tojson(call: &Call) -> Result {
     let indent = match call.argument(1) {
         None => None,
-        Some(Value::Str(text)) => Some((Rc::clone(text), 1)),
-        Some(_) => call.int(1)?.map(|width| (Rc::from(" "), usize::try_from(width).unwrap_or(0))),
+        Some(Value::Str(text)) => Some((text.clone(), 1)),
+        Some(_) => call.int(1)?.map(|width| (Str::own(" "), usize::try_from(width).unwrap_or(0))),
     };
     let (item, key) = match call.argument(2) {
-        None => (if indent.is_some() { ",".into() } else { ", ".into() }, ": ".into()),
+        None => (Str::own(if indent.is_some() { "," } else { ", " }), Str::own(": ")),
         Some(Value::List(pair) | Value::Tuple(pair)) => match &*pair.items {
-            [Value::Str(item), Value::Str(key)] => (Rc::clone(item), Rc::clone(key)),
+            [Value::Str(item), Value::Str(key)] => (item.clone(), key.clone()),
             _ => return error("tojson: separators should be two strings"),
         },
         Some(other) => return other.wrong("tojson: separators should be a pair, not {}"),
@@ -33,13 +33,13 @@ struct Writer<'c> {
     run: &'c Run,
     out: Text<'c>,
     /// what a level is indented by, and how many times
-    indent: Option<(Rc<str>, usize)>,
+    indent: Option<(Str, usize)>,
     ascii: bool,
     sort: bool,
     /// between items
-    item: Rc<str>,
+    item: Str,
     /// between a key and its value
-    key: Rc<str>,
+    key: Str,
 }
 
 impl Writer<'_> {
@@ -49,20 +49,20 @@ impl Writer<'_> {
         }
         match value {
             Value::Str(text) => self.string(text),
-            Value::List(list) | Value::Tuple(list) if list.items.is_empty() => self.out.push("[]"),
+            Value::List(list) | Value::Tuple(list) if list.items.is_empty() => self.out.own("[]"),
             Value::List(list) | Value::Tuple(list) => {
-                self.out.push("[")?;
+                self.out.own("[")?;
                 for (i, item) in list.items.iter().enumerate() {
                     self.start_item(i, depth)?;
                     self.value(item, depth + 1)?;
                 }
                 self.new_line(depth)?;
-                self.out.push("]")
+                self.out.own("]")
             }
-            Value::Dict(dict) if dict.pairs.is_empty() => self.out.push("{}"),
+            Value::Dict(dict) if dict.pairs.is_empty() => self.out.own("{}"),
             Value::Dict(dict) => self.object(dict, depth),
             other => match scalar(other) {
-                Some(text) => self.out.push(&text),
+                Some(text) => self.out.own(&text),
                 None => other.wrong("Object of type {} is not JSON serializable"),
             },
         }
@@ -75,58 +75,59 @@ impl Writer<'_> {
             sorted = self.run.sort(pairs.clone(), false)?;
             pairs = &sorted;
         }
-        self.out.push("{")?;
+        self.out.own("{")?;
         for (i, (key, value)) in pairs.iter().enumerate() {
             self.start_item(i, depth)?;
             match key {
                 Value::Str(text) => self.string(text)?,
                 other => match scalar(other) {
-                    Some(text) => self.out.push(&format!("\"{text}\""))?,
+                    Some(text) => self.out.own(&format!("\"{text}\""))?,
                     None => return other.wrong("keys must be str, int, float, bool or None, not {}"),
                 },
             }
-            let between = Rc::clone(&self.key);
-            self.out.push(&between)?;
+            self.out.push(&self.key, &self.key)?;
             self.value(value, depth + 1)?;
         }
         self.new_line(depth)?;
-        self.out.push("}")
+        self.out.own("}")
     }
 
     fn start_item(&mut self, index: usize, depth: usize) -> Result<()> {
         if index > 0 {
-            let between = Rc::clone(&self.item);
-            self.out.push(&between)?;
+            self.out.push(&self.item, &self.item)?;
         }
         self.new_line(depth + 1)
     }
 
     fn new_line(&mut self, depth: usize) -> Result<()> {
-        let Some((by, times)) = self.indent.clone() else { return Ok(()) };
-        self.out.push("\n")?;
-        self.out.repeat(&by, times.saturating_mul(depth))
+        let Some((by, times)) = &self.indent else { return Ok(()) };
+        self.out.own("\n")?;
+        self.out.repeat(by, times.saturating_mul(depth))
     }
 
-    fn string(&mut self, text: &str) -> Result<()> {
-        self.out.push("\"")?;
-        for c in text.chars() {
-            match c {
-                '"' => self.out.push("\\\"")?,
-                '\\' => self.out.push("\\\\")?,
-                '\n' => self.out.push("\\n")?,
-                '\r' => self.out.push("\\r")?,
-                '\t' => self.out.push("\\t")?,
-                '\u{8}' => self.out.push("\\b")?,
-                '\u{c}' => self.out.push("\\f")?,
+    fn string(&mut self, text: &Str) -> Result<()> {
+        self.out.own("\"")?;
+        for part in characters(text) {
+            let c = part.chars().next().unwrap_or_default();
+            let escaped = match c {
+                '"' => "\\\"",
+                '\\' => "\\\\",
+                '\n' => "\\n",
+                '\r' => "\\r",
+                '\t' => "\\t",
+                '\u{8}' => "\\b",
+                '\u{c}' => "\\f",
                 c if c < ' ' || (self.ascii && !c.is_ascii()) => {
                     for unit in c.encode_utf16(&mut [0; 2]) {
-                        self.out.push(&format!("\\u{unit:04x}"))?;
+                        self.out.push(&format!("\\u{unit:04x}"), text)?;
                     }
+                    continue;
                 }
-                c => self.out.char(c)?,
-            }
+                _ => part,
+            };
+            self.out.push(escaped, text)?;
         }
-        self.out.push("\"")
+        self.out.own("\"")
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub(super) mod native;
 pub(super) mod run;
+pub(super) mod text;
 
 use super::ast::Macro;
 use alloc::format;
@@ -10,6 +11,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use native::Native;
 use run::{Result, error};
+use text::Str;
 
 /// Values are immutable and shared. What changes (namespaces, loops) lies in the [`Run`](run::Run) and is named by
 /// its place there, so values cannot refer to themselves and nothing leaks.
@@ -23,7 +25,7 @@ pub(super) enum Value {
     /// An integer of more than 64 bits, as JSON has written it: for printing, not for arithmetic.
     Digits(Rc<str>),
     Float(f64),
-    Str(Rc<str>),
+    Str(Str),
     List(Rc<List>),
     Tuple(Rc<List>),
     Dict(Rc<Dict>),

@@ -2,8 +2,8 @@
 
 use super::Value;
 use super::run::{Result, Run, error, limit};
+use super::text::Str;
 use alloc::format;
-use alloc::rc::Rc;
 use alloc::vec::Vec;
 
 /// One of them.
@@ -18,7 +18,7 @@ pub(crate) struct Native {
 #[derive(Default)]
 pub(crate) struct Arguments {
     pub(crate) positional: Vec<Value>,
-    pub(crate) named: Vec<(Rc<str>, Value)>,
+    pub(crate) named: Vec<(Str, Value)>,
 }
 
 /// A call, for the function called.
@@ -75,8 +75,8 @@ impl Native {
         for (name, value) in given.named {
             match parameters().find(|(_, parameter)| parameter.trim_start_matches('?') == &*name) {
                 Some((index, _)) if arguments[index].is_none() => arguments[index] = Some(value),
-                Some(_) => return error(format!("{}: the argument '{name}' is given twice", self.name)),
-                None => return error(format!("{}: no argument is named '{name}'", self.name)),
+                Some(_) => return error(format!("{}: the argument '{}' is given twice", self.name, &*name)),
+                None => return error(format!("{}: no argument is named '{}'", self.name, &*name)),
             }
         }
         match parameters().find(|(index, name)| !name.starts_with('?') && arguments[*index].is_none()) {
@@ -98,10 +98,10 @@ impl Call<'_> {
     }
 
     /// An argument's text.
-    pub(crate) fn str(&self, index: usize) -> Result<Option<Rc<str>>> {
+    pub(crate) fn str(&self, index: usize) -> Result<Option<Str>> {
         match self.argument(index) {
             None => Ok(None),
-            Some(Value::Str(text)) => Ok(Some(Rc::clone(text))),
+            Some(Value::Str(text)) => Ok(Some(text.clone())),
             Some(other) => other.wrong("a string was expected, not {}"),
         }
     }

@@ -3,6 +3,7 @@
 //! Every step and every operation whose cost grows with its operands is paid for here, so a template from a stranger ends
 //! in bounded time and memory, whatever it does.
 
+use super::text::{Str, Traced, characters};
 use super::{Dict, Items, List, Number, Range, Value};
 use crate::DateTime;
 use crate::ast::For;
@@ -82,7 +83,7 @@ pub(crate) struct Run {
 
 /// What can change.
 pub(crate) enum Object {
-    Namespace(Vec<(Rc<str>, Value)>),
+    Namespace(Vec<(Str, Value)>),
     Loop(Loop),
 }
 
@@ -132,9 +133,30 @@ impl Run {
         spend(&self.make, bytes, "bytes made")
     }
 
-    pub(crate) fn text(&self, text: &str) -> Result {
+    /// A part of `of`, or else something made of it.
+    pub(crate) fn text(&self, text: &str, of: &Str) -> Result {
         self.make(text.len() + VALUE_BYTES)?;
+        let text = Str::of(text, of);
+        self.make(text.turn_bytes())?;
+        Ok(Value::Str(text))
+    }
+
+    /// Text of the template's own, or of the program's.
+    pub(crate) fn own(&self, text: &str) -> Result {
+        self.make(text.len() + VALUE_BYTES)?;
+        Ok(Value::Str(Str::own(text)))
+    }
+
+    /// Text that was put together, and paid for part by part.
+    pub(crate) fn finished(&self, text: Traced) -> Result {
+        self.make(VALUE_BYTES)?;
         Ok(Value::Str(text.into()))
+    }
+
+    /// Text of the request.
+    pub(crate) fn given(&self, text: &str) -> Result {
+        self.make(text.len() + VALUE_BYTES)?;
+        Ok(Value::Str(Str::given(text)))
     }
 
     pub(crate) fn list(&self, items: Vec<Value>) -> Result {
@@ -217,7 +239,7 @@ impl Run {
             Value::Undefined(_) => Vec::new(),
             Value::Str(text) => {
                 self.make(text.len() * VALUE_BYTES)?;
-                text.chars().map(|c| Value::Str(Rc::from(c.encode_utf8(&mut [0; 4]) as &str))).collect()
+                characters(text).map(|c| Value::Str(Str::of(c, text))).collect()
             }
             other => return other.wrong("{} object is not iterable"),
         };
@@ -293,7 +315,7 @@ impl Run {
         match (a, b) {
             (Value::Str(a), Value::Str(b)) => {
                 self.read(a.len().min(b.len()))?;
-                Ok(Some(a.cmp(b)))
+                Ok(Some(str::cmp(a, b)))
             }
             (Value::List(x), Value::List(y)) | (Value::Tuple(x), Value::Tuple(y)) => {
                 for (a, b) in x.items.iter().zip(&y.items) {

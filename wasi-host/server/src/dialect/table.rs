@@ -130,6 +130,7 @@ pub const TABLE: &[(&[Api], Fields)] = &[
             ("enable_thinking", Honoured),
             ("messages", Honoured),
             ("now", Honoured),
+            ("parse_special", Honoured),
             ("reasoning_effort", Honoured),
             ("parallel_tool_calls", Dropped),
             ("parse_tool_calls", Dropped),
