@@ -200,3 +200,77 @@ fn turn_tokens_that_a_file_calls_text_are_control_tokens() {
     let special: Vec<u32> = tokens.iter().copied().filter(|&id| id >= 258).collect();
     assert_eq!(special, [260, 262, 261]);
 }
+
+/// A call as OpenAI's clients send it, and what came back.
+const CALL: &str = r#"[{"role":"user","content":"Weather in Rome?"},{"role":"assistant","content":null,"tool_calls":[{"id":"abcdefghi","type":"function",
+    "function":{"name":"get_weather","arguments":"{\"city\":\"Rome\",\"days\":2}"}}]},
+    {"role":"tool","tool_call_id":"abcdefghi","name":"get_weather","content":"21 degrees"}]"#;
+
+fn call(template: &str, messages: &str) -> Result<String, ChatError> {
+    let Ok(Json::List(list)) = Json::parse(messages) else { panic!("{messages}") };
+    let template = ChatTemplate::new(template, &Keys::bytes().read().expect("a tokenizer"))?;
+    template.render(&Message::list(list).expect("messages"), &options()).map(Traced::into_text)
+}
+
+#[test]
+fn calls_and_results_of_tools_are_read_with_every_template() {
+    let in_words: Vec<String> = published()
+        .into_iter()
+        .filter_map(|(name, source)| {
+            let text = call(&source, CALL).unwrap_or_else(|error| panic!("{name}: {error}"));
+            for said in ["Weather in Rome?", "get_weather", "city", "Rome", "days", "21 degrees"] {
+                assert!(text.contains(said), "{name}: no {said} in {text}");
+            }
+            assert!(!text.contains("None") && !text.contains("\\\"city") && !text.contains("'city'"), "{name}: {text}");
+            text.contains(
+                "<tool_call>\n{\"name\": \"get_weather\", \"arguments\": {\"city\":\"Rome\",\"days\":2}}\n</tool_call>",
+            )
+            .then_some(name)
+        })
+        .collect();
+    let mut in_words = in_words;
+    in_words.sort();
+    assert_eq!(in_words, ["gemma-2", "granite-3.3", "phi-3.5", "smollm2"]);
+}
+
+#[test]
+fn a_template_that_knows_no_tools_gets_them_in_words() {
+    let turns = "{% for m in messages %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('Turns!') }}{% endif %}\
+                 {{ m.role[0] + ':' + m.content + '|' }}{% endfor %}";
+    let word = "<tool_call>\n{\"name\": \"get_weather\", \"arguments\": {\"city\":\"Rome\",\"days\":2}}\n</tool_call>";
+    let came = "<tool_response>\n21 degrees\n</tool_response>";
+    assert_eq!(call(turns, CALL), Ok(format!("u:Weather in Rome?|a:{word}|u:{came}|")));
+    // Beside a text; two results, and what is said next.
+    let more = CALL.replace("\"content\":null", "\"content\":\"So:\"");
+    let more = more.trim_end_matches(']').to_string()
+        + r#",{"role":"tool","content":"or 22"},{"role":"user","content":"So?"},{"role":"assistant","content":"Warm"}]"#;
+    let both = format!("{came}\n<tool_response>\nor 22\n</tool_response>\nSo?");
+    assert_eq!(call(turns, &more), Ok(format!("u:Weather in Rome?|a:So:\n{word}|u:{both}|a:Warm|")));
+    // One that takes parts only, too; what is no JSON stays a text.
+    let parts = "{% for m in messages %}{% for p in m.content %}{{ p.text }}|{% endfor %}{% endfor %}";
+    let odd = CALL.replace(r#"{\"city\":\"Rome\",\"days\":2}"#, "Rome");
+    let word = "<tool_call>\n{\"name\": \"get_weather\", \"arguments\": \"Rome\"}\n</tool_call>";
+    assert_eq!(call(parts, &odd), Ok(format!("Weather in Rome?|{word}|21 degrees|")));
+}
+
+#[test]
+fn a_template_that_knows_tools_gets_them_in_the_form_it_takes() {
+    let each = |call: &str, content: &str| {
+        format!(
+            "{{% for m in messages %}}{content}{{% for c in m.tool_calls or [] %}}{{{{ c.function.name }}}}({call}){{% endfor %}}|{{% endfor %}}"
+        )
+    };
+    let expected = |object: &str| Ok(format!("Weather in Rome?|get_weather({object})|21 degrees|"));
+    for content in ["{{ m.content if m.content is not none }}", "{{ m.content or '' }}", "{{ m.content + '' }}"] {
+        assert_eq!(
+            call(&each("{{ c.function.arguments|tojson }}", content), CALL),
+            expected(r#"{"city": "Rome", "days": 2}"#)
+        );
+        assert_eq!(call(&each("{{ c.function.arguments }}", content), CALL), expected(r#"{"city":"Rome","days":2}"#));
+        let either = "{{ c.function.arguments if c.function.arguments is string else c.function.arguments|tojson }}";
+        assert_eq!(call(&each(either, content), CALL), expected(r#"{"city": "Rome", "days": 2}"#));
+    }
+    // A list of calls that is empty is none, beside null, too.
+    let none = r#"[{"role":"assistant","content":null,"tool_calls":[]}]"#;
+    assert_eq!(call(&each("", "{{ m.content + '' }}"), none).as_deref(), Ok("|"));
+}
