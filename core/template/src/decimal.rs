@@ -1,5 +1,6 @@
 //! Decimal numbers to floats, correctly rounded, without the tables that make `core`'s parser fast and large.
 
+use alloc::string::String;
 use alloc::vec::Vec;
 
 /// More digits than this cannot change the result, but by not being zero.
@@ -43,6 +44,24 @@ pub(super) fn parse(text: &str) -> Option<f64> {
     Some(if negative { -value } else { value })
 }
 
+/// Most digits behind the point that are written.
+pub(super) const MAX_PLACES: usize = 1000;
+
+/// A finite number that is not negative with so many digits behind the point, correctly rounded; ties to even.
+pub(super) fn fixed(x: f64, places: usize) -> String {
+    let (bits, exponent) = (x.to_bits(), (x.to_bits() >> 52) as i64);
+    let mantissa = bits & ((1 << 52) - 1) | u64::from(exponent > 0) << 52;
+    let mut number = Big(Vec::from([mantissa as u32, (mantissa >> 32) as u32]));
+    (0..places).for_each(|_| number.multiply_add(10, 0));
+    number.scale(exponent.max(1) - 1075);
+    let mut digits = number.into_digits();
+    digits.insert_str(0, &"0".repeat((places + 1).saturating_sub(digits.len())));
+    if places > 0 {
+        digits.insert(digits.len() - places, '.');
+    }
+    digits
+}
+
 /// A natural number, the lowest 32 bits first, without zeros at the end.
 struct Big(Vec<u32>);
 
@@ -64,6 +83,39 @@ impl Big {
         if !self.0.is_empty() {
             self.0.splice(0..0, core::iter::repeat_n(0, (bits / 32) as usize));
         }
+    }
+
+    /// `self * 2^power`, rounded; ties to even.
+    fn scale(&mut self, power: i64) {
+        if power >= 0 {
+            return self.shift_left(power);
+        }
+        let limbs = &self.0;
+        let bit = |at: i64| limbs.get((at / 32) as usize).is_some_and(|limb| limb >> (at % 32) & 1 == 1);
+        let size = 32 * limbs.len() as i64;
+        let up = bit(-power - 1) && (bit(-power) || (0..(-power - 1).min(size)).any(bit));
+        let whole = (0..(size + power).max(0)).map(|at| u32::from(bit(at - power)) << (at % 32)).collect::<Vec<_>>();
+        self.0 = whole.chunks(32).map(|bits| bits.iter().sum()).collect();
+        self.multiply_add(1, u32::from(up));
+    }
+
+    /// In decimal digits; none for 0.
+    fn into_digits(mut self) -> String {
+        let mut digits = Vec::new();
+        while let Some(top) = self.0.last() {
+            if *top == 0 {
+                self.0.pop();
+                continue;
+            }
+            let mut rest = 0;
+            for limb in self.0.iter_mut().rev() {
+                let value = u64::from(rest) << 32 | u64::from(*limb);
+                *limb = (value / 10) as u32;
+                rest = (value % 10) as u32;
+            }
+            digits.push(char::from(b'0' + rest as u8));
+        }
+        digits.iter().rev().collect()
     }
 
     fn bits(&self) -> i64 {

@@ -9,10 +9,18 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-pub(super) static GLOBALS: [Native; 5] = [
+pub(super) static GLOBALS: [Native; 7] = [
+    native("cycler", "*", |call| match call.run.tuple(call.rest.positional.clone())? {
+        Value::Tuple(items) if !items.items.is_empty() => Ok(Value::Object(call.run.object(Object::Cycler(items, 0))?)),
+        _ => error("at least one item has to be provided"),
+    }),
     native("dict", "*", |call| {
         let pairs = pairs(call)?;
         call.run.dict(pairs)
+    }),
+    native("joiner", "?sep", |call| {
+        let between = call.given(0).map_or_else(|| Ok(Str::own(", ")), |value| display(call.run, value))?;
+        Ok(Value::Object(call.run.object(Object::Joiner(between, false))?))
     }),
     native("namespace", "*", |call| {
         let name = |(name, value): (Value, Value)| if let Value::Str(name) = name { Some((name, value)) } else { None };

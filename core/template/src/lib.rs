@@ -25,8 +25,12 @@
 //! The language is Jinja2's, in the dialect of Hugging Face's `apply_chat_template`: `trim_blocks` and `lstrip_blocks` are
 //! on, loops have `break` and `continue`, nothing is escaped (<https://jinja.palletsprojects.com/en/stable/templates/>,
 //! <https://huggingface.co/docs/transformers/chat_templating>). It differs where Python is larger than prompts need:
-//! integers have 64 bits, formats no widths, powers whole exponents (all else is an error); what Jinja2 makes a generator is a
-//! list; and `safe` gives plain text, which Jinja2 would escape what is added to.
+//! integers have 64 bits, powers whole exponents (all else is an error); what Jinja2 makes a generator is a list; and `safe` gives plain
+//! text, which Jinja2 would escape what is added to.
+//!
+//! Errors, by name, are what Jinja2 has and this has not: the filters `random` (a prompt is one of its request alone), `striptags`, `urlize`
+//! and `xmlattr` (they are for pages), `pprint` and `wordwrap` (for terminals); the function `lipsum`; scientific formats (`%e`, `%g`);
+//! `encode`, `format_map`, `isidentifier`, `maketrans` and `translate` of strings; and everything that reads other templates.
 
 #![cfg_attr(not(test), no_std)]
 

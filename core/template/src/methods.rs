@@ -5,7 +5,7 @@ use super::python::{Text, display, is_cased, is_space};
 use super::value::Value;
 use super::value::native::{Call, Native, find as find_in, native};
 use super::value::run::{Object, Result, Run, collect, error};
-use super::value::text::Str;
+use super::value::text::{Str, characters};
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -18,6 +18,7 @@ pub(super) fn find(run: &Run, value: &Value, name: &str) -> Option<&'static Nati
         Value::Dict(_) => find_in(&DICT, name),
         Value::Object(index) => match run.objects.borrow().get(*index) {
             Some(Object::Loop(_)) => find_in(&LOOP, name),
+            Some(Object::Cycler(..)) => find_in(&CYCLER, name),
             _ => None,
         },
         _ => None,
@@ -53,6 +54,24 @@ static LOOP: [Native; 2] = [
         }
     }),
 ];
+
+static CYCLER: [Native; 2] = [
+    native("next", "", |call| cycle(call, |at, len| (at + 1) % len)),
+    native("reset", "", |call| cycle(call, |_, _| 0).map(|_| Value::None)),
+];
+
+/// The current item of a cycler, which goes on.
+fn cycle(call: &Call, next: fn(usize, usize) -> usize) -> Result {
+    let Value::Object(index) = call.this else { return error("not a cycler") };
+    match call.run.objects.borrow_mut().get_mut(index) {
+        Some(Object::Cycler(items, at)) => {
+            let current = items.items.get(*at).cloned();
+            *at = next(*at, items.items.len());
+            Ok(current.unwrap_or(Value::None))
+        }
+        _ => error("not a cycler"),
+    }
+}
 
 static LIST: [Native; 3] = [
     native("count", "value", |call| {
@@ -100,14 +119,29 @@ pub(super) fn items(run: &Run, value: &Value) -> Result {
     }
 }
 
-static STR: [Native; 31] = [
+static STR: [Native; 42] = [
     native("capitalize", "", |call| capitalize(call.run, &call.text()?)),
+    native("casefold", "", |call| {
+        let text = call.text()?;
+        // Of what has two small forms, such as ς and σ, the one that is left.
+        let fold = |c: char| {
+            (c == 'ı')
+                .then_some(c)
+                .into_iter()
+                .chain(c.to_uppercase().flat_map(char::to_lowercase).filter(move |_| c != 'ı'))
+        };
+        call.run.text(&text.chars().flat_map(fold).collect::<String>(), &text)
+    }),
+    native("center", "width ?fillchar", |call| {
+        center(call.run, &call.text()?, call.int(0)?.unwrap_or(0), &fill(call)?)
+    }),
     native("count", "sub ?start ?end", |call| {
         let (text, sub) = (call.text()?, needle(call, 0)?);
         let Some((_, part)) = window(call, &text, 1)? else { return Ok(Value::Int(0)) };
         Ok(Value::Int(if sub.is_empty() { part.chars().count() + 1 } else { part.matches(&*sub).count() } as i64))
     }),
     native("endswith", "suffix ?start ?end", |call| affix(call, |part, suffix| part.ends_with(suffix))),
+    native("expandtabs", "?tabsize", expandtabs),
     native("find", "sub ?start ?end", |call| Ok(Value::Int(find_text(call, false)?.unwrap_or(-1)))),
     native("format", "*", printf::format_method),
     native("index", "sub ?start ?end", |call| found(find_text(call, false)?)),
@@ -120,14 +154,22 @@ static STR: [Native; 31] = [
     }),
     native("islower", "", |call| Ok(Value::Bool(is_cased(&call.text()?, char::is_lowercase)))),
     native("isnumeric", "", |call| every(call, char::is_numeric)),
+    native("isprintable", "", |call| Ok(Value::Bool(call.text()?.chars().all(picolm_unicode::is_printable)))),
     native("isspace", "", |call| every(call, is_space)),
+    native("istitle", "", |call| Ok(Value::Bool(is_title(&call.text()?)))),
     native("isupper", "", |call| Ok(Value::Bool(is_cased(&call.text()?, char::is_uppercase)))),
     native("join", "iterable", |call| join(call.run, call.given(0).unwrap_or(&Value::None), &call.text()?, false)),
+    native("ljust", "width ?fillchar", |call| {
+        let text = call.text()?;
+        let missing = missing(&text, call.int(0)?.unwrap_or(0));
+        pad(call.run, &text, 0, missing, &fill(call)?)
+    }),
     native("lower", "", |call| {
         let text = call.text()?;
         call.run.text(&text.to_lowercase(), &text)
     }),
     native("lstrip", "?chars", |call| strip(call.run, &call.text()?, call.str(0)?, true, false)),
+    native("partition", "sep", |call| partition(call, false)),
     native("removeprefix", "prefix", |call| {
         let (text, prefix) = (call.text()?, needle(call, 0)?);
         call.run.text(text.strip_prefix(&*prefix).unwrap_or(&text), &text)
@@ -141,6 +183,12 @@ static STR: [Native; 31] = [
     }),
     native("rfind", "sub ?start ?end", |call| Ok(Value::Int(find_text(call, true)?.unwrap_or(-1)))),
     native("rindex", "sub ?start ?end", |call| found(find_text(call, true)?)),
+    native("rjust", "width ?fillchar", |call| {
+        let text = call.text()?;
+        let missing = missing(&text, call.int(0)?.unwrap_or(0));
+        pad(call.run, &text, missing, 0, &fill(call)?)
+    }),
+    native("rpartition", "sep", |call| partition(call, true)),
     native("rsplit", "?sep ?maxsplit", |call| split(call, true)),
     native("rstrip", "?chars", |call| strip(call.run, &call.text()?, call.str(0)?, false, true)),
     native("split", "?sep ?maxsplit", |call| split(call, false)),
@@ -150,12 +198,110 @@ static STR: [Native; 31] = [
     }),
     native("startswith", "prefix ?start ?end", |call| affix(call, |part, prefix| part.starts_with(prefix))),
     native("strip", "?chars", |call| strip(call.run, &call.text()?, call.str(0)?, true, true)),
+    native("swapcase", "", |call| {
+        let text = call.text()?;
+        let swapped = text.chars().flat_map(|c| {
+            let (upper, lower) = (c.is_lowercase(), c.is_uppercase());
+            let change = upper.then(|| c.to_uppercase()).into_iter().flatten();
+            change.chain(lower.then(|| c.to_lowercase()).into_iter().flatten()).chain((!upper && !lower).then_some(c))
+        });
+        call.run.text(&swapped.collect::<String>(), &text)
+    }),
     native("title", "", |call| title(call.run, &call.text()?, |c| !c.is_lowercase() && !c.is_uppercase())),
     native("upper", "", |call| {
         let text = call.text()?;
         call.run.text(&text.to_uppercase(), &text)
     }),
+    native("zfill", "width", |call| {
+        let text = call.text()?;
+        let missing = missing(&text, call.int(0)?.unwrap_or(0));
+        let sign = usize::from(text.starts_with(['+', '-']));
+        let mut out = Text::new(call.run);
+        out.push(&text[..sign], &text)?;
+        out.repeat(&Str::own("0"), missing)?;
+        out.push(&text[sign..], &text)?;
+        out.finish()
+    }),
 ];
+
+/// In the middle of a field, as Python rounds the middle.
+pub(super) fn center(run: &Run, text: &Str, width: i64, fill: &Str) -> Result {
+    let missing = missing(text, width);
+    let left = missing / 2 + (missing & width.max(0) as usize & 1);
+    pad(run, text, left, missing - left, fill)
+}
+
+/// How many characters a text has less than a field.
+fn missing(text: &str, width: i64) -> usize {
+    usize::try_from(width).unwrap_or(0).saturating_sub(text.chars().count())
+}
+
+/// The character that fields are filled with.
+fn fill(call: &Call) -> Result<Str> {
+    match call.str(1)? {
+        None => Ok(Str::own(" ")),
+        Some(fill) if fill.chars().count() == 1 => Ok(fill),
+        Some(_) => error("the fill character must be exactly one character long"),
+    }
+}
+
+fn pad(run: &Run, text: &Str, left: usize, right: usize, fill: &Str) -> Result {
+    let mut out = Text::new(run);
+    out.repeat(fill, left)?;
+    out.push(text, text)?;
+    out.repeat(fill, right)?;
+    out.finish()
+}
+
+/// What stands before, is, and stands behind the first place of a text, or the last.
+fn partition(call: &Call, last: bool) -> Result {
+    let (text, separator) = (call.text()?, needle(call, 0)?);
+    if separator.is_empty() {
+        return error("empty separator");
+    }
+    let place = if last { text.rfind(&*separator) } else { text.find(&*separator) };
+    let parts = match place {
+        Some(at) => [&text[..at], &text[at..at + separator.len()], &text[at + separator.len()..]],
+        None if last => ["", "", &text],
+        None => [&text, "", ""],
+    };
+    call.run.tuple(collect(&mut parts.into_iter().map(|part| call.run.text(part, &text)))?)
+}
+
+/// Tabs as spaces, up to the next multiple of a width in their line.
+fn expandtabs(call: &Call) -> Result {
+    let text = call.text()?;
+    let size = usize::try_from(call.int(0)?.unwrap_or(8)).unwrap_or(0);
+    let (mut out, mut column) = (Text::new(call.run), 0);
+    for part in characters(&text) {
+        match part {
+            "\t" => {
+                let spaces = if size > 0 { size - column % size } else { 0 };
+                out.repeat(&Str::own(" "), spaces)?;
+                column += spaces;
+            }
+            _ => {
+                out.push(part, &text)?;
+                column = if matches!(part, "\n" | "\r") { 0 } else { column + 1 };
+            }
+        }
+    }
+    out.finish()
+}
+
+/// `str.istitle`: capitals stand where letters begin, small letters behind letters, and there are some.
+fn is_title(text: &str) -> bool {
+    let (mut cased, mut any) = (false, false);
+    for c in text.chars() {
+        let (upper, lower) = (c.is_uppercase(), c.is_lowercase());
+        if (upper && cased) || (lower && !cased) {
+            return false;
+        }
+        cased = upper || lower;
+        any |= cased;
+    }
+    any
+}
 
 /// First letter upper, others lower.
 pub(super) fn capitalize(run: &Run, text: &Str) -> Result {

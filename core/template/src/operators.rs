@@ -162,6 +162,7 @@ pub(super) fn attribute(run: &Run, value: &Value, name: &str) -> Result {
     let found = match value {
         Value::Dict(dict) => run.look_up(dict, &Value::Str(Str::own(name)))?,
         Value::Object(index) => object_attribute(run, *index, name),
+        Value::Tuple(list) => list.names.iter().position(|own| *own == name).and_then(|at| list.items.get(at).cloned()),
         _ => None,
     };
     found.map_or_else(|| missing(run, value, &Value::Str(Str::own(name))), Ok)
@@ -172,6 +173,8 @@ fn object_attribute(run: &Run, index: usize, name: &str) -> Option<Value> {
     let inside = match objects.get(index)? {
         Object::Namespace(names) => return Some(names.iter().find(|(other, _)| **other == *name)?.1.clone()),
         Object::Loop(inside) => inside,
+        Object::Cycler(items, at) => return items.items.get(*at).filter(|_| name == "current").cloned(),
+        Object::Joiner(..) => return None,
     };
     let (at, len) = (inside.index, inside.items.len());
     let int = |n: usize| Some(Value::Int(n as i64));

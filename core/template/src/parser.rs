@@ -529,7 +529,8 @@ impl Parser<'_> {
         }
         match parts {
             [Some(item), None, None] if colons == 0 => Ok(Postfix::Item(item)),
-            _ if colons == 0 => self.unexpected("an index"),
+            // What is empty is a tuple.
+            _ if colons == 0 => Ok(Postfix::Item(Expr::Tuple(Vec::new()))),
             parts => Ok(Postfix::Slice(Box::new(parts))),
         }
     }

@@ -106,6 +106,8 @@ impl<'r> Text<'r> {
                 Some(Object::Loop(inside)) => {
                     self.own(&format!("<LoopContext {}/{}>", inside.index + 1, inside.items.len()))
                 }
+                Some(Object::Cycler(..)) => self.own("<Cycler>"),
+                Some(Object::Joiner(..)) => self.own("<Joiner>"),
                 None => Ok(()),
             },
             Value::Macro(def, _) => self.own(&format!("<Macro '{}'>", def.name)),

@@ -171,7 +171,7 @@ impl Renderer {
             }
             Node::For(node) => {
                 let items = self.eval(&node.items)?;
-                self.for_loop(node, &items, 0)?;
+                return self.for_loop(node, &items, 0);
             }
             Node::Set(target, value) => {
                 let value = self.eval(value)?;
@@ -274,7 +274,7 @@ impl Renderer {
         let recursive = node.recursive.then(|| (Rc::clone(node), self.scopes.len()));
         let state = Loop { items: items.clone(), index: 0, depth, changed: None, recursive };
         let object = self.run.object(Object::Loop(state))?;
-        let loop_name = Rc::from("loop");
+        let (loop_name, mut finished) = (Rc::from("loop"), false);
         for (index, value) in items.iter().enumerate() {
             self.run.step()?;
             if let Some(Object::Loop(state)) = self.run.objects.borrow_mut().get_mut(object) {
@@ -284,11 +284,13 @@ impl Renderer {
             self.assign(&node.target, value)?;
             let flow = self.body(&node.body)?;
             self.scopes.pop();
+            finished |= flow == Flow::Next;
             if flow == Flow::Break {
                 break;
             }
         }
-        Ok(Flow::Next)
+        // Jinja2's way: not if there are no items, but if no round came to its end.
+        if finished { Ok(Flow::Next) } else { self.scoped(&node.otherwise) }
     }
 
     /// `{% call(parameters) f(…) %}`: calls `f` with the body as its `caller`.
@@ -470,7 +472,7 @@ impl Renderer {
             Value::Function(native) => native.call(&self.run, Value::None, arguments),
             Value::Method(method) => method.1.call(&self.run, method.0.clone(), arguments),
             Value::Macro(node, visible) => self.call_macro(node, *visible, arguments),
-            Value::Object(index) => self.call_loop(*index, arguments),
+            Value::Object(index) => self.call_object(*index, arguments),
             other => other.wrong("{} object is not callable"),
         }
     }
@@ -517,9 +519,14 @@ impl Renderer {
         Ok(text)
     }
 
-    /// `loop(items)` in a recursive loop.
-    fn call_loop(&mut self, index: usize, mut given: Arguments) -> Result {
-        let found = match self.run.objects.borrow().get(index) {
+    /// `loop(items)` in a recursive loop, or what a joiner puts between items.
+    fn call_object(&mut self, index: usize, mut given: Arguments) -> Result {
+        let found = match self.run.objects.borrow_mut().get_mut(index) {
+            Some(Object::Joiner(between, used)) => {
+                let text = if *used { between.clone() } else { Str::own("") };
+                *used = true;
+                return Ok(Value::Str(text));
+            }
             Some(Object::Loop(Loop { recursive: Some((node, visible)), depth, .. })) => {
                 Some((Rc::clone(node), *visible, *depth))
             }

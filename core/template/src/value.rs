@@ -41,6 +41,8 @@ pub(super) enum Value {
 
 pub(super) struct List {
     pub(super) items: Vec<Value>,
+    /// of a tuple whose items have names, those
+    pub(super) names: &'static [&'static str],
     /// levels of containers, this one included
     pub(super) depth: usize,
 }

@@ -96,6 +96,28 @@ fn python_cannot_be_reached() {
 }
 
 #[test]
+fn fields_of_any_width_are_paid_for() {
+    for template in [
+        "{{ '%99999999d' | format(1) }}",
+        "{{ '{:99999999}'.format(1) }}",
+        "{{ '{:>99999999999999999999999}'.format(1) }}",
+        "{{ '%*d' % (9223372036854775807, 1) }}",
+        "{{ 'a'.ljust(99999999) }}",
+        "{{ 'a'.zfill(9223372036854775807) }}",
+        "{{ 'a' | center(9223372036854775807) }}",
+        "{{ '\t'.expandtabs(99999999) }}",
+        "{{ [1] | batch(99999999, 1) }}",
+        "{{ [1] | slice(9223372036854775807) }}",
+    ] {
+        assert!(matches!(render(template), Err(ChatError::Limit { .. })), "{template}: {:?}", render(template));
+    }
+    // So are digits, of which there are fewer.
+    fails("{{ '%.99999999f' % 1 }}");
+    fails("{{ '{:.1001f}'.format(1) }}");
+    assert!(render("{{ '{:.1000f}'.format(1) }}{{ '%.1000f' % 1e308 }}{{ '%.9d' % 5 }}").is_ok());
+}
+
+#[test]
 fn files_cannot_be_reached() {
     for tag in ["include '/etc/passwd'", "import '/etc/passwd' as x", "extends '/etc/passwd'", "include ['a', 'b']"] {
         fails(&format!("{{% {tag} %}}"));
@@ -312,8 +334,6 @@ fn nonsense_is_an_error() {
         "{{ 1 + 'a' }}",
         "{{ 10 ** 999 }}",
         "{{ nope | tojson }}",
-        "{{ '%99999999d' | format(1) }}",
-        "{{ '{:99999999}'.format(1) }}",
         "{% for x in 5 %}{% endfor %}",
         "{% set messages.x = 1 %}",
     ] {

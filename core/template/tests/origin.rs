@@ -62,6 +62,23 @@ fn parts_and_sums_keep_the_origin_of_each_byte() {
         ),
         ("{{ c if c == 'aXb c' else 'no' }}{{ '<' if 'X' in c }}{{ c|length }}", "«aXb c»<5"),
         ("{{ c or '<' }}{{ nothing or c }}{{ nope | default(c) }}", "«aXb caXb caXb c»"),
+        (
+            "{{ '[%6s]'|format('ab'[0] ~ c) }}{{ '{:<7}|{:.2}'.format(c, c) }}{{ '{:{}>7}'.format(c, c[0]) }}",
+            "[a«aXb c»]«aXb c»  |«aXaaaXb c»",
+        ),
+        (
+            "{{ ('<:' ~ c).partition(':')[2] }}{{ c.ljust(6) }}.{{ c.center(7, '-') }}{{ c.zfill(6) }}",
+            "«aXb caXb c» .-«aXb c»-0«aXb c»",
+        ),
+        (
+            "{{ ('<b> ' ~ c ~ ' and more') | truncate(9, true) }}{{ [c]|batch(2, '<')|first|join }}",
+            "<b> «aX»...«aXb c»<",
+        ),
+        (
+            "{% set j = joiner(c) %}{{ j() }}<{{ j() }}{% for k, l in [{'k': c}]|groupby('k') %}<{{ k }}{% endfor %}",
+            "<«aXb c»<«aXb c»",
+        ),
+        ("{{ 'a<' | urlencode }}{{ c | urlencode }}{{ ('<\t' ~ c).expandtabs(2) }}", "a%3C«aXb%20c»< «aXb c»"),
         ("{{ [c, 'd']|sort|join('<') }}{{ [{'k': c}]|map(attribute='k')|join }}{{ [c]|max }}", "«aXb c»<d«aXb caXb c»"),
     ] {
         assert_eq!(marked(template), expected, "{template}");

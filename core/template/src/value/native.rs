@@ -3,6 +3,7 @@
 use super::Value;
 use super::run::{Result, Run, error, limit};
 use super::text::Str;
+use crate::filters::MISSING;
 use alloc::format;
 use alloc::vec::Vec;
 
@@ -46,6 +47,7 @@ pub(crate) fn find(table: &'static [Native], name: &str) -> Option<&'static Nati
 pub(crate) fn apply(run: &Run, table: &'static [Native], name: &str, value: Value, arguments: Arguments) -> Result {
     match find(table, name) {
         Some(native) => native.call(run, value, arguments),
+        None if MISSING.contains(&name) => error(format!("Jinja2's filter {name} is not there")),
         None => error(format!("there is no filter or test named '{name:.40}'")),
     }
 }

@@ -85,6 +85,10 @@ pub(crate) struct Run {
 pub(crate) enum Object {
     Namespace(Vec<(Str, Value)>),
     Loop(Loop),
+    /// `cycler`: its items, and which comes next
+    Cycler(Rc<List>, usize),
+    /// `joiner`: what it gives, but the first time
+    Joiner(Str, bool),
 }
 
 #[derive(Clone)]
@@ -170,7 +174,7 @@ impl Run {
     fn items_of(&self, items: Vec<Value>) -> Result<Rc<List>> {
         self.make((items.len() + 1) * VALUE_BYTES)?;
         let depth = nested(items.iter())?;
-        Ok(Rc::new(List { items, depth }))
+        Ok(Rc::new(List { items, depth, names: &[] }))
     }
 
     /// A dictionary of pairs with keys that differ: see [`insert`](Self::insert).
