@@ -137,7 +137,7 @@ impl Generator {
     /// Says why an answer stops in the middle, where that is not what was asked for.
     pub(crate) fn say_how_it_ended(&self, end: Option<Reason>) {
         match end {
-            Some(Reason::Token | Reason::Stop) => {}
+            Some(Reason::Token | Reason::Stop | Reason::Calls) => {}
             None => say("picolm: stopped by Ctrl-C"),
             Some(Reason::Length) => {
                 say(&format!("picolm: stopped after {} tokens (more: -n)", self.request.max_tokens))

@@ -43,7 +43,7 @@ macro_rules! same_values {
 }
 
 same!(types::ErrorKind, plain::Kind: Model, Template, Request, Unsupported, ContextFull, Busy, Memory, Storage, State, Stopped);
-same!(types::Reason, plain::Reason: Token, Stop, Length, Context);
+same!(types::Reason, plain::Reason: Token, Stop, Length, Context, Calls);
 same!(types::Want, plain::Want: Nothing, Last, All, Hidden);
 
 impl From<types::KvType> for plain::KvType {
@@ -140,17 +140,33 @@ impl From<plain::TokenLogprob> for types::TokenLogprob {
     }
 }
 
+impl From<types::Call> for plain::Call {
+    fn from(call: types::Call) -> Self {
+        plain::Call { index: call.index as usize, id: call.id, name: call.name, arguments: call.arguments }
+    }
+}
+
+impl From<plain::Call> for types::Call {
+    fn from(call: plain::Call) -> Self {
+        types::Call { index: saturated(call.index), id: call.id, name: call.name, arguments: call.arguments }
+    }
+}
+
 impl From<types::Piece> for plain::Piece {
     fn from(piece: types::Piece) -> Self {
         let top = piece.top.into_iter().map(Into::into).collect();
-        plain::Piece { token: piece.token, text: piece.text, logprob: piece.logprob.map(Into::into), top }
+        let calls = piece.calls.into_iter().map(Into::into).collect();
+        let types::Piece { token, text, reasoning, logprob, .. } = piece;
+        plain::Piece { token, text, reasoning, calls, logprob: logprob.map(Into::into), top }
     }
 }
 
 impl From<plain::Piece> for types::Piece {
     fn from(piece: plain::Piece) -> Self {
         let top = piece.top.into_iter().map(Into::into).collect();
-        types::Piece { token: piece.token, text: piece.text, logprob: piece.logprob.map(Into::into), top }
+        let calls = piece.calls.into_iter().map(Into::into).collect();
+        let plain::Piece { token, text, reasoning, logprob, .. } = piece;
+        types::Piece { token, text, reasoning, calls, logprob: logprob.map(Into::into), top }
     }
 }
 

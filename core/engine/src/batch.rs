@@ -10,6 +10,7 @@
 
 use crate::arithmetic::{Arithmetic, Feed, Read, Write};
 use crate::slot::{Embedding, Slot, Work};
+use crate::tools::{Form, Reader};
 use crate::writing::{Extras, Writing};
 use crate::{
     Chat, Constraint, Error, Event, Format, JsonAnswer, JsonVocabulary, Kind, Prompt, Request, Result, SessionId, Task,
@@ -43,6 +44,9 @@ pub struct Settings {
 /// Tokens in common with another session that are worth a copy of it.
 const WORTH_A_COPY: usize = 32;
 
+/// Tokens at the end of a prompt that a mark of thoughts stands in.
+const MARK_TOKENS: usize = 32;
+
 /// Sessions of one model.
 pub struct Batch<A = Box<dyn Arithmetic>> {
     arithmetic: A,
@@ -51,6 +55,8 @@ pub struct Batch<A = Box<dyn Arithmetic>> {
     settings: Settings,
     /// of the tokenizer, once an answer has to be JSON
     json: Option<Arc<JsonVocabulary>>,
+    /// how the template's model writes calls and thoughts, once that was of use
+    form: Option<Arc<Form>>,
     slots: Vec<Slot>,
     last_id: SessionId,
     /// the session of [`feed`](Self::feed)
@@ -68,7 +74,17 @@ struct Part {
 impl<A: Arithmetic> Batch<A> {
     /// No sessions yet.
     pub fn new(arithmetic: A, tokenizer: Tokenizer, template: Option<ChatTemplate>, settings: Settings) -> Self {
-        Batch { arithmetic, tokenizer, template, settings, json: None, slots: Vec::new(), last_id: 0, fed: None }
+        Batch {
+            arithmetic,
+            tokenizer,
+            template,
+            settings,
+            json: None,
+            form: None,
+            slots: Vec::new(),
+            last_id: 0,
+            fed: None,
+        }
     }
 
     /// What computes.
@@ -151,7 +167,9 @@ impl<A: Arithmetic> Batch<A> {
         let Settings { context, vocabulary, .. } = self.settings;
         let mut work = match request.task {
             Task::Answer => {
+                let reader = self.reader(&request.prompt, &tokens)?;
                 let mut writing = Writing::new(tokens, request, extras, (context, vocabulary))?;
+                writing.read_by(reader);
                 if let Some(form) = self.constraint(request.format)? {
                     writing.keep_to(form, &self.tokenizer)?;
                 }
@@ -169,6 +187,24 @@ impl<A: Arithmetic> Batch<A> {
         (slot.id, slot.most, slot.over, slot.alone) = (self.last_id, work.most(), false, false);
         slot.work = Some(work);
         Ok(self.last_id)
+    }
+
+    /// What tells calls and thoughts from the text of an answer, if there can be any.
+    fn reader(&mut self, prompt: &Prompt, tokens: &[u32]) -> Result<Option<Reader>> {
+        let (Prompt::Chat(chat), Some(template)) = (prompt, &self.template) else { return Ok(None) };
+        let tools = prompt::tools(chat)?.map(|(_, tools)| tools).unwrap_or_default();
+        let form = self.form.get_or_insert_with(|| Arc::new(Form::of(template)));
+        if tools.is_empty() && !(chat.reasoning_apart && form.has_thoughts()) {
+            return Ok(None);
+        }
+        let form = match chat.reasoning_apart {
+            true => form.clone(),
+            false => Arc::new(Form::clone(form).without_thinking()),
+        };
+        let end = &tokens[tokens.len().saturating_sub(MARK_TOKENS)..];
+        let thinks = form.thinks_after(&self.tokenizer.decode(end, true));
+        let most = if chat.parallel_tool_calls { usize::MAX } else { 1 };
+        Ok(Some(Reader::new(form, tools, thinks, tokens.len()).at_most(most)))
     }
 
     /// What keeps an answer to its form.

@@ -1,6 +1,7 @@
 //! What an engine tells: events, and what they come to; each also as JSON.
 
 use crate::Error;
+use crate::tools::Call;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use picolm_core::text::Json;
@@ -79,6 +80,10 @@ pub struct Piece {
     pub token: Option<u32>,
     /// New text: often none, since characters and stop strings are held back until they are whole.
     pub text: String,
+    /// What the model thinks, where it is told apart from the text.
+    pub reasoning: String,
+    /// Calls of tools that are whole with this token.
+    pub calls: Vec<Call>,
     /// The token's log-probability, if it was asked for,
     pub logprob: Option<TokenLogprob>,
     /// and those of the most likely tokens, best first.
@@ -107,14 +112,17 @@ pub enum Reason {
     Length,
     /// The context is full.
     Context,
+    /// The model, or a stop string; it calls tools, and waits for what they say.
+    Calls,
 }
 
 impl Reason {
-    /// OpenAI's word for it: `stop` or `length`.
+    /// OpenAI's word for it: `stop`, `length` or `tool_calls`.
     pub fn openai(self) -> &'static str {
         match self {
             Reason::Token | Reason::Stop => "stop",
             Reason::Length | Reason::Context => "length",
+            Reason::Calls => "tool_calls",
         }
     }
 }
@@ -139,6 +147,10 @@ pub struct Usage {
 pub struct Answer {
     /// The text.
     pub text: String,
+    /// What the model thought, where that is told apart from the text.
+    pub reasoning: String,
+    /// Tools that it calls.
+    pub calls: Vec<Call>,
     /// The tokens, without one that ended the answer.
     pub tokens: Vec<u32>,
     /// Log-probabilities of the tokens, and of the most likely ones beside each, if they were asked for.
@@ -162,6 +174,8 @@ impl Answer {
             Event::Prompt { .. } => {}
             Event::Piece { piece, .. } => {
                 self.text += &piece.text;
+                self.reasoning += &piece.reasoning;
+                self.calls.extend(piece.calls);
                 self.tokens.extend(piece.token);
                 self.logprobs.extend(piece.logprob.map(|chosen| (chosen, piece.top)));
             }
@@ -172,26 +186,28 @@ impl Answer {
         Ok(last)
     }
 
-    /// As a JSON object: `text`, `tokens`, `logprobs`, `finish_reason` and `usage`, or `embedding` and `usage`.
+    /// As a JSON object: `text`, `tokens`, `logprobs`, `finish_reason` and `usage`, and `reasoning_content` and `tool_calls` if there are
+    /// any; or `embedding` and `usage`.
     pub fn to_json(&self) -> String {
         let usage = ("usage", usage(self.usage));
         if !self.embedding.is_empty() {
             return object([("embedding", floats(&self.embedding)), usage]).to_string();
         }
         let logprob = |(chosen, top): &(TokenLogprob, Vec<TokenLogprob>)| logprob(chosen, top);
-        object([
+        let mut json = object([
             ("text", Json::Text(self.text.clone())),
             ("tokens", Json::List(self.tokens.iter().map(|&token| Json::Int(token.into())).collect())),
             ("logprobs", Json::List(self.logprobs.iter().map(logprob).collect())),
             ("finish_reason", self.reason.map_or(Json::Null, |reason| reason.openai().into())),
             usage,
-        ])
-        .to_string()
+        ]);
+        told_apart(&mut json, &self.reasoning, &self.calls);
+        json.to_string()
     }
 }
 
 impl Event {
-    /// As a JSON object: `{"prompt": {"done", "of"}}`, `{"text", "token"?, "logprobs"?}`, `{"finish_reason", "usage"}` or
+    /// As a JSON object: `{"prompt": {"done", "of"}}`, `{"text", "token"?, "logprobs"?, "reasoning_content"?, "tool_calls"?}`, `{"finish_reason", "usage"}` or
     /// `{"embedding", "usage"}`.
     ///
     /// # Errors
@@ -199,11 +215,15 @@ impl Event {
     pub fn to_json(&self) -> crate::Result<String> {
         let json = match self {
             Event::Prompt { done, of, .. } => object([("prompt", object([("done", int(*done)), ("of", int(*of))]))]),
-            Event::Piece { piece, .. } => object([
-                ("text", Json::Text(piece.text.clone())),
-                ("token", piece.token.map_or(Json::Null, |token| Json::Int(token.into()))),
-                ("logprobs", piece.logprob.as_ref().map_or(Json::Null, |chosen| logprob(chosen, &piece.top))),
-            ]),
+            Event::Piece { piece, .. } => {
+                let mut json = object([
+                    ("text", Json::Text(piece.text.clone())),
+                    ("token", piece.token.map_or(Json::Null, |token| Json::Int(token.into()))),
+                    ("logprobs", piece.logprob.as_ref().map_or(Json::Null, |chosen| logprob(chosen, &piece.top))),
+                ]);
+                told_apart(&mut json, &piece.reasoning, &piece.calls);
+                json
+            }
             Event::Finished { reason, usage: used, .. } => {
                 object([("finish_reason", reason.openai().into()), ("usage", usage(*used))])
             }
@@ -214,6 +234,28 @@ impl Event {
         };
         Ok(json.to_string())
     }
+}
+
+/// Adds what is told apart from the text, if there is any, under the names of a chat's message or of a part of it.
+fn told_apart(json: &mut Json, reasoning: &str, calls: &[Call]) {
+    let Json::Object(pairs) = json else { return };
+    if !reasoning.is_empty() {
+        pairs.push(("reasoning_content".into(), reasoning.into()));
+    }
+    if !calls.is_empty() {
+        pairs.push(("tool_calls".into(), Json::List(calls.iter().map(call).collect())));
+    }
+}
+
+/// OpenAI's entry of `tool_calls`.
+fn call(call: &Call) -> Json {
+    let function = object([("name", call.name.as_str().into()), ("arguments", call.arguments.as_str().into())]);
+    object([
+        ("index", int(call.index)),
+        ("id", call.id.as_str().into()),
+        ("type", "function".into()),
+        ("function", function),
+    ])
 }
 
 /// OpenAI's entry of a chat's `logprobs.content`.

@@ -27,6 +27,7 @@ mod logprobs;
 mod prompt;
 mod request;
 mod slot;
+pub mod tools;
 mod writing;
 
 pub use arithmetic::{Arithmetic, Feed, Read, Write};
@@ -40,6 +41,7 @@ pub use fields::Fields;
 pub use local::Local;
 pub use picolm_core::session::{KvType, Want};
 pub use request::{Ambient, Chat, Format, MAX_LOGPROBS, Prompt, Request, Task};
+pub use tools::{Call, ToolChoice};
 pub use writing::Extras;
 
 use alloc::string::String;

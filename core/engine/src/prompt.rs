@@ -1,5 +1,6 @@
 //! A request's prompt to tokens.
 
+use crate::tools::{ToolChoice, Tools};
 use crate::{Chat, Error, Prompt, Result};
 use alloc::format;
 use alloc::vec::Vec;
@@ -33,10 +34,6 @@ pub(crate) fn render(chat: &Chat, template: Option<&ChatTemplate>) -> Result<Tra
     if let Some(i) = messages.iter().position(|message| !ROLES.contains(&message.role.as_str())) {
         return Err(Error::field(format!("messages[{i}].role"), format!("is none of {}", ROLES.join(", "))));
     }
-    let tools = chat.tools.as_deref().map(|tools| parse(tools, "tools")).transpose()?;
-    if tools.as_ref().is_some_and(|tools| !matches!(tools, Json::List(_))) {
-        return Err(Error::field("tools", "has to be a list"));
-    }
     let variables = match chat.variables.as_deref().map(|text| parse(text, "chat_template_kwargs")).transpose()? {
         None | Some(Json::Null) => Vec::new(),
         Some(Json::Object(variables)) => variables,
@@ -46,7 +43,7 @@ pub(crate) fn render(chat: &Chat, template: Option<&ChatTemplate>) -> Result<Tra
     let options = RenderOptions {
         add_generation_prompt: chat.add_generation_prompt.unwrap_or(true),
         now: chat.now.map(DateTime::from_unix),
-        tools,
+        tools: tools(chat)?.map(|(list, _)| Json::List(list)),
         variables,
     };
     let rendered =
@@ -69,6 +66,17 @@ fn is_unfinished(chat: &Chat, last: Option<&Message>) -> Result<bool> {
         (None, Some(true)) => Ok(false),
         (wanted, _) => Ok(wanted.unwrap_or(can)),
     }
+}
+
+/// The tools that the model is told of, and may call: as they are in the request, and read.
+pub(crate) fn tools(chat: &Chat) -> Result<Option<(Vec<Json>, Tools)>> {
+    let list = match chat.tools.as_deref().map(|tools| parse(tools, "tools")).transpose()? {
+        None | Some(Json::Null) => return Ok(None),
+        Some(Json::List(list)) => list,
+        Some(_) => return Err(Error::field("tools", "has to be a list")),
+    };
+    let tools = Tools::read(&list)?;
+    Ok((chat.tool_choice == ToolChoice::Auto && !tools.is_empty()).then_some((list, tools)))
 }
 
 fn parse(text: &str, what: &str) -> Result<Json> {

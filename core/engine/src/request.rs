@@ -2,6 +2,7 @@
 //! numbers are those of [`Params`], and are checked when an answer begins.
 
 use crate::fields::Fields;
+use crate::tools::ToolChoice;
 use crate::{Error, MAX_DRAFT, Result};
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -74,6 +75,12 @@ pub struct Chat {
     pub messages: String,
     /// A JSON list of tools.
     pub tools: Option<String>,
+    /// Whether the model may call them,
+    pub tool_choice: ToolChoice,
+    /// and more than one of them in an answer.
+    pub parallel_tool_calls: bool,
+    /// Whether what the model thinks is told apart from its answer; otherwise it is text, as the model writes it.
+    pub reasoning_apart: bool,
     /// A JSON object of further variables of the template, such as `enable_thinking`.
     pub variables: Option<String>,
     /// End with the beginning of an answer. Unless it is said: yes, if the last message is not continued.
@@ -119,7 +126,6 @@ impl Default for Request {
 const IGNORED: &[&str] = &[
     "metadata",
     "model",
-    "parallel_tool_calls",
     "prompt_cache_key",
     "prompt_cache_retention",
     "safety_identifier",
@@ -307,6 +313,9 @@ impl Chat {
         Chat {
             messages: messages.into(),
             tools: None,
+            tool_choice: ToolChoice::Auto,
+            parallel_tool_calls: true,
+            reasoning_apart: true,
             variables: None,
             add_generation_prompt: None,
             continue_final_message: None,
@@ -324,6 +333,9 @@ impl Chat {
         Ok(Chat {
             messages,
             tools: fields.list("tools")?.map(|tools| Json::List(tools).to_string()),
+            tool_choice: ToolChoice::take(fields)?,
+            parallel_tool_calls: fields.boolean("parallel_tool_calls")?.unwrap_or(true),
+            reasoning_apart: reasoning_apart(fields)?,
             variables: variables(fields)?,
             add_generation_prompt: fields.boolean("add_generation_prompt")?,
             continue_final_message: fields.boolean("continue_final_message")?,
@@ -337,11 +349,28 @@ impl Chat {
         let json = |text: &String| Json::parse(text).unwrap_or_else(|_| Json::Text(text.clone()));
         put("messages", json(&self.messages));
         put("tools", self.tools.as_ref().map_or(Json::Null, json));
+        put("tool_choice", self.tool_choice.name().into());
+        put("parallel_tool_calls", Json::Bool(self.parallel_tool_calls));
+        put("reasoning_format", if self.reasoning_apart { AUTO } else { NONE }.into());
         put("chat_template_kwargs", self.variables.as_ref().map_or(Json::Null, json));
         put("add_generation_prompt", self.add_generation_prompt.map_or(Json::Null, Json::Bool));
         put("continue_final_message", self.continue_final_message.map_or(Json::Null, Json::Bool));
         put("parse_special", Json::Bool(self.parse_special));
         put("now", self.now.map_or(Json::Null, Json::Int));
+    }
+}
+
+/// What `reasoning_format` may be: told apart (under llama.cpp's names for it), or not.
+const AUTO: &str = "auto";
+const DEEPSEEK: &str = "deepseek";
+const NONE: &str = "none";
+
+fn reasoning_apart(fields: &mut Fields) -> Result<bool> {
+    let name = "reasoning_format";
+    match fields.text(name)?.as_deref() {
+        None | Some(AUTO | DEEPSEEK) => Ok(true),
+        Some(NONE) => Ok(false),
+        Some(_) => Err(Error::field(name, format!("is none of {AUTO}, {DEEPSEEK}, {NONE}"))),
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::constraint::MinTokens;
 use crate::logprobs::Distribution;
 use crate::request::MAX_LOGPROBS;
+use crate::tools::Reader;
 use crate::{Constraint, Drafter, Error, Kind, Lookup, Piece, Reason, Request, Result, Usage};
 use alloc::boxed::Box;
 use alloc::format;
@@ -72,7 +73,7 @@ impl Writing {
             constraints,
             masked: Vec::new(),
             drafter: extras.drafter.unwrap_or_else(|| Box::new(Lookup::new(request.lookup))),
-            text: Text { characters: Utf8Stream::new(), stops },
+            text: Text { characters: Utf8Stream::new(), stops, reader: None },
             logprobs: request.logprobs,
             end: None,
         })
@@ -116,7 +117,11 @@ impl Writing {
 
     /// Why there is no more, and what it took.
     pub(crate) fn end(&self) -> Option<(Reason, Usage)> {
-        Some((self.end?, Usage { answer: self.answer().len(), ..self.usage }))
+        let end = match self.end? {
+            Reason::Token | Reason::Stop if self.text.has_calls() => Reason::Calls,
+            other => other,
+        };
+        Some((end, Usage { answer: self.answer().len(), ..self.usage }))
     }
 
     /// Tokens that may come next, for which there is room.
@@ -166,9 +171,9 @@ impl Writing {
 
     /// The text that is held back, since it may become a stop string.
     pub(crate) fn held_back(&mut self) -> String {
-        let mut text = String::new();
-        self.text.cut(&mut text);
-        text
+        let mut piece = Piece::default();
+        self.text.cut(&mut piece);
+        piece.text
     }
 
     fn forced(&mut self) -> Option<u32> {
@@ -191,6 +196,11 @@ impl Writing {
     /// Tokens that can still be chosen: the last need not be fed.
     fn room(&self) -> usize {
         (self.context + 1 - self.all.len()).min(self.max_tokens - self.answer().len())
+    }
+
+    /// Has what a reader finds told apart from the text.
+    pub(crate) fn read_by(&mut self, reader: Option<Reader>) {
+        self.text.reader = reader;
     }
 
     /// Adds a constraint of the answer's form.
@@ -221,11 +231,12 @@ impl Writing {
             self.sampler.accept(token);
             self.all.push(token);
             piece.token = Some(token);
-            // Structure that is no end of the answer, such as a stray start of turn, is no text either.
-            let bytes = if tokenizer.is_special(token) { &[] } else { tokenizer.token_bytes(token) };
+            // Structure that is no end of the answer, such as a stray start of turn, is no text either, but for what marks calls.
+            let bytes = tokenizer.token_bytes(token);
+            let bytes = if tokenizer.is_special(token) && !self.text.reads(bytes) { &[] } else { bytes };
             let answer = &self.all[self.prompt..];
             let is_complete = self.constraints.iter_mut().any(|constraint| constraint.is_complete(answer, tokenizer));
-            self.end = if self.text.push(bytes, &mut piece.text) {
+            self.end = if self.text.push(bytes, &mut piece) {
                 Some(Reason::Stop)
             } else if is_complete {
                 Some(Reason::Token)
@@ -237,8 +248,8 @@ impl Writing {
         }
         match self.end {
             // It was to go on, and so was its last character.
-            Some(Reason::Length | Reason::Context) => self.text.cut(&mut piece.text),
-            Some(_) => self.text.finish(&mut piece.text),
+            Some(Reason::Length | Reason::Context) => self.text.cut(&mut piece),
+            Some(_) => self.text.finish(&mut piece),
             None => {}
         }
         piece
@@ -259,29 +270,49 @@ pub(crate) fn check_prompt(prompt: &[u32], context: usize) -> Result<()> {
     }
 }
 
-/// The text of an answer: bytes of tokens become characters, and stop strings end it.
+/// The text of an answer: bytes of tokens become characters, stop strings end it, and a reader tells calls and thoughts apart.
 struct Text {
     characters: Utf8Stream,
     stops: StopMatcher,
+    reader: Option<Reader>,
 }
 
 impl Text {
-    /// Whether a stop string ends the answer.
-    fn push(&mut self, bytes: &[u8], out: &mut String) -> bool {
+    /// Whether a stop string ends the answer, or a call behind which there may be none.
+    fn push(&mut self, bytes: &[u8], to: &mut Piece) -> bool {
         let released = self.stops.push(self.characters.push(bytes));
-        out.push_str(released.text);
-        released.stop.is_some()
+        tell(&mut self.reader, released.text, to);
+        released.stop.is_some() || self.reader.as_ref().is_some_and(Reader::is_over)
     }
 
-    fn finish(&mut self, out: &mut String) {
+    fn finish(&mut self, to: &mut Piece) {
         let released = self.stops.push(self.characters.finish());
-        out.push_str(released.text);
-        self.cut(out);
+        tell(&mut self.reader, released.text, to);
+        self.cut(to);
     }
 
     /// Ends it without the bytes of an unfinished character.
-    fn cut(&mut self, out: &mut String) {
+    fn cut(&mut self, to: &mut Piece) {
         self.characters.cut();
-        out.push_str(&self.stops.finish());
+        tell(&mut self.reader, &self.stops.finish(), to);
+        if let Some(reader) = &mut self.reader {
+            reader.finish(to);
+        }
+    }
+
+    /// Whether a token of structure is a mark that has to be read.
+    fn reads(&self, token: &[u8]) -> bool {
+        self.reader.as_ref().is_some_and(|reader| reader.reads(token))
+    }
+
+    fn has_calls(&self) -> bool {
+        self.reader.as_ref().is_some_and(|reader| reader.calls() > 0)
+    }
+}
+
+fn tell(reader: &mut Option<Reader>, text: &str, to: &mut Piece) {
+    match reader {
+        Some(reader) => reader.push(text, to),
+        None => to.text.push_str(text),
     }
 }

@@ -3,7 +3,7 @@
 mod common;
 
 use common::*;
-use picolm_engine::{Answer, Error, Event, Kind, Piece, Prompt, Reason, Request, Task, TokenLogprob, Usage};
+use picolm_engine::{Answer, Call, Error, Event, Kind, Piece, Prompt, Reason, Request, Task, TokenLogprob, Usage};
 use serde_json::{Value, json};
 
 fn parse(text: &str) -> Value {
@@ -59,8 +59,23 @@ fn events_as_json() {
     let (chosen, top, wanted) = logprob();
     let piece = Piece { token: Some(7), logprob: Some(chosen), top, ..Piece::default() };
     assert_eq!(event(&Event::Piece { id: 1, piece }), json!({"text": "", "token": 7, "logprobs": wanted}));
-    let reasons =
-        [(Reason::Token, "stop"), (Reason::Stop, "stop"), (Reason::Length, "length"), (Reason::Context, "length")];
+    let call = Call { index: 2, id: "call_1".into(), name: "f".into(), arguments: "{\"a\":1}".into() };
+    let function = json!({"name": "f", "arguments": "{\"a\":1}"});
+    let calls = json!([{"index": 2, "id": "call_1", "type": "function", "function": function}]);
+    let piece = Piece { token: Some(7), reasoning: "Hm.".into(), calls: vec![call.clone()], ..Piece::default() };
+    let wanted = json!({"text": "", "token": 7, "logprobs": null, "reasoning_content": "Hm.", "tool_calls": calls});
+    assert_eq!(event(&Event::Piece { id: 1, piece: piece.clone() }), wanted);
+    let mut answer = Answer::default();
+    assert_eq!(answer.take(Event::Piece { id: 1, piece }), Ok(false));
+    let answer = parse(&answer.to_json());
+    assert_eq!((&answer["reasoning_content"], &answer["tool_calls"]), (&json!("Hm."), &calls));
+    let reasons = [
+        (Reason::Token, "stop"),
+        (Reason::Stop, "stop"),
+        (Reason::Length, "length"),
+        (Reason::Context, "length"),
+        (Reason::Calls, "tool_calls"),
+    ];
     for (reason, word) in reasons {
         let found = event(&Event::Finished { id: 1, reason, usage: USAGE });
         assert_eq!(found, json!({"finish_reason": word, "usage": usage()}));
@@ -82,8 +97,8 @@ fn answers_as_json() {
         tokens: vec![7, 8],
         logprobs: vec![(chosen, top)],
         reason: Some(Reason::Length),
-        embedding: Vec::new(),
         usage: USAGE,
+        ..Answer::default()
     };
     let wanted = json!({
         "text": "a\"b", "tokens": [7, 8], "logprobs": [logprob], "finish_reason": "length", "usage": usage(),
@@ -124,8 +139,8 @@ fn an_answer_takes_what_is_said_of_it() {
         tokens: vec![5, 7],
         logprobs: vec![(chosen, top)],
         reason: Some(Reason::Stop),
-        embedding: Vec::new(),
         usage: USAGE,
+        ..Answer::default()
     };
     assert_eq!(answer, wanted);
     let mut embedding = Answer::default();

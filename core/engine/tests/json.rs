@@ -143,11 +143,11 @@ fn json() -> impl Strategy<Value = Value> {
 }
 
 proptest! {
-    /// Against another reader: texts, and texts that something was done to.
+    /// Against another reader: texts, and texts that something was done to. (No exponents: theirs may be longer.)
     #[test]
     fn what_it_accepts_is_json(
         value in json(), pretty in any::<bool>(),
-        changes in prop::collection::vec((any::<prop::sample::Index>(), prop::sample::select(&b"{}[]\",:\\ u0D8e-+.1atrn\n\x80\xe2"[..]), 0..3), 0..3),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), prop::sample::select(&b"{}[]\",:\\ u0D8-+.1atrn\n\x80\xe2"[..]), 0..3), 0..3),
     ) {
         let mut text = if pretty { format!("{value:#}") } else { value.to_string() }.into_bytes();
         for (at, byte, how) in changes {

@@ -5,7 +5,9 @@ mod common;
 use common::VOCABULARY;
 use picolm_core::sampler::{MAX_WINDOW, Params};
 use picolm_core::text::Json;
-use picolm_engine::{Ambient, Chat, Error, Fields, Format, Kind, MAX_DRAFT, MAX_LOGPROBS, Prompt, Request, Task};
+use picolm_engine::{
+    Ambient, Chat, Error, Fields, Format, Kind, MAX_DRAFT, MAX_LOGPROBS, Prompt, Request, Task, ToolChoice,
+};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -44,7 +46,7 @@ fn what_is_not_said_is_as_always() {
     assert_eq!(good(nothing), plain());
     // What changes nothing here: accounts, billing, other people's caches.
     let ignored = r#""model":"x","user":3,"metadata":{"a":[1]},"store":true,"service_tier":"auto",
-        "parallel_tool_calls":true,"prompt_cache_key":"k","prompt_cache_retention":"1h","safety_identifier":"s""#;
+        "prompt_cache_key":"k","prompt_cache_retention":"1h","safety_identifier":"s""#;
     assert_eq!(good(ignored), plain());
 }
 
@@ -133,6 +135,25 @@ fn prompts_are_texts_tokens_or_conversations() {
     );
     let variables = Some(r#"{"x":[1,2.5,null],"enable_thinking":false,"reasoning_effort":"low"}"#.into());
     assert_eq!(prompt(&beside), Ok((Task::Answer, Prompt::Chat(Chat { variables, ..whole }))));
+}
+
+#[test]
+fn tools_are_called_as_the_model_likes_or_not_at_all() {
+    let chat = |fields: &str| {
+        let text = format!(r#"{{"messages":[{{"role":"user","content":"a"}}]{fields}}}"#);
+        read(&text).map(|request| match request.prompt {
+            Prompt::Chat(chat) => (chat.tool_choice, chat.parallel_tool_calls, chat.reasoning_apart),
+            other => panic!("{other:?}"),
+        })
+    };
+    assert_eq!(chat(""), Ok((ToolChoice::Auto, true, true)));
+    assert_eq!(chat(r#","tool_choice":"auto","reasoning_format":"auto""#), Ok((ToolChoice::Auto, true, true)));
+    let none = r#","tool_choice":"none","parallel_tool_calls":false,"reasoning_format":"none""#;
+    assert_eq!(chat(none), Ok((ToolChoice::None, false, false)));
+    for choice in [r#""required""#, r#"{"type":"function","function":{"name":"f"}}"#] {
+        let error = chat(&format!(r#","tool_choice":{choice}"#)).expect_err(choice);
+        assert_eq!((error.kind, error.field.as_deref()), (Kind::Unsupported, Some("tool_choice")));
+    }
 }
 
 /// Several are the business of who makes several requests of them.
@@ -248,6 +269,11 @@ fn errors_of_prompts_name_their_field() {
         ("add_generation_prompt", "1"),
         ("continue_final_message", "1"),
         ("parse_special", "1"),
+        ("parallel_tool_calls", "1"),
+        ("reasoning_format", "1"),
+        ("reasoning_format", r#""apart""#),
+        ("tool_choice", "1"),
+        ("tool_choice", r#""any""#),
         ("enable_thinking", "1"),
         ("reasoning_effort", "{}"),
         ("now", r#""1970""#),
@@ -422,15 +448,23 @@ fn chats() -> impl Strategy<Value = Chat> {
     let tools = option::of(vec(json(), 0..3).prop_map(|list| Json::List(list).to_string()));
     let variables = option::of(vec((any::<String>(), json()), 0..3).prop_map(|all| Json::Object(all).to_string()));
     let ends = (option::of(any::<bool>()), option::of(any::<bool>()), any::<bool>());
-    (messages, tools, variables, ends, option::of(any::<i64>())).prop_map(
-        |(messages, tools, variables, (add_generation_prompt, continue_final_message, parse_special), now)| Chat {
-            messages,
-            tools,
-            variables,
-            add_generation_prompt,
-            continue_final_message,
-            parse_special,
-            now,
+    let choice = prop_oneof![Just(ToolChoice::Auto), Just(ToolChoice::None)];
+    let flags = (choice, any::<[bool; 2]>(), ends);
+    (messages, tools, variables, flags, option::of(any::<i64>())).prop_map(
+        |(messages, tools, variables, (tool_choice, [parallel_tool_calls, reasoning_apart], ends), now)| {
+            let (add_generation_prompt, continue_final_message, parse_special) = ends;
+            Chat {
+                messages,
+                tools,
+                tool_choice,
+                parallel_tool_calls,
+                reasoning_apart,
+                variables,
+                add_generation_prompt,
+                continue_final_message,
+                parse_special,
+                now,
+            }
         },
     )
 }

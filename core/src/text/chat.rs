@@ -60,6 +60,11 @@ impl ChatTemplate {
         Ok(ChatTemplate { dialect: Dialect::of(&template), template })
     }
 
+    /// The template's program.
+    pub fn source(&self) -> &str {
+        self.template.source()
+    }
+
     /// Renders a conversation, given in the form that the template reads. [`Tokenizer::encode_traced`] with [`Encode::PROMPT`](super::Encode::PROMPT)
     /// recognises the control tokens that the template has written, and does not add a second BOS.
     ///
@@ -68,6 +73,14 @@ impl ChatTemplate {
     /// [`ChatError::Limit`] if it uses too much.
     pub fn render(&self, messages: &[Message], options: &RenderOptions) -> Result<Traced, ChatError> {
         self.template.trace(&self.dialect.adapt(messages)?, options)
+    }
+
+    /// Renders messages as they are, whatever form the template reads: to see what it does with them.
+    ///
+    /// # Errors
+    /// [`ChatError`], as the template fails.
+    pub fn render_as_given(&self, messages: &[Message], options: &RenderOptions) -> Result<String, ChatError> {
+        self.template.render(messages, options)
     }
 
     /// Renders a conversation whose last message goes on: what its content ends with ends the prompt, too.

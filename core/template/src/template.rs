@@ -49,6 +49,11 @@ impl Template {
         Ok(Template { source, special_tokens })
     }
 
+    /// The program, as it was given but for its ends of lines.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
     /// Renders a conversation.
     ///
     /// # Errors

@@ -1,0 +1,530 @@
+//! Calls of tools: what templates write is read back, however it is cut.
+
+mod common;
+mod families;
+
+use common::{MODEL, Setup, VOCABULARY, answer_with, constrained};
+use families::FAMILIES;
+use picolm_core::gguf::Gguf;
+use picolm_core::text::{ChatTemplate, DateTime, Json, Message, RenderOptions, Tokenizer};
+use picolm_engine::tools::{Form, Reader, Tools};
+use picolm_engine::{Answer, Chat, Constraint, Piece, Prompt, Reason, Request, ToolChoice};
+use proptest::prelude::*;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock};
+
+/// What stands behind an answer, and is no text: tokens that end it, or that begin another turn.
+const ENDS: &[&str] = &[
+    "<|im_end|>",
+    "</s>",
+    "<|eot_id|>",
+    "<|eom_id|>",
+    "<|end|>",
+    "<|end_of_text|>",
+    "<end_of_turn>",
+    "<turn|>",
+    "<|call|>",
+    "<|END_OF_TURN_TOKEN|>",
+    "<seed:eos>",
+    "<｜end▁of▁sentence｜>",
+    "<|tool_response>",
+    "<|assistant_end|>",
+    "<sep>",
+    "<|endoftext|>",
+    "<|message_sep|>",
+    "<|user|>",
+    "<|eos|>",
+    "<|eot|>",
+    "[e~[",
+    "<|user_start|>",
+];
+
+const TOOLS: &str = r#"[
+    {"type": "function", "function": {"name": "get_weather", "description": "The \"weather\"", "parameters": {"type": "object", "properties": {
+        "city": {"type": "string", "description": "Where"}, "days": {"type": "integer", "description": "d"},
+        "nested": {"type": "object", "description": "n"}, "note": {"type": "string", "description": "t"}},
+        "required": ["city"]}}},
+    {"type": "function", "function": {"name": "now", "description": "The time", "parameters": {"type": "object", "properties": {}, "required": []}}}
+]"#;
+
+/// Calls that are written and read: names and arguments.
+const CALLS: &[&[(&str, &str)]] = &[
+    &[("get_weather", r#"{"city":"Rome","days":2}"#)],
+    &[("now", "{}")],
+    &[
+        (
+            "get_weather",
+            r#"{"city":"Zürich \"Süd\" 🦙","nested":{"list":[1.5,"x, y",null,{"k":true}],"empty":{}},"note":"a\nb\\c <b> & 'q' {[("}"#,
+        ),
+        ("now", "{}"),
+    ],
+    &[("now", "{}"), ("get_weather", r#"{"city":"}]) 你好","days":-1}"#)],
+];
+
+#[test]
+fn calls_of_published_templates_are_read_back() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../template/tests/published");
+    let files = std::fs::read_dir(folder).expect("the folder").map(|entry| entry.expect("an entry").path());
+    let files: Vec<PathBuf> = files.filter(|path| path.extension().is_some_and(|e| e == "jinja")).collect();
+    assert!(files.len() >= 14);
+    // The others show no calls.
+    let read = files.iter().filter(|path| is_read_back(&name(path), &source(path))).count();
+    assert_eq!(read, 10);
+}
+
+#[test]
+fn calls_of_all_families_are_read_back() {
+    for family in FAMILIES {
+        assert!(is_read_back(family.name, &family.template()), "{} shows no calls", family.name);
+    }
+}
+
+/// What templates do not show: the form is known by what they say.
+#[test]
+fn forms_that_are_known_by_name() {
+    let call = r#"{"name": "now", "arguments": {}}"#;
+    for (said, answer) in [
+        ("<|tool_call|>", format!("<|tool_call|>[{call}, {call}]")),
+        ("<tool_call></tool_call>", format!("<tool_call>\n{call}\n</tool_call>\n<tool_call>{call}")),
+        ("<|tool|>", format!("<|tool_call|>[{call},{call}]<|/tool_call|>")),
+        ("List of tools: ", "<|tool_call_start|>[now(), now()]<|tool_call_end|>".into()),
+        ("<start_of_turn>", "```tool_code\nnow()\nnow()\n```".into()),
+        ("[TOOL_CALLS]", format!("[TOOL_CALLS] [{call}, {call}]")),
+        ("functools[", format!("functools[{call}, {call}]")),
+        ("<|tool_calls_section_begin|>", {
+            let call = |i| format!("<|tool_call_begin|>functions.now:{i}<|tool_call_argument_begin|>{{}}<|tool_call_end|>");
+            format!("<|tool_calls_section_begin|>{}{}<|tool_calls_section_end|>", call(0), call(1))
+        }),
+        ("", format!("{call}, {call}")),
+        ("", format!("```json\n{call}\n```\n```json\n{call}\n```")),
+        ("", r#"{"type": "function", "function": {"name": "now", "parameters": null}}{"name": "now", "arguments": "{}"}"#.into()),
+        ("<|channel|><|message|>", {
+            let head = "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant";
+            format!("{head}<|channel|>commentary to=functions.now <|constrain|>json<|message|>{{}}<|call|> to=functions.now<|channel|>commentary json<|message|> {{}}")
+        }),
+    ] {
+        let found = read(&format(said), &answer, false, 3);
+        let calls: Vec<_> = found.calls.iter().map(|call| (call.index, call.name.as_str(), call.arguments.as_str())).collect();
+        assert_eq!(calls, [(0, "now", "{}"), (1, "now", "{}")], "{said}: {answer}");
+        assert_eq!(found.text, "", "{said}");
+    }
+}
+
+/// What only looks like a call, or is not whole, is told as it is.
+#[test]
+fn no_text_is_lost() {
+    for text in [
+        "",
+        "  \n",
+        "Just text.  \n",
+        "a < b <tool and <tool_call",
+        "<tool_call>",
+        "<tool_call>\n{\"name\": \"now\", \"arguments\": {",
+        "<tool_call>{\"name\": \"nobody\", \"arguments\": {}}</tool_call>",
+        "<tool_call>{\"name\": \"now\", \"arguments\": [1]}</tool_call> behind",
+        "<tool_call>{\"name\": 5}</tool_call>",
+        "<tool_call>{'name': 'now'}</tool_call>",
+        "<tool_call>{\"name\": \"now\", \"arguments\": {,}}</tool_call>",
+        "In front \n <tool_call>now()</tool_call> <tool_call><tool_call>{}",
+    ] {
+        for cut in [1, 2, 5, usize::MAX] {
+            let found = read(&format("<tool_call>"), text, false, cut);
+            assert_eq!((found.text.as_str(), found.calls.len()), (text, 0));
+        }
+    }
+    for text in [
+        "{",
+        "{}",
+        "{\"answer\": 42}",
+        "{\"name\": \"Ada\"}",
+        "{\"name\": \"now\", \"arguments\"",
+        "x {\"name\": \"now\"}",
+        "```json\n[1]\n```",
+    ] {
+        for cut in [1, usize::MAX] {
+            let found = read(&format(""), text, false, cut);
+            assert_eq!((found.text.as_str(), found.calls.len()), (text, 0));
+        }
+    }
+}
+
+#[test]
+fn text_around_calls_and_thoughts_is_told() {
+    let call = "<tool_call>{\"name\": \"now\"}</tool_call>";
+    let thinks = format("<tool_call></think>");
+    for (text, inside, wanted) in [
+        (format!("Let me see.\n\n{call}\n"), false, ("Let me see.", "", 1)),
+        (format!("{call} Done. {call}{call} \n"), false, ("Done.", "", 3)),
+        (format!("<think>\nHm.\n</think>\n\nSo:\n{call}"), false, ("So:", "Hm.", 1)),
+        (format!("Hm.\n\n</think>{call}"), true, ("", "Hm.", 1)),
+        ("Hm.\n</thi".to_string(), true, ("", "Hm.\n</thi", 0)),
+        ("<think></think>\n 5 <think>".to_string(), false, ("5 <think>", "", 0)),
+        (" <thin".to_string(), false, (" <thin", "", 0)),
+        (format!("{call}</tool_"), false, ("", "", 1)),
+        (format!("{call}<tool_call>{{\"name\""), false, ("<tool_call>{\"name\"", "", 1)),
+    ] {
+        for cut in [1, 2, 5, usize::MAX] {
+            let found = read(&thinks, &text, inside, cut);
+            assert_eq!((found.text.as_str(), found.reasoning.as_str(), found.calls.len()), wanted, "{text} by {cut}");
+        }
+    }
+}
+
+#[test]
+fn no_more_calls_than_may_be() {
+    let call = "<tool_call>{\"name\": \"now\"}</tool_call>";
+    let mut reader = Reader::new(format("<tool_call>"), tools(), false, 5).at_most(1);
+    let mut piece = Piece::default();
+    reader.push(&format!("One: {call}{call}"), &mut piece);
+    assert!(reader.is_over());
+    reader.push("more", &mut piece);
+    reader.finish(&mut piece);
+    assert_eq!((piece.text.as_str(), piece.calls.len(), reader.calls()), ("One:", 1, 1));
+}
+
+/// Ids are another for each call of a conversation, and the same each time.
+#[test]
+fn ids() {
+    let id = |said: &str, place| {
+        let mut reader = Reader::new(format(said), tools(), false, place);
+        let mut piece = Piece::default();
+        reader.push("[TOOL_CALLS][{\"name\": \"now\"}, {\"name\": \"now\"}]", &mut piece);
+        piece.calls.iter().map(|call| call.id.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(id("[TOOL_CALLS]", 300), ["000012c00", "000012c01"]);
+    assert_eq!(id("[TOOL_CALLS]", usize::MAX), ["fffffff00", "fffffff01"]);
+    let found = read(&format("<tool_call>"), "<tool_call>{\"name\": \"now\"}", false, 1);
+    assert_eq!(found.calls[0].id, "call_000000500");
+}
+
+/// Work is linear in the text: 8 MB of what is nearly a call are read in the blink of an eye.
+#[test]
+fn hostile_answers_are_read_in_time() {
+    for (said, text) in [
+        ("<tool_call>", "<tool_call>".repeat(1 << 16)),
+        ("<tool_call>", "<tool_call>{\"name\":\"".repeat(1 << 16)),
+        ("<tool_call>", format!("<tool_call>{{\"name\":{}", "[".repeat(1 << 20))),
+        ("<tool_call>", format!("<tool_call>{{\"name\":\"now\",\"arguments\":{}", "{\"a\":".repeat(1 << 18))),
+        ("<tool_call>", " ".repeat(1 << 20)),
+        ("<tool_call>", format!("<tool_call>{}", " ".repeat(1 << 20))),
+        ("<start_of_turn>", format!("```tool_code now({}", "a=[".repeat(1 << 18))),
+        ("<|channel|><|message|>", "<|channel|>".repeat(1 << 16)),
+        ("<|channel|><|message|>", format!("<|channel|>x to=now<|message|>{}", "<|en".repeat(1 << 16))),
+        ("</think>", format!("<think>{}", "</thin".repeat(1 << 18))),
+        ("", "{ ".repeat(1 << 20)),
+    ] {
+        for cut in [5, usize::MAX] {
+            read(&format(said), &text, false, cut);
+        }
+    }
+}
+
+#[test]
+fn tools_that_are_none_are_named() {
+    for (list, field) in [
+        ("[5]", "tools[0]"),
+        (r#"[{"type":"function"}]"#, "tools[0].function"),
+        (r#"[{"type":"custom","custom":{}}]"#, "tools[0].type"),
+        (r#"[{"type":"function","function":{}}]"#, "tools[0].function.name"),
+        (r#"[{"type":"function","function":{"name":""}}]"#, "tools[0].function.name"),
+        (r#"[{"type":"function","function":{"name":"a"}},{"function":{"name":"a b"}}]"#, "tools[1].function.name"),
+        (r#"[{"type":"function","function":{"name":"a"}},{"function":{"name":"a"}}]"#, "tools[1].function.name"),
+        (r#"[{"type":"function","function":{"name":"a","parameters":[]}}]"#, "tools[0].function.parameters"),
+    ] {
+        let Json::List(list) = json(list) else { panic!("a list") };
+        let error = Tools::read(&list).expect_err(field);
+        assert_eq!(error.field.as_deref(), Some(field), "{error}");
+    }
+    let long = "x".repeat(64);
+    let Json::List(list) = json(&format!(r#"[{{"function":{{"name":"{long}"}}}}]"#)) else { panic!("a list") };
+    assert!(Tools::read(&list).expect("a tool").has(&long));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+    /// Cutting an answer changes nothing, whatever it is.
+    #[test]
+    fn pieces_do_not_matter(
+        said in prop::sample::select(SAID.to_vec()),
+        parts in prop::collection::vec(prop::sample::select(PARTS.to_vec()), 0..12),
+        cut in 1_usize..9,
+        inside in any::<bool>(),
+    ) {
+        let (format, text, inside) = (format(said), parts.concat(), inside && said.contains("think"));
+        let whole = read(&format, &text, inside, usize::MAX);
+        prop_assert_eq!(&read(&format, &text, inside, cut), &whole, "{:?}", text);
+        if whole.calls.is_empty() && !said.contains("think") && !said.contains("channel") {
+            prop_assert_eq!(whole.text, text);
+        }
+    }
+}
+
+/// What templates say,
+const SAID: &[&str] = &[
+    "<tool_call>",
+    "<tool_call></think>",
+    "",
+    "<start_of_turn>",
+    "[TOOL_CALLS]",
+    "<|tool_calls_section_begin|>",
+    "<|channel|><|message|>",
+];
+/// and what answers are made of.
+const PARTS: &[&str] = &[
+    "<tool_call>",
+    "</tool_call>",
+    "{\"name\": \"now\"}",
+    "{\"name\":",
+    " \"now\"",
+    "}",
+    "{",
+    ",",
+    "\n",
+    "  ",
+    "text",
+    "é",
+    "<think>",
+    "</think>",
+    "```tool_code",
+    "```json",
+    "```",
+    "now()",
+    "now(",
+    "a=1)",
+    "[TOOL_CALLS]",
+    "[",
+    "]",
+    "<|tool_calls_section_begin|>",
+    "<|tool_call_begin|>functions.",
+    "now",
+    ":0<|tool_call_argument_begin|>",
+    "{}",
+    "<|tool_call_end|>",
+    "<|channel|>",
+    "analysis",
+    "commentary to=functions.now",
+    "<|message|>",
+    "<|end|>",
+    "<|call|>",
+    "<|start|>assistant",
+    "\"",
+    "<",
+];
+
+/// An answer that is this text.
+struct Says(Vec<u32>);
+
+impl Constraint for Says {
+    fn mask(&mut self, answer: &[u32], _: usize, _: &Tokenizer, logits: &mut [f32]) {
+        if let Some(next) = self.forced(answer) {
+            let bans = logits.iter_mut().enumerate().filter(|(token, _)| *token != next as usize);
+            bans.for_each(|(_, logit)| *logit = f32::NEG_INFINITY);
+        }
+    }
+
+    fn forced(&mut self, answer: &[u32]) -> Option<u32> {
+        self.0.get(answer.len()).copied()
+    }
+}
+
+/// What a batch makes of an answer to a conversation.
+fn said(template: &str, change: impl FnOnce(&mut Chat), text: &str, max_tokens: usize) -> Answer {
+    let bare = Setup::new(MODEL).batch();
+    let template = ChatTemplate::new(template, bare.tokenizer()).expect("a template");
+    let mut batch = Setup::new(MODEL).batch_with(template);
+    let mut chat = Chat::new(r#"[{"role":"user","content":"a"}]"#);
+    let function = r#"[{"type":"function","function":{"name":"f"}}]"#;
+    chat.tools = Some(function.into());
+    change(&mut chat);
+    // Its vocabulary has all bytes, and a token of structure.
+    let bos = batch.tokenizer().bos().expect("a beginning");
+    let bytes = |text: &str| text.bytes().map(|byte| u32::from(byte) + 3).collect::<Vec<_>>();
+    let tokens = text.split("<s>").map(bytes).collect::<Vec<_>>().join(&bos);
+    let end = (0..VOCABULARY as u32).find(|&id| batch.tokenizer().is_end_of_generation(id)).expect("an end");
+    let request = Request { prompt: Prompt::Chat(chat), max_tokens, ..Request::default() };
+    answer_with(&mut batch, &request, constrained(Says([tokens, vec![end]].concat()))).expect("an answer")
+}
+
+#[test]
+fn a_batch_tells_calls_and_thoughts_apart() {
+    let template = "{% for m in messages %}{{ m.content }}{% endfor %}{% if tools %}{{ tools | length }}{% endif %}{{ '<tool_call></think>' if false }}";
+    let (call, thought) = (r#"<tool_call>{"name":"f"}</tool_call>"#, "<think>Hm.</think>");
+    let text = format!("{thought} So: {call}{call}");
+    let found = said(template, |_| {}, &text, 0);
+    assert_eq!((found.text.as_str(), found.reasoning.as_str(), found.reason), ("So:", "Hm.", Some(Reason::Calls)));
+    let calls: Vec<_> =
+        found.calls.iter().map(|call| (call.index, call.name.as_str(), call.arguments.as_str())).collect();
+    assert_eq!(calls, [(0, "f", "{}"), (1, "f", "{}")]);
+    let one = said(template, |chat| chat.parallel_tool_calls = false, &text, 0);
+    assert_eq!((one.calls.len(), one.reason), (1, Some(Reason::Calls)));
+    assert!(one.tokens.len() < found.tokens.len());
+    let cut = said(template, |_| {}, &text, thought.len() + 15);
+    assert_eq!((cut.text.as_str(), cut.calls.len(), cut.reason), ("So: <tool_call", 0, Some(Reason::Length)));
+    let inline = said(template, |chat| chat.reasoning_apart = false, &text, 0);
+    assert_eq!((inline.text.as_str(), inline.calls.len()), ("<think>Hm.</think> So:", 2));
+    let none = said(template, |chat| chat.tool_choice = ToolChoice::None, &text, 0);
+    let plain = format!("So: {call}{call}");
+    assert_eq!((none.text, none.reasoning.as_str(), none.reason), (plain, "Hm.", Some(Reason::Token)));
+    assert_eq!(found.usage.prompt, none.usage.prompt + 1);
+    let begun = said(&format!("{template}<think>\n"), |_| {}, "Hm.</think>5", 0);
+    assert_eq!((begun.text.as_str(), begun.reasoning.as_str(), begun.reason), ("5", "Hm.", Some(Reason::Token)));
+}
+
+/// Tokens of structure are no text, but for those that mark calls where there are tools.
+#[test]
+fn marks_that_are_tokens_of_structure_are_read() {
+    let template = "{% for m in messages %}{{ m.content }}{% for c in m.tool_calls %}<s>{{ {'name': c.function.name, 'arguments': \
+                    c.function.arguments} | tojson }}{% endfor %}{% endfor %}";
+    let call = r#"<s>{"name":"f"}"#;
+    let found = said(template, |_| {}, &format!("So:{call}{call}"), 0);
+    assert_eq!((found.text.as_str(), found.calls.len(), found.reason), ("So:", 2, Some(Reason::Calls)));
+    let none = said(template, |_| {}, "So:<s>{}<s>", 0);
+    assert_eq!((none.text.as_str(), none.calls.len()), ("So:<s>{}<s>", 0));
+    let without = said(template, |chat| chat.tools = None, &format!("So:{call}"), 0);
+    assert_eq!((without.text.as_str(), without.calls.len()), (r#"So:{"name":"f"}"#, 0));
+}
+
+/// Writes calls by a template and reads them. Whether the template writes any.
+fn is_read_back(name: &str, source: &str) -> bool {
+    let template = ChatTemplate::new(source, &TOKENIZER).expect(name);
+    let format = Arc::new(Form::of(&template));
+    let mut shown = 0;
+    for calls in CALLS {
+        // Some refuse two calls.
+        let Some((prompt, written)) = [false, true].into_iter().find_map(|as_text| written(&template, calls, as_text))
+        else {
+            continue;
+        };
+        shown += 1;
+        let inside = format.thinks_after(&prompt);
+        let (open, close) = thinking(source);
+        let answer = close.and_then(|close| Some(&written[written.rfind(close)? + close.len()..])).unwrap_or(&written);
+        let mut texts = vec![(written.clone(), false, "")];
+        if let (Some(open), Some(close)) = (open, close) {
+            let open = if inside { "" } else { open };
+            texts = vec![(format!("{open}\nHm, \"so\".\n{close}\n\n{answer}"), inside, "Hm, \"so\".")];
+            texts.extend((!inside).then(|| (answer.to_string(), false, "")));
+        }
+        for (text, inside, thought) in texts {
+            for cut in [1, 3, 7, usize::MAX] {
+                let found = read(&format, &text, inside, cut);
+                let context = format!("{name}, {cut}: {text:?} as {format:?}");
+                assert_eq!((found.text.trim(), found.reasoning.as_str()), ("", thought), "{context}");
+                // Maps: a template may sort keys.
+                let value = |text: &str| serde_json::from_str::<serde_json::Value>(text).expect("JSON");
+                let found: Vec<_> =
+                    found.calls.iter().map(|call| (call.name.as_str(), value(&call.arguments))).collect();
+                let wanted: Vec<_> = calls.iter().map(|(name, arguments)| (*name, value(arguments))).collect();
+                assert_eq!(found, wanted, "{context}");
+            }
+        }
+    }
+    shown > 0
+}
+
+/// The prompt that asks for calls, and what the assistant writes then; `None` if the template has no calls.
+fn written(template: &ChatTemplate, calls: &[(&str, &str)], as_text: bool) -> Option<(String, String)> {
+    let call = |(i, (name, arguments)): (usize, &(&str, &str))| {
+        let arguments = if as_text { Json::from(*arguments) } else { json(arguments) };
+        json(&format!(
+            r#"{{"id":"abcdefgh{i}","type":"function","function":{{"name":"{name}","arguments":{arguments}}}}}"#
+        ))
+    };
+    let user = Message::new("user", "What is it like?");
+    for content in [None, Some(Json::Null)] {
+        let mut answer = Message::new("assistant", "");
+        answer.fields.extend(content.map(|content| ("content".to_string(), content)));
+        answer.fields.push(("tool_calls".into(), Json::List(calls.iter().enumerate().map(call).collect())));
+        let render = |messages: &[Message], add_generation_prompt| {
+            let options = RenderOptions {
+                add_generation_prompt,
+                now: Some(DateTime::from_unix(1_700_000_000)),
+                tools: Some(json(TOOLS)),
+                ..RenderOptions::default()
+            };
+            template.render_as_given(messages, &options).ok()
+        };
+        let (prompt, whole) = (render(std::slice::from_ref(&user), true)?, render(&[user.clone(), answer], false)?);
+        let mut start: usize =
+            prompt.chars().zip(whole.chars()).take_while(|(a, b)| a == b).map(|(c, _)| c.len_utf8()).sum();
+        if start < prompt.len() && whole[..start].rfind('<') > whole[..start].rfind('>') {
+            start = whole[..start].rfind('<')?;
+        }
+        let rest = &whole[start..];
+        let shows = |(name, arguments): &(&str, &str)| {
+            let as_json = Json::from(*arguments).to_string();
+            rest.contains(name) && (*arguments == "{}" || !rest.contains(&as_json))
+        };
+        if calls.iter().all(shows) {
+            return Some((prompt, without_end(rest).to_string()));
+        }
+    }
+    None
+}
+
+/// An answer without the marks of its end, and without what comes behind them.
+fn without_end(answer: &str) -> &str {
+    let strip = |text: &'_ str| ENDS.iter().find_map(|end| Some(text.trim_end().strip_suffix(end)?.len()));
+    match strip(answer) {
+        Some(end) => without_end(&answer[..end]),
+        None => {
+            &answer
+                [..ENDS.iter().filter_map(|end| answer.rfind(end)).filter(|&end| end > 0).min().unwrap_or(answer.len())]
+        }
+    }
+}
+
+fn read(format: &Arc<Form>, text: &str, inside: bool, cut: usize) -> Piece {
+    let mut reader = Reader::new(format.clone(), tools(), inside, 5);
+    let mut piece = Piece::default();
+    let mut rest = text;
+    while !rest.is_empty() {
+        let end = (cut.min(rest.len())..=rest.len()).find(|&end| rest.is_char_boundary(end)).expect("an end");
+        reader.push(&rest[..end], &mut piece);
+        rest = &rest[end..];
+    }
+    reader.finish(&mut piece);
+    piece
+}
+
+fn tools() -> Tools {
+    let Json::List(list) = json(TOOLS) else { panic!("a list") };
+    Tools::read(&list).expect("tools")
+}
+
+/// The form of a template that says this, and shows no calls.
+fn format(said: &str) -> Arc<Form> {
+    let source = format!("{{% for m in messages %}}{{{{ m.content }}}}{{% endfor %}}{{{{ '{said}' if false }}}}");
+    Arc::new(Form::of(&ChatTemplate::new(&source, &TOKENIZER).expect("a template")))
+}
+
+/// The marks of thoughts that a template knows.
+fn thinking(source: &str) -> (Option<&'static str>, Option<&'static str>) {
+    let pairs = [
+        ("<think>", "</think>"),
+        ("<seed:think>", "</seed:think>"),
+        ("<thinking>", "</thinking>"),
+        ("[THINK]", "[/THINK]"),
+        ("<|START_THINKING|>", "<|END_THINKING|>"),
+    ];
+    let found = pairs.into_iter().find(|(_, close)| source.contains(close));
+    (found.map(|pair| pair.0), found.map(|pair| pair.1))
+}
+
+fn name(path: &Path) -> String {
+    path.file_stem().expect("a name").to_string_lossy().into_owned()
+}
+
+fn source(path: &Path) -> String {
+    std::fs::read_to_string(path).expect("a template")
+}
+
+fn json(text: &str) -> Json {
+    Json::parse(text).expect("JSON")
+}
+
+static TOKENIZER: LazyLock<Tokenizer> = LazyLock::new(|| {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/tokenizers/ggml-vocab-qwen2.gguf");
+    let file = std::fs::read(path).expect("a vocabulary");
+    Tokenizer::from_gguf(&Gguf::parse(&file).expect("GGUF")).expect("a vocabulary")
+});
