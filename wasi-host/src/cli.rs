@@ -255,10 +255,10 @@ fn run(args: &Run) -> Result<()> {
     let mut engine = engine::open(args.model.engine.0, &args.model.model, &args.model.machine.options())?;
     let loaded = start.elapsed();
     let prompt = match args.chat {
-        true => Prompt::Chat(Chat {
-            parse_special: args.parse_special,
-            ..Chat::new(json!([{ "role": "user", "content": args.prompt }]).to_string())
-        }),
+        true => {
+            let messages = json!([{ "role": "user", "content": args.prompt }]).to_string();
+            Prompt::Chat(Chat { parse_special: args.parse_special, reasoning_apart: false, ..Chat::new(messages) })
+        }
         false => Prompt::Text(args.prompt.clone()),
     };
     let sampling = Params { temperature: args.temperature, seed: args.seed, ..Params::PICOLM };

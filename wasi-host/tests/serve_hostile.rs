@@ -155,7 +155,7 @@ fn conversations_that_are_none() {
         refused(&server.post(CHAT, &json!({ "messages": messages })), 400, Some(param));
     }
     for (field, value) in [
-        ("tools", json!([{ "type": "function" }])),
+        ("tools", json!({})),
         ("tool_choice", json!("required")),
         ("functions", json!([{}])),
         ("modalities", json!(["audio"])),
@@ -164,6 +164,14 @@ fn conversations_that_are_none() {
         let mut body = json!({ "messages": user(json!("Hi")), "max_tokens": 3 });
         body[field] = value;
         refused(&server.post(CHAT, &body), 400, Some(field));
+    }
+    for (tools, param) in [
+        (json!([5]), "tools[0]"),
+        (json!([{ "type": "function" }]), "tools[0].function"),
+        (json!([{ "type": "function", "function": { "name": "a b" } }]), "tools[0].function.name"),
+    ] {
+        let body = json!({ "messages": user(json!("Hi")), "max_tokens": 3, "tools": tools });
+        refused(&server.post(CHAT, &body), 400, Some(param));
     }
     let names = ["no-such-model", "../tiny", "/etc/passwd", "tiny\0", ""];
     for name in names {

@@ -10,13 +10,15 @@ import type {
   TextRequest,
   Timings,
   TokenLogprobs,
+  ToolCall,
+  ToolCallDelta,
   Usage,
 } from './types.js';
 
 /** What the worker sends while it answers: the events of `picolm-engine`, and at the end how long it took. */
 export type Part =
   | { prompt: { done: number; of: number } }
-  | { text: string; token: number | null; logprobs: TokenLogprobs | null }
+  | { text: string; token: number | null; logprobs: TokenLogprobs | null; reasoning_content?: string; tool_calls?: ToolCallDelta[] }
   | { finish_reason: FinishReason; usage: Usage; timings: Timings }
   | { embedding: number[]; usage: Usage };
 
@@ -34,11 +36,14 @@ export async function stream(kind: Kind, model: string, request: Request, genera
 /** The whole answer. */
 export async function answer(kind: Kind, model: string, request: Request, generate: Generate): Promise<ChatCompletion | Completion> {
   const fields = check(kind, request);
-  let text = '';
+  let [text, reasoning] = ['', ''];
+  const calls: ToolCall[] = [];
   const entries: TokenLogprobs[] = [];
   for await (const part of parts(fields, request, generate)) {
     if ('text' in part) {
       text += part.text;
+      reasoning += part.reasoning_content ?? '';
+      calls.push(...(part.tool_calls ?? []).map(({ index: _, ...call }) => call));
       if (part.logprobs) entries.push(part.logprobs);
     }
     if (!('finish_reason' in part)) continue;
@@ -47,7 +52,13 @@ export async function answer(kind: Kind, model: string, request: Request, genera
       const logprobs = asked(request) ? textLogprobs(entries) : null;
       return { ...head('text_completion', model), choices: [{ index: 0, text, logprobs, finish_reason }], usage, timings };
     }
-    const [message, logprobs] = [{ role: 'assistant' as const, content: text }, asked(request) ? { content: entries } : null];
+    const message = {
+      role: 'assistant' as const,
+      content: text || !calls.length ? text : null,
+      ...(reasoning && { reasoning_content: reasoning }),
+      ...(calls.length && { tool_calls: calls }),
+    };
+    const logprobs = asked(request) ? { content: entries } : null;
     return { ...head('chat.completion', model), choices: [{ index: 0, message, logprobs, finish_reason }], usage, timings };
   }
   throw new PicolmError('worker_failed', 'The answer has no end.');
@@ -57,9 +68,11 @@ async function* chatChunks(model: string, fields: object, request: Request, gene
   const start = head('chat.completion.chunk', model);
   yield { ...start, choices: [{ index: 0, delta: { role: 'assistant', content: '' }, logprobs: null, finish_reason: null }] };
   for await (const part of parts(fields, request, generate)) {
-    if ('text' in part && (part.text || part.logprobs)) {
-      const logprobs = part.logprobs && { content: [part.logprobs] };
-      yield { ...start, choices: [{ index: 0, delta: { content: part.text }, logprobs, finish_reason: null }] };
+    if ('text' in part && (part.text || part.logprobs || part.reasoning_content || part.tool_calls)) {
+      const { text: content, token: _, logprobs: entry, ...apart } = part;
+      const logprobs = entry && { content: [entry] };
+      const delta = content || !Object.keys(apart).length ? { content, ...apart } : apart;
+      yield { ...start, choices: [{ index: 0, delta, logprobs, finish_reason: null }] };
     }
     if (!('finish_reason' in part)) continue;
     const { finish_reason, usage, timings } = part;
@@ -124,7 +137,6 @@ const ABOUT_ANSWERS: Readonly<Record<string, readonly string[]>> = {
   best_of: ['1'],
   echo: ['false'],
   suffix: ['""'],
-  tool_choice: ['"auto"', '"none"'],
 };
 
 /** The fields that go to the engine, which checks all else. */

@@ -160,9 +160,14 @@ export interface SamplingOptions {
 export interface ChatRequest extends SamplingOptions {
   messages: ChatMessage[];
   stream?: boolean | null;
-  /** For the model's template. */
-  tools?: unknown[] | null;
+  /** Functions that the model may call; its template tells it of them. */
+  tools?: Tool[] | null;
+  /** `none`: the model is not told of them. */
   tool_choice?: 'auto' | 'none' | null;
+  /** `false`: the answer ends behind its first call. */
+  parallel_tool_calls?: boolean | null;
+  /** `none`: what the model thinks stays in the text, as it writes it; otherwise it is `reasoning_content`. */
+  reasoning_format?: 'auto' | 'deepseek' | 'none' | null;
   /** `true`: each token comes with its log-probability, before any sampling option, */
   logprobs?: boolean | null;
   /** and with those of the most likely ones, up to 20. */
@@ -188,7 +193,25 @@ export interface TextRequest extends SamplingOptions {
   suffix?: '' | null;
 }
 
-export type FinishReason = 'stop' | 'length';
+export type FinishReason = 'stop' | 'length' | 'tool_calls';
+
+/** A function; `parameters` is a JSON schema. */
+export interface Tool {
+  type: 'function';
+  function: { name: string; description?: string; parameters?: Record<string, unknown>; [field: string]: unknown };
+}
+
+/** A call of a tool. Its arguments are a JSON object, as text. */
+export interface ToolCall {
+  id: string;
+  type: 'function';
+  function: { name: string; arguments: string };
+}
+
+/** A call in a stream comes as a whole; `index`: which of the answer's it is. */
+export interface ToolCallDelta extends ToolCall {
+  index: number;
+}
 
 export interface Usage {
   prompt_tokens: number;
@@ -251,11 +274,11 @@ interface ChatLogprobs {
 
 export type ChatCompletionChunk = Answer<
   'chat.completion.chunk',
-  { index: 0; delta: { role?: 'assistant'; content?: string }; logprobs: ChatLogprobs | null; finish_reason: FinishReason | null }
+  { index: 0; delta: { role?: 'assistant'; content?: string; reasoning_content?: string; tool_calls?: ToolCallDelta[] }; logprobs: ChatLogprobs | null; finish_reason: FinishReason | null }
 >;
 export type ChatCompletion = Answer<
   'chat.completion',
-  { index: 0; message: { role: 'assistant'; content: string }; logprobs: ChatLogprobs | null; finish_reason: FinishReason }
+  { index: 0; message: { role: 'assistant'; content: string | null; reasoning_content?: string; tool_calls?: ToolCall[] }; logprobs: ChatLogprobs | null; finish_reason: FinishReason }
 >;
 /** Text completions have one shape for parts and the whole. */
 export type Completion = Answer<'text_completion', { index: 0; text: string; logprobs: TextLogprobs | null; finish_reason: FinishReason | null }>;

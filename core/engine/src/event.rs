@@ -90,6 +90,13 @@ pub struct Piece {
     pub top: Vec<TokenLogprob>,
 }
 
+impl Piece {
+    /// Whether there is no text, no thought and no call in it.
+    pub fn says_nothing(&self) -> bool {
+        self.text.is_empty() && self.reasoning.is_empty() && self.calls.is_empty()
+    }
+}
+
 /// A token and how likely the model finds it, before any sampling parameter.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TokenLogprob {

@@ -14,7 +14,7 @@ use axum::extract::State;
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use futures_util::stream;
 use picolm_core::text::{DateTime, Json};
-use picolm_engine::{Answer, Chat, Event, Fields, Format, Prompt, Reason, Request, Usage};
+use picolm_engine::{Answer, Call, Chat, Event, Fields, Format, Prompt, Reason, Request, ToolChoice, Usage};
 use serde_json::{Value, json};
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -128,7 +128,7 @@ fn about(model: &Loaded, file: &ModelFile, facts: &Facts) -> Value {
         "modified_at": timestamp(file.modified),
         "details": details(facts),
         "model_info": known,
-        "capabilities": ["completion", "embedding"],
+        "capabilities": ["completion", "embedding", "tools"],
     })
 }
 
@@ -177,7 +177,7 @@ async fn answer(app: Arc<App>, fields: Fields, kind: Kind) -> Result<Response<Bo
     model.keep(keep);
     let Some(request) = asked.request else {
         let why = if keep == Some(Duration::ZERO) { "unload" } else { "load" };
-        let mut line = Line { kind, model: model.name.clone(), start, loaded: start }.with("");
+        let mut line = Line { kind, model: model.name.clone(), start, loaded: start }.with(&Said::default());
         (line["done"], line["done_reason"]) = (true.into(), why.into());
         return Ok(json_response(StatusCode::OK, &line));
     };
@@ -188,8 +188,8 @@ async fn answer(app: Arc<App>, fields: Fields, kind: Kind) -> Result<Response<Bo
         return Ok(stream_lines(answers, line));
     }
     let (complete, used) = answers.complete().await?;
-    let Answer { text, reason, logprobs, .. } = &complete[0];
-    let mut whole = line.last(text, *reason, used);
+    let Answer { text, reasoning, calls, reason, logprobs, .. } = &complete[0];
+    let mut whole = line.last(&Said { text, reasoning, calls }, *reason, used);
     if request.logprobs.is_some() {
         whole["logprobs"] = logprobs.iter().map(|(chosen, top)| logprob(chosen, top)).collect();
     }
@@ -253,17 +253,54 @@ fn conversation(fields: &mut Fields, variables: Option<String>) -> Result<Option
         pairs.retain(|(_, value)| !matches!(value, Json::Null) && *value != Json::List(Vec::new()));
         for (field, _) in pairs {
             match field.as_str() {
-                "images" | "tool_calls" => {
+                "images" => {
                     return Err(ApiError::field(format!("messages[{i}].{field}"), "is not supported: only text is"));
                 }
-                // The name that templates know.
+                // The names that templates know.
                 "thinking" => *field = "reasoning_content".into(),
+                "tool_name" => *field = "name".into(),
                 _ => {}
             }
         }
     }
-    let chat = || Chat { variables, now: ambient().now, ..Chat::new(Json::List(list.clone()).to_string()) };
-    Ok((!list.is_empty()).then(|| Prompt::Chat(chat())))
+    name_calls(&mut list);
+    let tools = fields.list("tools")?.map(|tools| Json::List(tools).to_string());
+    let tool_choice = ToolChoice::take(fields)?;
+    let messages = Json::List(list.clone()).to_string();
+    let chat = Chat { tools, tool_choice, variables, now: ambient().now, ..Chat::new(messages) };
+    Ok((!list.is_empty()).then_some(Prompt::Chat(chat)))
+}
+
+/// Ollama's calls have no ids, and what tools say comes in their order; templates want OpenAI's form.
+fn name_calls(messages: &mut [Json]) {
+    let (mut called, mut answered) = (0, 0);
+    let next = |n: &mut usize| {
+        *n += 1;
+        // Nine digits: Mistral's templates want just as many.
+        Json::Text(format!("{:09}", *n - 1))
+    };
+    for message in messages {
+        let Json::Object(pairs) = message else { continue };
+        if pairs.iter().any(|(name, value)| name == "role" && *value == Json::from("tool")) {
+            let id = next(&mut answered);
+            put_new(pairs, "tool_call_id", id);
+        }
+        for (_, calls) in pairs.iter_mut().filter(|(name, _)| name == "tool_calls") {
+            let Json::List(calls) = calls else { continue };
+            for call in calls {
+                let Json::Object(call) = call else { continue };
+                put_new(call, "id", next(&mut called));
+                put_new(call, "type", "function".into());
+            }
+        }
+    }
+}
+
+/// Adds a field, if there is none of that name.
+fn put_new(pairs: &mut Vec<(String, Json)>, name: &str, value: Json) {
+    if !pairs.iter().any(|(other, _)| other == name) {
+        pairs.push((name.into(), value));
+    }
 }
 
 fn prompt(fields: &mut Fields, variables: Option<String>) -> Result<Option<Prompt>> {
@@ -302,21 +339,36 @@ struct Line {
     loaded: Instant,
 }
 
+/// What a line says.
+#[derive(Default)]
+struct Said<'a> {
+    text: &'a str,
+    reasoning: &'a str,
+    calls: &'a [Call],
+}
+
 impl Line {
-    fn with(&self, text: &str) -> Value {
+    fn with(&self, said: &Said<'_>) -> Value {
         let mut line = json!({ "model": self.model, "created_at": timestamp(now()), "done": false });
         match self.kind {
-            Kind::Chat => line["message"] = json!({ "role": "assistant", "content": text }),
+            Kind::Chat => line["message"] = json!({ "role": "assistant", "content": said.text }),
             // Clients want a context of generated tokens, and send it with their next prompt; conversations are for that.
-            Kind::Generate => (line["response"], line["context"]) = (text.into(), json!([])),
+            Kind::Generate => (line["response"], line["context"]) = (said.text.into(), json!([])),
+        }
+        let place = if self.kind == Kind::Chat { &mut line["message"] } else { &mut line };
+        if !said.reasoning.is_empty() {
+            place["thinking"] = said.reasoning.into();
+        }
+        if !said.calls.is_empty() {
+            place["tool_calls"] = said.calls.iter().map(call).collect();
         }
         line
     }
 
-    fn last(&self, text: &str, reason: Option<Reason>, usage: Usage) -> Value {
-        let mut line = self.with(text);
+    fn last(&self, said: &Said<'_>, reason: Option<Reason>, usage: Usage) -> Value {
+        let mut line = self.with(said);
         let nanos = |from: Instant| from.elapsed().as_nanos() as u64;
-        let why = if matches!(reason, Some(Reason::Token | Reason::Stop)) { "stop" } else { "length" };
+        let why = if matches!(reason, Some(Reason::Token | Reason::Stop | Reason::Calls)) { "stop" } else { "length" };
         (line["done"], line["done_reason"]) = (true.into(), why.into());
         line["total_duration"] = nanos(self.start).into();
         line["load_duration"] = (self.loaded.duration_since(self.start).as_nanos() as u64).into();
@@ -327,22 +379,29 @@ impl Line {
     }
 }
 
+/// A call as Ollama writes it: its arguments are an object.
+fn call(call: &Call) -> Value {
+    let arguments: Value = serde_json::from_str(&call.arguments).unwrap_or_default();
+    json!({ "id": call.id, "function": { "index": call.index, "name": call.name, "arguments": arguments } })
+}
+
 fn stream_lines(answers: Answers, line: Line) -> Response<Body> {
     let lines = stream::unfold(Some((answers, line)), |state| async {
         let (mut answers, line) = state?;
         let (value, more) = loop {
             match answers.next().await {
                 Ok(Some((_, Event::Piece { piece, .. }))) => {
-                    let mut value = line.with(&piece.text);
+                    let said = Said { text: &piece.text, reasoning: &piece.reasoning, calls: &piece.calls };
+                    let mut value = line.with(&said);
                     match &piece.logprob {
                         Some(chosen) => value["logprobs"] = json!([logprob(chosen, &piece.top)]),
-                        None if piece.text.is_empty() => continue,
+                        None if piece.says_nothing() => continue,
                         None => {}
                     }
                     break (value, true);
                 }
                 Ok(Some((_, Event::Finished { reason, .. }))) => {
-                    break (line.last("", Some(reason), answers.usage), false);
+                    break (line.last(&Said::default(), Some(reason), answers.usage), false);
                 }
                 Ok(Some(_)) => {}
                 Ok(None) => return None,

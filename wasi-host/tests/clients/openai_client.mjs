@@ -42,6 +42,6 @@ test('models and embeddings', async () => {
 test('errors have a status, a field and a reason', async () => {
   const refused = (change) => client.chat.completions.create({ model, messages, ...change });
   await assert.rejects(refused({ top_p: 2 }), { status: 400, param: 'top_p' });
-  await assert.rejects(refused({ tools: [{}] }), { status: 400, param: 'tools', code: 'unsupported' });
+  await assert.rejects(refused({ tools: [{}] }), { status: 400, param: 'tools[0].function' });
   await assert.rejects(refused({ model: 'no-such-model' }), { status: 404, param: 'model' });
 });

@@ -112,7 +112,7 @@ def errors():
     refused(bad, "max_tokens", max_tokens=-5)
     refused(bad, "messages[0].role", messages=[{"role": "wizard", "content": "x"}])
     refused(bad, "messages", messages=[])
-    refused(bad, "tools", tools=[{"type": "function", "function": {"name": "f"}}])
+    refused(bad, "tools[0].function.name", tools=[{"type": "function", "function": {"name": "f g"}}])
     image = {"type": "image_url", "image_url": {"url": "data:"}}
     refused(bad, "messages[0].content[0]", messages=[{"role": "user", "content": [image]}])
     refused(bad, "unheard_of", extra_body={"unheard_of": 1})

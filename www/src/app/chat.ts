@@ -252,8 +252,9 @@ class Writer {
   }
 }
 
-function templateOptions(): Pick<ChatRequest, 'chat_template_kwargs'> {
-  return current().settings.thinking === 'off' ? { chat_template_kwargs: { enable_thinking: false } } : {};
+/** The page tells thoughts apart itself, in what it keeps. */
+function templateOptions(): Pick<ChatRequest, 'chat_template_kwargs' | 'reasoning_format'> {
+  return { reasoning_format: 'none', ...(current().settings.thinking === 'off' && { chat_template_kwargs: { enable_thinking: false } }) };
 }
 
 function sampling(): SamplingOptions {

@@ -24,7 +24,7 @@ impl ToolChoice {
     ///
     /// # Errors
     /// Something else than `auto` and `none`: nothing makes a model call a tool yet.
-    pub(crate) fn take(fields: &mut Fields) -> Result<Self> {
+    pub fn take(fields: &mut Fields) -> Result<Self> {
         match fields.take("tool_choice") {
             None => Ok(ToolChoice::Auto),
             Some(Json::Text(choice)) if choice == "auto" => Ok(ToolChoice::Auto),

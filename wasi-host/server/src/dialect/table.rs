@@ -130,25 +130,25 @@ pub const TABLE: &[(&[Api], Fields)] = &[
             ("enable_thinking", Honoured),
             ("messages", Honoured),
             ("now", Honoured),
+            ("parallel_tool_calls", Honoured),
             ("parse_special", Honoured),
             ("reasoning_effort", Honoured),
-            ("parallel_tool_calls", Dropped),
-            ("parse_tool_calls", Dropped),
+            ("reasoning_format", Honoured),
+            ("tool_choice", Honoured),
+            ("tools", Honoured),
+            ("parse_tool_calls", Only(&["true"], "is not supported: calls are always read")),
             ("audio", Only(&[], TEXT_ONLY)),
             ("best_of", Only(&["1"], "is not supported: n is")),
-            ("function_call", Only(&["\"none\"", "\"auto\""], NO_TOOLS)),
-            ("functions", Only(&[], NO_TOOLS)),
+            ("function_call", Only(&["\"none\"", "\"auto\""], OLDER)),
+            ("functions", Only(&[], OLDER)),
             ("modalities", Only(&["[\"text\"]"], TEXT_ONLY)),
             ("prediction", Only(&[], "is not supported: lookup drafts from the conversation")),
             ("reasoning_budget", Only(&["-1"], "is not supported")),
-            ("reasoning_format", Only(&["\"none\""], "is not supported: answers are as the model writes them")),
             ("system", Only(&["\"\""], "is not supported: it is a message with the role system")),
             ("thinking", Only(&[], "is not supported: chat_template_kwargs is")),
             ("thinking_forced_open", Only(&["false"], "is not supported")),
-            ("tool_choice", Only(&["\"none\"", "\"auto\""], NO_TOOLS)),
-            ("tools", Only(&[], NO_TOOLS)),
             ("verbosity", Only(&["\"medium\""], "is not supported: models are not told of it")),
-            ("web_search_options", Only(&[], NO_TOOLS)),
+            ("web_search_options", Only(&[], "is not supported: this server searches nothing")),
         ],
     ),
     (
@@ -208,11 +208,9 @@ pub const TABLE: &[(&[Api], Fields)] = &[
             ("_debug_render_only", Only(&["false"], "is not supported")),
             ("images", Only(&[], TEXT_ONLY)),
             ("response_format", Only(&["{\"type\":\"text\"}"], TEXT_ONLY)),
-            ("tool_choice", Only(&["\"none\"", "\"auto\""], NO_TOOLS)),
-            ("tools", Only(&[], NO_TOOLS)),
         ],
     ),
-    (&[OllamaChat], &[("messages", Honoured)]),
+    (&[OllamaChat], &[("messages", Honoured), ("tool_choice", Honoured), ("tools", Honoured)]),
     (
         &[OllamaGenerate],
         &[
@@ -224,6 +222,8 @@ pub const TABLE: &[(&[Api], Fields)] = &[
             ("steps", Only(&["0"], TEXT_ONLY)),
             ("suffix", Only(&["\"\""], "is not supported: text is continued at its end")),
             ("template", Only(&["\"\""], "is not supported: the model's own is used")),
+            ("tool_choice", Only(&["\"none\"", "\"auto\""], IN_CHATS)),
+            ("tools", Only(&[], IN_CHATS)),
             ("width", Only(&["0"], TEXT_ONLY)),
         ],
     ),
@@ -280,5 +280,6 @@ const AS_TRAINED: &str = "is not supported: models run as their files say";
 const NO_BEAMS: &str = "is not supported: there is no beam search";
 const NO_CUTS: &str = "is not supported: a text that is longer than the context is refused, never cut";
 const NO_SAMPLER: &str = "is not supported: this server has no such sampler";
-const NO_TOOLS: &str = "is not supported yet: this server cannot call tools";
+const IN_CHATS: &str = "is not supported here: tools are called in chats";
+const OLDER: &str = "is not supported: tools are";
 const TEXT_ONLY: &str = "is not supported yet: prompts and answers are text";

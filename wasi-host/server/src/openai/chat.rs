@@ -10,7 +10,7 @@ use crate::error::{Result, json_response};
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Response, StatusCode};
-use picolm_engine::{Answer, Event, Fields, Reason, TokenLogprob};
+use picolm_engine::{Answer, Call, Event, Fields, Piece, Reason, TokenLogprob};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -41,10 +41,49 @@ async fn answer(app: Arc<App>, mut fields: Fields) -> Result<Response<Body>> {
 fn choice(index: usize, answer: &Answer, logprobs: bool) -> Value {
     json!({
         "index": index,
-        "message": { "role": "assistant", "content": answer.text, "refusal": null },
+        "message": message(answer),
         "logprobs": logprobs.then(|| json!({ "content": answer.logprobs.iter().map(|(chosen, top)| logprob(chosen, top)).collect::<Vec<_>>(), "refusal": null })),
         "finish_reason": answer.reason.map(Reason::openai),
     })
+}
+
+fn message(answer: &Answer) -> Value {
+    let mut message = json!({ "role": "assistant", "content": answer.text, "refusal": null });
+    if !answer.calls.is_empty() {
+        message["tool_calls"] = answer.calls.iter().map(call).collect();
+        if answer.text.is_empty() {
+            message["content"] = Value::Null;
+        }
+    }
+    if !answer.reasoning.is_empty() {
+        message["reasoning_content"] = answer.reasoning.as_str().into();
+    }
+    message
+}
+
+fn call(call: &Call) -> Value {
+    let function = json!({ "name": call.name, "arguments": call.arguments });
+    json!({ "id": call.id, "type": "function", "function": function })
+}
+
+/// What a token adds to the message.
+fn delta(piece: &Piece) -> Value {
+    let mut delta = json!({});
+    if !piece.text.is_empty() || (piece.reasoning.is_empty() && piece.calls.is_empty()) {
+        delta["content"] = piece.text.as_str().into();
+    }
+    if !piece.reasoning.is_empty() {
+        delta["reasoning_content"] = piece.reasoning.as_str().into();
+    }
+    let entry = |one: &Call| {
+        let mut entry = call(one);
+        entry["index"] = one.index.into();
+        entry
+    };
+    if !piece.calls.is_empty() {
+        delta["tool_calls"] = piece.calls.iter().map(entry).collect();
+    }
+    delta
 }
 
 pub(crate) fn logprob(chosen: &TokenLogprob, top: &[TokenLogprob]) -> Value {
@@ -84,10 +123,10 @@ impl Chunks for ChatChunks {
             Event::Piece { piece, .. } => {
                 let entry = piece.logprob.as_ref().filter(|_| self.logprobs).map(|chosen| logprob(chosen, &piece.top));
                 let logprobs = entry.map(|entry| json!({ "content": [entry], "refusal": null }));
-                if piece.text.is_empty() && logprobs.is_none() {
+                if piece.says_nothing() && logprobs.is_none() {
                     return None;
                 }
-                Some(self.chunk(index, &json!({ "content": piece.text }), logprobs, None))
+                Some(self.chunk(index, &delta(&piece), logprobs, None))
             }
             Event::Finished { reason, .. } => Some(self.chunk(index, &json!({}), None, Some(reason.openai()))),
             _ => None,
