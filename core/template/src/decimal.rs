@@ -90,13 +90,17 @@ impl Big {
         if power >= 0 {
             return self.shift_left(power);
         }
-        let limbs = &self.0;
-        let bit = |at: i64| limbs.get((at / 32) as usize).is_some_and(|limb| limb >> (at % 32) & 1 == 1);
-        let size = 32 * limbs.len() as i64;
-        let up = bit(-power - 1) && (bit(-power) || (0..(-power - 1).min(size)).any(bit));
-        let whole = (0..(size + power).max(0)).map(|at| u32::from(bit(at - power)) << (at % 32)).collect::<Vec<_>>();
-        self.0 = whole.chunks(32).map(|bits| bits.iter().sum()).collect();
-        self.multiply_add(1, u32::from(up));
+        // The last bit that was shifted out, and whether one before it was set.
+        let (mut half, mut rest) = (0, 0);
+        for _ in power..0 {
+            rest |= half;
+            half = 0;
+            for limb in self.0.iter_mut().rev() {
+                (*limb, half) = (*limb >> 1 | half << 31, *limb & 1);
+            }
+        }
+        let odd = self.0.first().map_or(0, |limb| limb & 1);
+        self.multiply_add(1, half & (rest | odd));
     }
 
     /// In decimal digits; none for 0.

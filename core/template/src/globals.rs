@@ -3,7 +3,7 @@
 use super::python::display;
 use super::value::Value;
 use super::value::native::{Call, Native, native};
-use super::value::run::{Fail, Object, Result, error};
+use super::value::run::{Fail, Object, Result, Run, error};
 use super::value::text::Str;
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -43,21 +43,30 @@ pub(super) static GLOBALS: [Native; 7] = [
     }),
 ];
 
+/// The pairs of a dictionary, or of a list.
+pub(super) fn pairs_of(run: &Run, value: &Value) -> Result<Vec<(Value, Value)>> {
+    if let Value::Dict(dict) = value {
+        run.make(dict.pairs.len() * size_of::<(Value, Value)>())?;
+        return Ok(dict.pairs.clone());
+    }
+    let mut pairs = Vec::new();
+    for pair in run.items(value)?.iter() {
+        let pair = run.items(&pair)?;
+        let (Some(key), Some(value), 2) = (pair.get(0), pair.get(1), pair.len()) else {
+            return error("a list of pairs was expected");
+        };
+        pairs.push((key, value));
+    }
+    Ok(pairs)
+}
+
 /// The arguments of `dict`: a dictionary or a list of pairs, and further pairs by name.
 fn pairs(call: &Call) -> Result<Vec<(Value, Value)>> {
     let mut pairs = Vec::new();
     match &*call.rest.positional {
         [] => {}
-        [Value::Dict(dict)] => {
-            call.run.make(dict.pairs.len() * size_of::<(Value, Value)>())?;
-            pairs.clone_from(&dict.pairs);
-        }
-        [list] => {
-            for pair in call.run.items(list)?.iter() {
-                let pair = call.run.items(&pair)?;
-                let (Some(key), Some(value), 2) = (pair.get(0), pair.get(1), pair.len()) else {
-                    return error("dict: a list of pairs was expected");
-                };
+        [given] => {
+            for (key, value) in pairs_of(call.run, given)? {
                 call.run.insert(&mut pairs, key, value)?;
             }
         }

@@ -122,15 +122,8 @@ pub(super) fn items(run: &Run, value: &Value) -> Result {
 static STR: [Native; 42] = [
     native("capitalize", "", |call| capitalize(call.run, &call.text()?)),
     native("casefold", "", |call| {
-        let text = call.text()?;
         // Of what has two small forms, such as ς and σ, the one that is left.
-        let fold = |c: char| {
-            (c == 'ı')
-                .then_some(c)
-                .into_iter()
-                .chain(c.to_uppercase().flat_map(char::to_lowercase).filter(move |_| c != 'ı'))
-        };
-        call.run.text(&text.chars().flat_map(fold).collect::<String>(), &text)
+        each(call, |part| if part == "ı" { part.into() } else { part.to_uppercase().to_lowercase() })
     }),
     native("center", "width ?fillchar", |call| {
         center(call.run, &call.text()?, call.int(0)?.unwrap_or(0), &fill(call)?)
@@ -199,13 +192,7 @@ static STR: [Native; 42] = [
     native("startswith", "prefix ?start ?end", |call| affix(call, |part, prefix| part.starts_with(prefix))),
     native("strip", "?chars", |call| strip(call.run, &call.text()?, call.str(0)?, true, true)),
     native("swapcase", "", |call| {
-        let text = call.text()?;
-        let swapped = text.chars().flat_map(|c| {
-            let (upper, lower) = (c.is_lowercase(), c.is_uppercase());
-            let change = upper.then(|| c.to_uppercase()).into_iter().flatten();
-            change.chain(lower.then(|| c.to_lowercase()).into_iter().flatten()).chain((!upper && !lower).then_some(c))
-        });
-        call.run.text(&swapped.collect::<String>(), &text)
+        each(call, |part| if part.starts_with(char::is_lowercase) { part.to_uppercase() } else { part.to_lowercase() })
     }),
     native("title", "", |call| title(call.run, &call.text()?, |c| !c.is_lowercase() && !c.is_uppercase())),
     native("upper", "", |call| {
@@ -253,15 +240,24 @@ fn pad(run: &Run, text: &Str, left: usize, right: usize, fill: &Str) -> Result {
     out.finish()
 }
 
+/// A text with something else for each character.
+fn each(call: &Call, change: fn(&str) -> String) -> Result {
+    let (text, mut out) = (call.text()?, Text::new(call.run));
+    for part in characters(&text) {
+        out.push(&change(part), &text)?;
+    }
+    out.finish()
+}
+
 /// What stands before, is, and stands behind the first place of a text, or the last.
 fn partition(call: &Call, last: bool) -> Result {
     let (text, separator) = (call.text()?, needle(call, 0)?);
     if separator.is_empty() {
         return error("empty separator");
     }
-    let place = if last { text.rfind(&*separator) } else { text.find(&*separator) };
-    let parts = match place {
-        Some(at) => [&text[..at], &text[at..at + separator.len()], &text[at + separator.len()..]],
+    let found = if last { text.rsplit_once(&*separator) } else { text.split_once(&*separator) };
+    let parts = match found {
+        Some((before, after)) => [before, &text[before.len()..text.len() - after.len()], after],
         None if last => ["", "", &text],
         None => [&text, "", ""],
     };

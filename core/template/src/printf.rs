@@ -348,6 +348,18 @@ fn written(value: &Value, of: &Str, out: &mut Text) -> Result<()> {
     }
 }
 
+/// A number in digits of a base.
+fn in_base(mut n: u64, base: u64) -> String {
+    let mut digits = String::new();
+    loop {
+        digits.insert(0, char::from(b"0123456789abcdef"[(n % base) as usize]));
+        n /= base;
+        if n == 0 {
+            return digits;
+        }
+    }
+}
+
 impl Spec {
     /// Writes a text, cut to the precision.
     fn text(&self, text: &Str, out: &mut Text) -> Result<()> {
@@ -377,10 +389,10 @@ impl Spec {
                 let Some(n) = value.int() else { return value.wrong("format: a number is required, not {}") };
                 let size = n.unsigned_abs();
                 let digits = match self.kind {
-                    'b' => format!("{size:b}"),
-                    'o' => format!("{size:o}"),
-                    'x' => format!("{size:x}"),
-                    'X' => format!("{size:X}"),
+                    'b' => in_base(size, 2),
+                    'o' => in_base(size, 8),
+                    'x' => in_base(size, 16),
+                    'X' => in_base(size, 16).to_ascii_uppercase(),
                     'c' => match u32::try_from(n).ok().and_then(char::from_u32) {
                         Some(c) => return self.text(&Str::own(c.to_string()), out),
                         None => return error("format: no character has this number"),
@@ -413,7 +425,7 @@ impl Spec {
     fn float(&self, x: f64) -> Result<(bool, String)> {
         let places = self.precision.unwrap_or(6);
         if places > MAX_PLACES {
-            return error(format!("format: at most {MAX_PLACES} digits behind the point"));
+            return error("format: at most 1000 digits behind the point");
         }
         let x = if self.kind == '%' { x * 100.0 } else { x };
         let mut digits = match x {

@@ -4,11 +4,10 @@ use super::FILTERS;
 use crate::checks::TESTS;
 use crate::methods;
 use crate::operators::item;
+use crate::value::Value;
 use crate::value::native::{Arguments, Call, apply};
 use crate::value::run::{Result, Run, collect, error};
 use crate::value::text::Str;
-use crate::value::{List, Value};
-use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cmp::Ordering;
 
@@ -36,6 +35,17 @@ pub(super) fn keyed(
     path: Option<&Value>,
     case_sensitive: bool,
 ) -> Result<Vec<(Value, Value)>> {
+    keyed_or(call, items, path, None, case_sensitive)
+}
+
+/// The same, with a default where the path leads nowhere.
+fn keyed_or(
+    call: &Call,
+    items: Vec<Value>,
+    path: Option<&Value>,
+    default: Option<&Value>,
+    case_sensitive: bool,
+) -> Result<Vec<(Value, Value)>> {
     let run = call.run;
     let fold = |key: Value| match key {
         Value::Str(text) if !case_sensitive => run.text(&text.to_lowercase(), &text),
@@ -47,7 +57,10 @@ pub(super) fn keyed(
             let mut keys = paths.split(',').map(|path| fold(at_path(run, value, &Value::Str(Str::own(path)))?));
             run.tuple(collect(&mut keys)?)
         }
-        Some(path) => fold(at_path(run, value, path)?),
+        Some(path) => match (at_path(run, value, path)?, default) {
+            (Value::Undefined(_), Some(default)) => fold(default.clone()),
+            (found, _) => fold(found),
+        },
     };
     run.make(items.len() * size_of::<(Value, Value)>())?;
     let mut all = Vec::new();
@@ -188,23 +201,9 @@ pub(super) fn slice(call: &Call) -> Result {
 
 /// Pairs of what a path leads to, in order, and the items for which it leads there.
 pub(super) fn groupby(call: &Call) -> Result {
-    let (path, case_sensitive) = (call.given(0), call.truth(2));
-    let at = |value: &Value| -> Result {
-        match (at_path(call.run, value, path.unwrap_or(&Value::None))?, call.argument(1)) {
-            (Value::Undefined(_), Some(default)) => Ok(default.clone()),
-            (found, _) => Ok(found),
-        }
-    };
-    let mut keyed = Vec::new();
-    for value in call.items()? {
-        let key = match at(&value)? {
-            Value::Str(text) if !case_sensitive => call.run.text(&text.to_lowercase(), &text)?,
-            key => key,
-        };
-        keyed.push((key, value));
-    }
+    let at = |items, case_sensitive| keyed_or(call, items, call.given(0), call.argument(1), case_sensitive);
     let mut groups: Vec<(Value, Vec<Value>)> = Vec::new();
-    for (key, value) in call.run.sort(keyed, false)? {
+    for (key, value) in call.run.sort(at(call.items()?, call.truth(2))?, false)? {
         match groups.last_mut() {
             Some((other, items)) if call.run.equal(other, &key)? => items.push(value),
             _ => groups.push((key, Vec::from([value]))),
@@ -213,14 +212,9 @@ pub(super) fn groupby(call: &Call) -> Result {
     let mut all = Vec::new();
     for (_, items) in groups {
         // As the first of them has it, whatever its case.
-        let key = items.first().map_or(Ok(Value::None), at)?;
-        let pair = call.run.tuple(Vec::from([key, call.run.list(items)?]))?;
-        let Value::Tuple(pair) = pair else { continue };
-        all.push(Value::Tuple(Rc::new(List {
-            items: pair.items.clone(),
-            depth: pair.depth,
-            names: &["grouper", "list"],
-        })));
+        let key = at(items[..1].to_vec(), true)?.remove(0).0;
+        let pair = Vec::from([key, call.run.list(items)?]);
+        all.push(call.run.named_tuple(pair, &["grouper", "list"])?);
     }
     call.run.list(all)
 }

@@ -1,5 +1,6 @@
 //! Filters that make text of text.
 
+use crate::globals::pairs_of;
 use crate::methods::lines;
 use crate::python::{Text, display};
 use crate::value::Value;
@@ -7,7 +8,6 @@ use crate::value::native::Call;
 use crate::value::run::{Result, error};
 use crate::value::text::{Str, characters};
 use alloc::format;
-use alloc::vec::Vec;
 
 pub(super) fn escape(call: &Call) -> Result {
     let mut out = Text::new(call.run);
@@ -78,24 +78,11 @@ pub(super) fn wordcount(call: &Call) -> Result {
 /// A text for addresses; of a dictionary or a list of pairs, a query.
 pub(super) fn urlencode(call: &Call) -> Result {
     let mut out = Text::new(call.run);
-    let pairs = match &call.this {
-        Value::Dict(dict) => dict.pairs.clone(),
-        Value::List(_) | Value::Tuple(_) => {
-            let mut pairs = Vec::new();
-            for pair in call.items()? {
-                let pair = call.run.items(&pair)?;
-                let (Some(key), Some(value), 2) = (pair.get(0), pair.get(1), pair.len()) else {
-                    return error("urlencode: a list of pairs was expected");
-                };
-                pairs.push((key, value));
-            }
-            pairs
-        }
-        _ => {
-            quote(&call.text()?, false, &mut out)?;
-            return out.finish();
-        }
-    };
+    if !matches!(call.this, Value::Dict(_) | Value::List(_) | Value::Tuple(_)) {
+        quote(&call.text()?, false, &mut out)?;
+        return out.finish();
+    }
+    let pairs = pairs_of(call.run, &call.this)?;
     for (index, (key, value)) in pairs.iter().enumerate() {
         out.own(if index > 0 { "&" } else { "" })?;
         quote(&display(call.run, key)?, true, &mut out)?;

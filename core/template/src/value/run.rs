@@ -164,17 +164,22 @@ impl Run {
     }
 
     pub(crate) fn list(&self, items: Vec<Value>) -> Result {
-        Ok(Value::List(self.items_of(items)?))
+        Ok(Value::List(self.items_of(items, &[])?))
     }
 
     pub(crate) fn tuple(&self, items: Vec<Value>) -> Result {
-        Ok(Value::Tuple(self.items_of(items)?))
+        self.named_tuple(items, &[])
     }
 
-    fn items_of(&self, items: Vec<Value>) -> Result<Rc<List>> {
+    /// A tuple whose items have names.
+    pub(crate) fn named_tuple(&self, items: Vec<Value>, names: &'static [&'static str]) -> Result {
+        Ok(Value::Tuple(self.items_of(items, names)?))
+    }
+
+    fn items_of(&self, items: Vec<Value>, names: &'static [&'static str]) -> Result<Rc<List>> {
         self.make((items.len() + 1) * VALUE_BYTES)?;
         let depth = nested(items.iter())?;
-        Ok(Rc::new(List { items, depth, names: &[] }))
+        Ok(Rc::new(List { items, depth, names }))
     }
 
     /// A dictionary of pairs with keys that differ: see [`insert`](Self::insert).
@@ -247,7 +252,7 @@ impl Run {
             }
             other => return other.wrong("{} object is not iterable"),
         };
-        self.items_of(items).map(Items::Many)
+        self.items_of(items, &[]).map(Items::Many)
     }
 
     /// The items as a list of their own.

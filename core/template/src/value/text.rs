@@ -18,7 +18,6 @@ pub struct Traced {
 }
 
 /// Text that does not change.
-#[derive(Clone)]
 pub(crate) struct Str {
     text: Rc<str>,
     /// As in [`Traced`]; `None` if all of it is the template's own.
@@ -126,6 +125,14 @@ impl Str {
 impl From<Traced> for Str {
     fn from(Traced { text, turns }: Traced) -> Str {
         Str { text: text.into(), turns: (!turns.is_empty()).then(|| Rc::new(turns)) }
+    }
+}
+
+impl Clone for Str {
+    /// Not inline: there are many, and code is downloaded.
+    #[inline(never)]
+    fn clone(&self) -> Str {
+        Str { text: Rc::clone(&self.text), turns: self.turns.clone() }
     }
 }
 
