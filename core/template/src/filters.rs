@@ -1,4 +1,4 @@
-//! What can stand behind `|`: Jinja2's filters, but for those in [`MISSING`].
+//! What can stand behind `|`: Jinja2's filters, but for those that `native` names as missing.
 
 mod items;
 mod numbers;
@@ -20,9 +20,6 @@ use super::value::{Number, Value};
 use alloc::format;
 use alloc::vec::Vec;
 use core::cmp::Ordering;
-
-/// Filters of Jinja2 that are not there: they make HTML, draw lots, or lay out text for a terminal.
-pub(super) const MISSING: [&str; 6] = ["pprint", "random", "striptags", "urlize", "wordwrap", "xmlattr"];
 
 pub(super) static FILTERS: [Native; 50] = [
     native("abs", "", |call| match call.this.number() {

@@ -1,7 +1,6 @@
 //! `'%05.1f' % x` and `'{:>8}'.format(x)`: numbers and texts in fields of a width.
 
 use super::decimal::{MAX_PLACES, fixed};
-use super::operators::{attribute, item};
 use super::python::{Text, display, repr};
 use super::value::native::{Arguments, Call};
 use super::value::run::{Result, Run, error};
@@ -273,18 +272,33 @@ impl Format<'_, '_> {
                     let Some((key, after)) = inside.split_once(']') else {
                         return error("format: a bracket without end");
                     };
-                    let key = key.parse().map_or_else(|_| Value::Str(Str::own(key)), Value::Int);
-                    (item(run, &value, &key)?, after)
+                    (within(run, &value, key)?, after)
                 }
                 None => {
                     let path = &rest[1..];
                     let (name, after) = path.split_at(path.find(['.', '[']).unwrap_or(path.len()));
-                    (attribute(run, &value, name)?, after)
+                    (within(run, &value, name)?, after)
                 }
             };
         }
         Ok(value)
     }
+}
+
+/// What a dictionary, a list or a text has under a name or a number.
+fn within(run: &Run, value: &Value, key: &str) -> Result {
+    let found = match value.defined()? {
+        Value::Dict(dict) => {
+            let key = key.parse().map_or_else(|_| Value::Str(Str::own(key)), Value::Int);
+            run.look_up(dict, &key)?
+        }
+        Value::Str(_) | Value::List(_) | Value::Tuple(_) | Value::Range(_) => {
+            let items = run.items(value)?;
+            key.parse().ok().and_then(|at| items.get(at))
+        }
+        _ => None,
+    };
+    Ok(found.unwrap_or_else(|| Value::undefined("format: a path leads nowhere")))
 }
 
 /// `format(value, spec)`

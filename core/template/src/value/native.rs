@@ -3,7 +3,6 @@
 use super::Value;
 use super::run::{Result, Run, error, limit};
 use super::text::Str;
-use crate::filters::MISSING;
 use alloc::format;
 use alloc::vec::Vec;
 
@@ -14,6 +13,9 @@ pub(crate) struct Native {
     parameters: &'static str,
     body: fn(&Call<'_>) -> Result,
 }
+
+/// Filters of Jinja2 that are not there: they make HTML, draw lots, or lay out text for a terminal.
+const MISSING: [&str; 6] = ["pprint", "random", "striptags", "urlize", "wordwrap", "xmlattr"];
 
 /// Arguments as a template gives them.
 #[derive(Default)]
