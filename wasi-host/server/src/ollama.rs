@@ -420,3 +420,38 @@ fn timestamp(seconds: u64) -> String {
     let t = DateTime::from_unix(seconds as i64);
     format!("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z", t.year, t.month, t.day, t.hour, t.minute, t.second)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_and_thoughts_as_ollama_has_them() {
+        let calls = [Call { index: 1, id: "call_1".into(), name: "f".into(), arguments: "{\"a\":1}".into() }];
+        let said = Said { text: "", reasoning: "Hm.", calls: &calls };
+        let line = |kind| Line { kind, model: "m".into(), start: Instant::now(), loaded: Instant::now() };
+        let function = json!({ "index": 1, "name": "f", "arguments": { "a": 1 } });
+        let message = json!({
+            "role": "assistant", "content": "", "thinking": "Hm.", "tool_calls": [{ "id": "call_1", "function": function }],
+        });
+        assert_eq!(line(Kind::Chat).with(&said)["message"], message);
+        assert_eq!(line(Kind::Generate).with(&said)["thinking"], "Hm.");
+        assert_eq!(line(Kind::Chat).with(&Said::default())["message"], json!({ "role": "assistant", "content": "" }));
+    }
+
+    /// Calls and what tools say get the ids that templates want, in order.
+    #[test]
+    fn calls_of_earlier_turns_get_ids() {
+        let text = r#"[{"role":"assistant","tool_calls":[{"function":{"name":"f","arguments":{}}},{"id":"x","function":{}}]},
+            {"role":"tool","content":"5"},{"role":"tool","content":"6","tool_call_id":"x"}]"#;
+        let Ok(Json::List(mut list)) = Json::parse(text) else { panic!("a list") };
+        name_calls(&mut list);
+        let found: Value = serde_json::from_str(&Json::List(list).to_string()).expect("JSON");
+        assert_eq!(found[0]["tool_calls"][0]["id"], "000000000");
+        assert_eq!(
+            (&found[0]["tool_calls"][0]["type"], &found[0]["tool_calls"][1]["id"]),
+            (&json!("function"), &json!("x"))
+        );
+        assert_eq!((&found[1]["tool_call_id"], &found[2]["tool_call_id"]), (&json!("000000000"), &json!("x")));
+    }
+}

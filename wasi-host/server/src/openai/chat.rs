@@ -141,3 +141,28 @@ impl Chunks for ChatChunks {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_and_thoughts_as_openai_has_them() {
+        let called = Call { index: 1, id: "call_1".into(), name: "f".into(), arguments: "{\"a\":1}".into() };
+        let reasoning = "Hm.".to_string();
+        let answer = Answer { calls: vec![called.clone()], reasoning: reasoning.clone(), ..Answer::default() };
+        let function = json!({ "name": "f", "arguments": "{\"a\":1}" });
+        let whole = json!({
+            "role": "assistant", "content": null, "refusal": null, "reasoning_content": "Hm.",
+            "tool_calls": [{ "id": "call_1", "type": "function", "function": function }],
+        });
+        assert_eq!(message(&answer), whole);
+        let said = message(&Answer { text: "So:".into(), ..answer });
+        assert_eq!(said["content"], "So:");
+        assert_eq!(message(&Answer::default()), json!({ "role": "assistant", "content": "", "refusal": null }));
+        let part = json!([{ "index": 1, "id": "call_1", "type": "function", "function": function }]);
+        assert_eq!(delta(&Piece { calls: vec![called], ..Piece::default() }), json!({ "tool_calls": part }));
+        assert_eq!(delta(&Piece { reasoning, ..Piece::default() }), json!({ "reasoning_content": "Hm." }));
+        assert_eq!(delta(&Piece::default()), json!({ "content": "" }));
+    }
+}
