@@ -1,7 +1,6 @@
 //! What an engine tells: events, and what they come to; each also as JSON.
 
 use crate::Error;
-use crate::tools::Call;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use picolm_core::text::Json;
@@ -95,6 +94,19 @@ impl Piece {
     pub fn says_nothing(&self) -> bool {
         self.text.is_empty() && self.reasoning.is_empty() && self.calls.is_empty()
     }
+}
+
+/// A call of a tool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call {
+    /// Which of the answer's calls it is, from 0.
+    pub index: usize,
+    /// What its result refers to.
+    pub id: String,
+    /// The tool's name.
+    pub name: String,
+    /// A JSON object, as text.
+    pub arguments: String,
 }
 
 /// A token and how likely the model finds it, before any sampling parameter.

@@ -36,12 +36,12 @@ pub use constraint::{Constraint, JsonAnswer, JsonAutomaton, JsonVocabulary};
 pub use drafter::{Drafter, Lookup, MAX_DRAFT};
 pub use engine::Engine;
 pub use error::{Error, Kind, Result};
-pub use event::{Answer, Event, Piece, Reason, SessionId, TokenLogprob, Usage};
+pub use event::{Answer, Call, Event, Piece, Reason, SessionId, TokenLogprob, Usage};
 pub use fields::Fields;
 pub use local::Local;
 pub use picolm_core::session::{KvType, Want};
 pub use request::{Ambient, Chat, Format, MAX_LOGPROBS, Prompt, Request, Task};
-pub use tools::{Call, ToolChoice};
+pub use tools::ToolChoice;
 pub use writing::Extras;
 
 use alloc::string::String;

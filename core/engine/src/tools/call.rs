@@ -9,19 +9,6 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use picolm_core::text::Json;
 
-/// A call of a tool.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Call {
-    /// Which of the answer's calls it is, from 0.
-    pub index: usize,
-    /// What its result refers to.
-    pub id: String,
-    /// The tool's name.
-    pub name: String,
-    /// A JSON object, as text.
-    pub arguments: String,
-}
-
 /// What is known of a call so far.
 #[derive(Debug, PartialEq)]
 pub(super) enum Progress {

@@ -28,7 +28,6 @@ mod reader;
 mod scan;
 mod tool;
 
-pub use call::Call;
 pub use reader::Reader;
 pub use tool::{ToolChoice, Tools};
 

@@ -9,12 +9,12 @@
 //! What may become a mark is held back. A call is held until it is whole; one that turns out to be none is text up to where that was
 //! seen, and reading goes on behind it. So each byte is read once, and cutting the text into other pieces changes nothing.
 
-use super::call::{Call, Progress, Reading};
+use super::call::{Progress, Reading};
 use super::harmony::{Found, Harmony};
 use super::marks::{Begins, MAX_SPACE, begins, longest_start, without_space};
 use super::tool::Tools;
 use super::{Calls, Form, Marked, Thinking};
-use crate::Piece;
+use crate::event::{Call, Piece};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
