@@ -167,7 +167,11 @@ impl<A: Arithmetic> Batch<A> {
         let Settings { context, vocabulary, .. } = self.settings;
         let mut work = match request.task {
             Task::Answer => {
-                let reader = self.reader(&request.prompt, &tokens)?;
+                // What has a form of its own is neither a thought nor a call.
+                let reader = match request.format {
+                    Format::Text => self.reader(&request.prompt, &tokens)?,
+                    Format::JsonObject => None,
+                };
                 let mut writing = Writing::new(tokens, request, extras, (context, vocabulary))?;
                 writing.read_by(reader);
                 if let Some(form) = self.constraint(request.format)? {

@@ -4,7 +4,8 @@ mod common;
 
 use common::*;
 use picolm_core::sampler::Params;
-use picolm_engine::{Answer, Error, Format, JsonAutomaton, Kind, Reason, Request};
+use picolm_core::text::ChatTemplate;
+use picolm_engine::{Answer, Batch, Chat, Error, Format, JsonAutomaton, Kind, Local, Prompt, Reason, Request};
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -254,6 +255,20 @@ fn drafts_logprobs_and_company_change_nothing() {
         assert_eq!(answers[0].text, wanted.text);
         object(&answers[1], "beside others");
     }
+}
+
+/// Where a template begins the thoughts, what follows would be told as one of them.
+#[test]
+fn json_is_no_thought() {
+    let source = "{% for m in messages %}{{ m.content.split('</think>')[-1] }}{% endfor %}<think>\n";
+    let template = |batch: &Batch<Local>| ChatTemplate::new(source, batch.tokenizer()).expect("a template");
+    let mut batch = Setup::new(MODEL).batch_with(template(&batch()));
+    let chat = || Prompt::Chat(Chat::new(r#"[{"role": "user", "content": "Hi"}]"#));
+    let text = answer(&mut batch, &Request { prompt: chat(), format: Format::Text, ..request(30, 1.0, 1) });
+    assert!(text.text.is_empty() && !text.reasoning.is_empty(), "the template is one that begins thoughts");
+    let found = answer(&mut batch, &Request { prompt: chat(), ..request(30, 1.0, 1) });
+    object(&found, "behind <think>");
+    assert_eq!(found.reasoning, "");
 }
 
 #[test]
