@@ -4,7 +4,7 @@ use super::printf;
 use super::python::{Text, display, is_cased, is_space};
 use super::value::Value;
 use super::value::native::{Call, Native, find as find_in, native};
-use super::value::run::{Object, Result, Run, collect, error};
+use super::value::run::{Object, Result, Run, collect, count, error};
 use super::value::text::{Str, characters};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -220,7 +220,7 @@ pub(super) fn center(run: &Run, text: &Str, width: i64, fill: &Str) -> Result {
 
 /// How many characters a text has less than a field.
 fn missing(text: &str, width: i64) -> usize {
-    usize::try_from(width).unwrap_or(0).saturating_sub(text.chars().count())
+    count(width).saturating_sub(text.chars().count())
 }
 
 /// The character that fields are filled with.
@@ -267,7 +267,7 @@ fn partition(call: &Call, last: bool) -> Result {
 /// Tabs as spaces, up to the next multiple of a width in their line.
 fn expandtabs(call: &Call) -> Result {
     let text = call.text()?;
-    let size = usize::try_from(call.int(0)?.unwrap_or(8)).unwrap_or(0);
+    let size = count(call.int(0)?.unwrap_or(8));
     let (mut out, mut column) = (Text::new(call.run), 0);
     for part in characters(&text) {
         match part {

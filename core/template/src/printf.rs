@@ -3,7 +3,7 @@
 use super::decimal::{MAX_PLACES, fixed};
 use super::python::{Text, display, repr};
 use super::value::native::{Arguments, Call};
-use super::value::run::{Result, Run, error};
+use super::value::run::{Result, Run, count, error};
 use super::value::text::Str;
 use super::value::{Number, Value};
 use alloc::format;
@@ -87,7 +87,7 @@ pub(super) fn percent(run: &Run, text: &Str, value: &Value) -> Result {
         };
         if rest.one_of(".").is_some() {
             spec.precision = Some(match rest.one_of("*") {
-                Some(_) => usize::try_from(next()?.int().unwrap_or(0)).unwrap_or(0),
+                Some(_) => count(next()?.int().unwrap_or(0)),
                 None => rest.number().unwrap_or(0),
             });
         }

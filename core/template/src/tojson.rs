@@ -2,7 +2,7 @@
 
 use super::python::{MAX_DEPTH, Text, float};
 use super::value::native::Call;
-use super::value::run::{Result, Run, error, limit};
+use super::value::run::{Result, Run, count, error, limit};
 use super::value::text::{Str, characters};
 use super::value::{Dict, Value};
 use alloc::format;
@@ -13,7 +13,7 @@ pub(super) fn tojson(call: &Call) -> Result {
     let indent = match call.argument(1) {
         None => None,
         Some(Value::Str(text)) => Some((text.clone(), 1)),
-        Some(_) => call.int(1)?.map(|width| (Str::own(" "), usize::try_from(width).unwrap_or(0))),
+        Some(_) => call.int(1)?.map(|width| (Str::own(" "), count(width))),
     };
     let (item, key) = match call.argument(2) {
         None => (Str::own(if indent.is_some() { "," } else { ", " }), Str::own(": ")),

@@ -188,7 +188,9 @@ test('log-probabilities: of chats and of text, whole and in chunks', async () =>
   const [{ message, logprobs }] = result.chat.choices;
   assert.equal(logprobs.content.length, result.chat.usage.completion_tokens);
   const decoder = new TextDecoder();
-  assert.ok(message.content.endsWith(decoder.decode(Uint8Array.from(logprobs.content.flatMap(({ bytes }) => bytes))).trimStart()));
+  // A character that the limit cuts is left out.
+  const said = decoder.decode(Uint8Array.from(logprobs.content.flatMap(({ bytes }) => bytes)), { stream: true });
+  assert.ok(message.content.endsWith(said.trimStart()));
   for (const { id, token, logprob, bytes, top_logprobs } of logprobs.content) {
     assert.equal(top_logprobs.length, 3);
     // Without chance it is the best.

@@ -6,7 +6,7 @@ use crate::methods;
 use crate::operators::item;
 use crate::value::Value;
 use crate::value::native::{Arguments, Call, apply};
-use crate::value::run::{Result, Run, collect, error};
+use crate::value::run::{Result, Run, collect, count, error};
 use crate::value::text::Str;
 use alloc::vec::Vec;
 use core::cmp::Ordering;
@@ -172,7 +172,7 @@ pub(super) fn batch(call: &Call) -> Result {
     }
     if !part.is_empty() {
         if let Some(fill) = call.argument(1) {
-            let missing = usize::try_from(size).unwrap_or(0).saturating_sub(part.len());
+            let missing = count(size).saturating_sub(part.len());
             call.run.make(missing.saturating_mul(size_of::<Value>()))?;
             part.resize(part.len() + missing, fill.clone());
         }
@@ -184,9 +184,13 @@ pub(super) fn batch(call: &Call) -> Result {
 /// So many lists, as even as can be; those that are shorter filled up.
 pub(super) fn slice(call: &Call) -> Result {
     let items = call.items()?;
-    let Some(count) = usize::try_from(call.int(0)?.unwrap_or(0)).ok().filter(|count| *count > 0) else {
-        return if call.int(0)?.unwrap_or(0) < 0 { call.run.list(Vec::new()) } else { error("division by zero") };
+    let count = match call.int(0)?.unwrap_or(0) {
+        0 => return error("division by zero"),
+        slices => count(slices),
     };
+    if count == 0 {
+        return call.run.list(Vec::new());
+    }
     let (each, longer) = (items.len() / count, items.len() % count);
     let (mut all, mut rest) = (Vec::new(), &items[..]);
     for index in 0..count {

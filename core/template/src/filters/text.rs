@@ -5,7 +5,7 @@ use crate::methods::lines;
 use crate::python::{Text, display};
 use crate::value::Value;
 use crate::value::native::Call;
-use crate::value::run::{Result, error};
+use crate::value::run::{Result, count, error};
 use crate::value::text::{Str, characters};
 use alloc::format;
 
@@ -30,7 +30,7 @@ pub(super) fn indent(call: &Call) -> Result {
     let Value::Str(text) = &call.this else { return call.this.wrong("indent: a string was expected, not {}") };
     let (by, times) = match call.argument(0) {
         Some(Value::Str(by)) => (by.clone(), 1),
-        _ => (Str::own(" "), usize::try_from(call.int(0)?.unwrap_or(4).max(0)).unwrap_or(usize::MAX)),
+        _ => (Str::own(" "), count(call.int(0)?.unwrap_or(4))),
     };
     let mut lines = lines(text, false);
     // As if the text ended in one more line break.

@@ -26,6 +26,11 @@ const MAX_RANGE: i64 = 100_000;
 /// What a value costs besides its text: its size in memory.
 const VALUE_BYTES: usize = 32;
 
+/// A number of things: none if it is below zero. What no memory holds is as much on machines of 32 bits as on those of 64.
+pub(crate) fn count(number: i64) -> usize {
+    usize::try_from(number.max(0)).unwrap_or(usize::MAX)
+}
+
 /// Why a rendering ends early.
 pub(crate) enum Fail {
     /// A limit is exceeded: which.
