@@ -107,6 +107,14 @@ export class Person {
     return this.lastAnswer();
   }
 
+  /** Has the last question answered once more. */
+  async another() {
+    await this.button('Another answer').click();
+    // Until it begins, no answer is being written.
+    await this.page.getByText('2/2').waitFor();
+    await this.answered();
+  }
+
   /** Asks the engine. What a model with random weights says does not matter, and may be nothing. */
   async isAnswered(text) {
     await this.ask(text);

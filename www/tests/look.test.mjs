@@ -55,8 +55,7 @@ async function states(page, person, see) {
   await person.prompt.fill('a question');
   await person.button('Send').click();
   await person.answered();
-  await person.button('Another answer').click();
-  await person.answered();
+  await person.another();
   await page.locator('.hljs-keyword').first().waitFor();
   await see('conversation');
   await dialogs('Settings', 'Settings');

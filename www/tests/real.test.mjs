@@ -27,8 +27,7 @@ test('first run with the default model: an answer that is right, stopped, the sa
   await person.set({ Temperature: 0.8, Seed: 5, 'Longest answer': 30 });
   await person.button('New chat').click();
   const first = await person.ask('Tell me a story about a fox.');
-  await person.button('Another answer').click();
-  await person.answered();
+  await person.another();
   assert.equal(await person.lastAnswer(), first, 'the same seed, the same answer');
 
   await person.set({ 'Longest answer': 0 });

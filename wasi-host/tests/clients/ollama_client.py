@@ -1,5 +1,6 @@
 """The official `ollama` package against the server at PICOLM_URL."""
 
+import json
 import os
 import sys
 import traceback
@@ -52,12 +53,19 @@ def what_clients_say_beside_it():
     assert answer.eval_count == 3
 
 
+def json_objects():
+    for budget in [2, 9, 40]:
+        options = {"temperature": 1.5, "num_predict": budget}
+        answer = client.chat(model=MODEL, messages=MESSAGES, format="json", options=options)
+        assert isinstance(json.loads(answer.message.content), dict) and answer.done_reason == "stop", answer
+
+
 def errors():
     for call, status, word in [
         (lambda: client.chat(model="no-such-model", messages=MESSAGES), 404, "no-such-model"),
         (lambda: client.chat(model=MODEL, messages=[{"role": "wizard", "content": "x"}]), 400, "messages[0].role"),
         (lambda: client.chat(model=MODEL, messages=MESSAGES, options={"temperature": -1}), 400, "options.temperature"),
-        (lambda: client.chat(model=MODEL, messages=MESSAGES, format="json"), 400, "format"),
+        (lambda: client.chat(model=MODEL, messages=MESSAGES, format={"type": "object"}), 400, "format"),
         (lambda: client.chat(model=MODEL, messages=MESSAGES, options={"mirostat": 2}), 400, "options.mirostat"),
         (lambda: client.chat(model=MODEL, messages=MESSAGES, options={"num_ctx": 1 << 30}), 400, "options.num_ctx"),
     ]:
@@ -69,7 +77,7 @@ def errors():
             raise AssertionError(word)
 
 
-TESTS = [chat, generate, lists, embed, what_clients_say_beside_it, errors]
+TESTS = [chat, generate, lists, embed, what_clients_say_beside_it, json_objects, errors]
 failed = 0
 for test in TESTS:
     try:

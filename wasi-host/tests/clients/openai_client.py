@@ -1,5 +1,6 @@
 """The official `openai` package against the server at PICOLM_URL. Each function is a test; the last lines say how many passed."""
 
+import json
 import os
 import sys
 import traceback
@@ -33,6 +34,15 @@ def a_stream_says_the_same():
     assert reasons[-1] == whole.choices[0].finish_reason and not any(reasons[:-1]), reasons
     assert not chunks[-1].choices and chunks[-1].usage.completion_tokens == whole.usage.completion_tokens
     assert all(chunk.usage is None for chunk in chunks[:-1])
+
+
+def json_objects():
+    ask = dict(model=MODEL, messages=MESSAGES, response_format={"type": "json_object"}, temperature=1.5)
+    for budget in [2, 9, 40]:
+        choice = client.chat.completions.create(**ask, max_tokens=budget).choices[0]
+        assert isinstance(json.loads(choice.message.content), dict) and choice.finish_reason == "stop", choice
+    chunks = client.chat.completions.create(**ask, max_tokens=30, stream=True)
+    assert isinstance(json.loads("".join(chunk.choices[0].delta.content or "" for chunk in chunks)), dict)
 
 
 def seeds_choices_and_stops():
@@ -127,7 +137,7 @@ def errors():
             pass
 
 
-TESTS = [chat, a_stream_says_the_same, seeds_choices_and_stops, log_probabilities, completions, embeddings, models, errors]
+TESTS = [chat, a_stream_says_the_same, json_objects, seeds_choices_and_stops, log_probabilities, completions, embeddings, models, errors]
 failed = 0
 for test in TESTS:
     try:
