@@ -225,12 +225,15 @@ impl Models {
         let start = Instant::now();
         let path = file.path.clone();
         let work = move || {
-            let _end = end;
+            let end = end;
             match open(&path, &config) {
                 Ok(engine) => {
                     let prefixes = prefixes(&config, &path, engine.info().context, metrics.clone());
                     let _ = ready.send(Ok(engine.info().clone()));
-                    Worker::new(engine, receiver, prefixes, metrics).run();
+                    let failed = Worker::new(engine, receiver, prefixes, metrics).run();
+                    // Who hears of it and asks again gets another engine.
+                    drop(end);
+                    failed.tell();
                 }
                 Err(error) => drop(ready.send(Err(error))),
             }

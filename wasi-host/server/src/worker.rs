@@ -5,7 +5,7 @@
 //!                                            └ nobody listens any more: close
 //! ```
 
-use super::error::ApiError;
+use super::error::{ApiError, Result};
 use super::metrics::Metrics;
 use super::prefixes::Prefixes;
 use picolm_engine::{Engine, Event, Kind as ErrorKind, Prompt, Request, SessionId, Task};
@@ -80,33 +80,33 @@ impl Worker {
         Worker { engine, calls, prefixes, metrics, waiting, running, stopping: false, told: (0, 0) }
     }
 
-    /// Works until it is told to stop, nobody can ask any more, or the engine comes to its end, whichever way that is.
-    pub(crate) fn run(mut self) {
-        if catch_unwind(AssertUnwindSafe(|| self.work())).is_err() {
-            self.fail_all(&ApiError::internal(
-                "the model's engine has failed; it is loaded again when it is asked for",
-            ));
-        }
+    /// Works until it is told to stop, nobody can ask any more, or the engine comes to its end, whichever way that is. Then the engine is
+    /// no more, and there may be some who are to be told.
+    pub(crate) fn run(mut self) -> Failed {
+        let failed = "the model's engine has failed; it is loaded again when it is asked for";
+        let end = catch_unwind(AssertUnwindSafe(|| self.work()));
+        let error = end.unwrap_or_else(|_| Err(ApiError::internal(failed))).err();
+        Failed { jobs: if error.is_some() { self.take_all() } else { Vec::new() }, error }
     }
 
-    fn work(&mut self) {
+    fn work(&mut self) -> Result<()> {
         loop {
             self.tell();
             if !self.take_calls() {
-                return;
+                return Ok(());
             }
             self.drop_leavers();
             self.admit();
             self.tell();
             if self.running.is_empty() && self.waiting.is_empty() {
                 if self.stopping {
-                    return;
+                    return Ok(());
                 }
                 continue;
             }
             match self.engine.step() {
                 Ok(events) => events.into_iter().for_each(|event| self.deliver(event)),
-                Err(error) => return self.fail_all(&error.into()),
+                Err(error) => return Err(error.into()),
             }
         }
     }
@@ -122,7 +122,7 @@ impl Worker {
             match call {
                 Ok(Call::Answer(job)) => self.waiting.push_back(job),
                 Ok(Call::Stop { at_once: true }) => {
-                    self.fail_all(&stopping());
+                    Failed { jobs: self.take_all(), error: Some(stopping()) }.tell();
                     return false;
                 }
                 Ok(Call::Stop { at_once: false }) => self.stopping = true,
@@ -220,12 +220,30 @@ impl Worker {
         self.told = now;
     }
 
-    fn fail_all(&mut self, error: &ApiError) {
-        let running = self.running.drain(..).map(|running| running.job);
-        for job in running.chain(self.waiting.drain(..)) {
+    /// All who wait for an answer.
+    fn take_all(&mut self) -> Vec<Job> {
+        let running = self.running.drain(..).map(|running| *running.job);
+        let mut all: Vec<Job> = running.chain(self.waiting.drain(..).map(|job| *job)).collect();
+        let calls = self.calls.try_iter();
+        all.extend(calls.filter_map(|call| if let Call::Answer(job) = call { Some(*job) } else { None }));
+        self.tell();
+        all
+    }
+}
+
+/// Those who get no answer, and why.
+#[must_use = "they wait"]
+pub(crate) struct Failed {
+    jobs: Vec<Job>,
+    error: Option<ApiError>,
+}
+
+impl Failed {
+    pub(crate) fn tell(self) {
+        let Some(error) = self.error else { return };
+        for job in self.jobs {
             let _ = job.to.send((job.index, Said::Failed(error.clone())));
         }
-        self.tell();
     }
 }
 
