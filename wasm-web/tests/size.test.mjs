@@ -9,7 +9,7 @@ import path from 'node:path';
 import { gzipSync } from 'node:zlib';
 
 const KB = 1000;
-/** What a build may have. The goal is 400 KB, and 300 KB gzipped at most; this keeps it from getting further away. */
+/** What a build may have. The goal is 400 KB and 160 KB gzipped (300 with tools and JSON); this keeps it from getting further away. */
 const [WASM, WASM_GZIPPED] = [775 * KB, 325 * KB];
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'picolm-size-'));
 /** The files of the package: { name, content, bytes, gzipped }. */

@@ -174,8 +174,8 @@ impl<A: Arithmetic> Batch<A> {
                 };
                 let mut writing = Writing::new(tokens, request, extras, (context, vocabulary))?;
                 writing.read_by(reader);
-                if let Some(form) = self.constraint(request.format)? {
-                    writing.keep_to(form, &self.tokenizer)?;
+                if let Some(constraint) = self.constraint(request.format)? {
+                    writing.keep_to(constraint, &self.tokenizer)?;
                 }
                 Work::Writing(Box::new(writing))
             }
@@ -211,16 +211,18 @@ impl<A: Arithmetic> Batch<A> {
         Ok(Some(Reader::new(form, tools, thinks, tokens.len()).at_most(most)))
     }
 
-    /// What keeps an answer to its form.
+    /// What keeps an answer to a format.
     fn constraint(&mut self, format: Format) -> Result<Option<Box<dyn Constraint>>> {
-        if format == Format::Text {
-            return Ok(None);
+        match format {
+            Format::Text => Ok(None),
+            Format::JsonObject => {
+                let vocabulary = match &self.json {
+                    Some(vocabulary) => vocabulary,
+                    None => self.json.insert(Arc::new(JsonVocabulary::new(&self.tokenizer)?)),
+                };
+                Ok(Some(Box::new(JsonAnswer::new(vocabulary.clone()))))
+            }
         }
-        let vocabulary = match &self.json {
-            Some(vocabulary) => vocabulary.clone(),
-            None => self.json.insert(Arc::new(JsonVocabulary::new(&self.tokenizer)?)).clone(),
-        };
-        Ok(Some(Box::new(JsonAnswer::new(vocabulary))))
     }
 
     /// Ends a session, whether its answer is complete or not. What it holds is kept as long as there is room, for prompts that begin so.

@@ -203,13 +203,13 @@ impl Writing {
         self.text.reader = reader;
     }
 
-    /// Adds a constraint of the answer's form.
+    /// Adds the constraint of a format.
     ///
     /// # Errors
     /// It has no answer that there is room for.
-    pub(crate) fn keep_to(&mut self, mut form: Box<dyn Constraint>, tokenizer: &Tokenizer) -> Result<()> {
+    pub(crate) fn keep_to(&mut self, mut constraint: Box<dyn Constraint>, tokenizer: &Tokenizer) -> Result<()> {
         let (room, mut logits) = (self.room(), vec![0.0; tokenizer.n_vocab()]);
-        form.mask(self.answer(), room, tokenizer, &mut logits);
+        constraint.mask(self.answer(), room, tokenizer, &mut logits);
         if logits.iter().all(|&logit| logit == f32::NEG_INFINITY) {
             let none = "which no answer of the form that is asked for fits in";
             return Err(match room == self.max_tokens {
@@ -217,7 +217,7 @@ impl Writing {
                 false => Error::new(Kind::ContextFull, format!("the context has room for {room} tokens more, {none}")),
             });
         }
-        self.constraints.push(form);
+        self.constraints.push(constraint);
         Ok(())
     }
 

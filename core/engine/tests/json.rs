@@ -9,8 +9,22 @@ use picolm_engine::{Answer, Batch, Chat, Error, Format, JsonAutomaton, Kind, Loc
 use proptest::prelude::*;
 use serde_json::Value;
 
+/// What a text is that goes on with these bytes, if it is JSON.
+fn after(start: JsonAutomaton, text: &[u8]) -> Option<JsonAutomaton> {
+    text.iter().try_fold(start, |json, &byte| json.step(byte))
+}
+
 fn accepts(text: &[u8]) -> bool {
-    text.iter().try_fold(JsonAutomaton::text(), |json, &byte| json.step(byte)).is_some_and(JsonAutomaton::is_whole)
+    after(JsonAutomaton::text(), text).is_some_and(JsonAutomaton::is_whole)
+}
+
+/// A byte takes it one nearer to its end at most, and there is always one that does: so what is said to be left is what is left.
+#[track_caller]
+fn knows_what_is_left(begun: JsonAutomaton) {
+    let next: Vec<usize> = (0..=255).filter_map(|byte| begun.step(byte)).map(JsonAutomaton::to_whole).collect();
+    assert!(next.iter().all(|&left| left + 1 >= begun.to_whole()), "{begun:?}");
+    assert_eq!(begun.to_whole() == 0, begun.is_whole(), "{begun:?}");
+    assert!(begun.is_whole() || next.iter().any(|&left| left + 1 == begun.to_whole()), "{begun:?}");
 }
 
 #[test]
@@ -118,7 +132,7 @@ fn texts_of_the_standard() {
 /// An answer is an object, and has no more whitespace than indenting takes.
 #[test]
 fn answers_are_stricter_than_texts() {
-    let answers = |text: &str| text.bytes().try_fold(JsonAutomaton::answer(), |json, byte| json.step(byte));
+    let answers = |text: &str| after(JsonAutomaton::answer(), text.as_bytes());
     for text in ["[", "1", "\"", "{} ", "{}{", &format!("{{{}", " ".repeat(11))] {
         assert_eq!(answers(text), None, "{text}");
     }
@@ -163,17 +177,12 @@ proptest! {
         prop_assert_eq!(accepts(&text), wanted, "{}", String::from_utf8_lossy(&text));
     }
 
-    /// A byte takes it one nearer to its end at most, and there is always one that does: so what is said to be left is what is left.
     #[test]
     fn what_is_left_is_known(value in json(), cut in any::<prop::sample::Index>(), answer in any::<bool>()) {
         let value = if answer { serde_json::json!({ "a": value }) } else { value };
         let text = value.to_string().into_bytes();
-        let begin = if answer { JsonAutomaton::answer() } else { JsonAutomaton::text() };
-        let begun = text[..cut.index(text.len() + 1)].iter().try_fold(begin, |json, &byte| json.step(byte)).expect("JSON");
-        let next: Vec<usize> = (0..=255).filter_map(|byte| begun.step(byte)).map(JsonAutomaton::to_whole).collect();
-        prop_assert!(next.iter().all(|&left| left + 1 >= begun.to_whole()));
-        prop_assert_eq!(begun.to_whole() == 0, begun.is_whole());
-        prop_assert!(begun.is_whole() || next.iter().any(|&left| left + 1 == begun.to_whole()), "{:?}", begun);
+        let start = if answer { JsonAutomaton::answer() } else { JsonAutomaton::text() };
+        knows_what_is_left(after(start, &text[..cut.index(text.len() + 1)]).expect("JSON"));
     }
 }
 
@@ -191,11 +200,7 @@ fn what_is_left_is_known_everywhere() {
         b"{\"a\":[true",
     ] {
         for end in 0..=text.len() {
-            let begun =
-                text[..end].iter().try_fold(JsonAutomaton::text(), |json, &byte| json.step(byte)).expect("JSON");
-            let next: Vec<usize> = (0..=255).filter_map(|byte| begun.step(byte)).map(JsonAutomaton::to_whole).collect();
-            assert!(next.iter().all(|&left| left + 1 >= begun.to_whole()), "{begun:?}");
-            assert!(begun.is_whole() || next.iter().any(|&left| left + 1 == begun.to_whole()), "{begun:?}");
+            knows_what_is_left(after(JsonAutomaton::text(), &text[..end]).expect("JSON"));
         }
     }
 }

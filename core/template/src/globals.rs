@@ -3,7 +3,7 @@
 use super::python::display;
 use super::value::Value;
 use super::value::native::{Call, Native, native};
-use super::value::run::{Fail, Object, Result, Run, error};
+use super::value::run::{Fail, NAMED, Object, Result, Run, VALUE, error};
 use super::value::text::Str;
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -25,7 +25,7 @@ pub(super) static GLOBALS: [Native; 7] = [
     native("namespace", "*", |call| {
         let name = |(name, value): (Value, Value)| if let Value::Str(name) = name { Some((name, value)) } else { None };
         let names: Vec<_> = pairs(call)?.into_iter().filter_map(name).collect();
-        call.run.make(names.len() * size_of::<(Str, Value)>())?;
+        call.run.make(names.len() * NAMED)?;
         Ok(Value::Object(call.run.object(Object::Namespace(names))?))
     }),
     native("raise_exception", "message", |call| {
@@ -46,7 +46,7 @@ pub(super) static GLOBALS: [Native; 7] = [
 /// The pairs of a dictionary, or of a list.
 pub(super) fn pairs_of(run: &Run, value: &Value) -> Result<Vec<(Value, Value)>> {
     if let Value::Dict(dict) = value {
-        run.make(dict.pairs.len() * size_of::<(Value, Value)>())?;
+        run.make(dict.pairs.len() * 2 * VALUE)?;
         return Ok(dict.pairs.clone());
     }
     let mut pairs = Vec::new();

@@ -4,7 +4,7 @@ use super::ast::Operator;
 use super::methods;
 use super::printf;
 use super::python::Text;
-use super::value::run::{Object, Result, Run, count, error};
+use super::value::run::{Object, Result, Run, VALUE, count, error};
 use super::value::text::{Str, characters};
 use super::value::{Number, Value};
 use alloc::format;
@@ -53,7 +53,7 @@ pub(super) fn binary(run: &Run, operator: Operator, a: &Value, b: &Value) -> Res
 fn repeat(run: &Run, value: &Value, times: &Value) -> Result {
     let times = count(times.int().unwrap_or(0));
     let all = |items: &[Value]| -> Result<Vec<Value>> {
-        run.make(items.len().saturating_mul(times).saturating_mul(size_of::<Value>()))?;
+        run.make(items.len().saturating_mul(times).saturating_mul(VALUE))?;
         let mut all = Vec::new();
         (0..times).for_each(|_| all.extend_from_slice(items));
         Ok(all)

@@ -3,7 +3,7 @@
 use super::decimal;
 use super::value::native::Call;
 use super::value::run::{Object, Result, Run, limit};
-use super::value::text::{Str, Traced, characters};
+use super::value::text::{PLACE, Str, Traced, characters};
 use super::value::{List, Value};
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -57,7 +57,7 @@ impl<'r> Text<'r> {
         self.run.make(text.len())?;
         let turns = self.out.turns();
         self.out.push(text, of);
-        self.run.make(size_of::<usize>() * (self.out.turns() - turns))
+        self.run.make(PLACE * (self.out.turns() - turns))
     }
 
     pub(super) fn repeat(&mut self, text: &Str, times: usize) -> Result<()> {

@@ -8,7 +8,7 @@ use super::operators::{attribute, binary, item, negative, slice};
 use super::python::{Text, display};
 use super::value::Value;
 use super::value::native::{Arguments, apply, find};
-use super::value::run::{Loop, Object, Result, Run, collect, error, limit};
+use super::value::run::{Loop, NAMED, Object, Result, Run, VALUE, collect, error, limit};
 use super::value::text::{Str, Traced};
 use alloc::format;
 use alloc::rc::Rc;
@@ -227,7 +227,7 @@ impl Renderer {
         match target {
             Target::Name(name) => self.set(name, value),
             Target::Attribute(object, name) => {
-                self.run.make(size_of::<(Str, Value)>())?;
+                self.run.make(NAMED)?;
                 let object = self.look_up(object);
                 let mut objects = self.run.objects.borrow_mut();
                 let found = if let Value::Object(index) = object { objects.get_mut(index) } else { None };
@@ -451,12 +451,12 @@ impl Renderer {
                 Argument::Spread(list) => {
                     let list = self.eval(list)?;
                     let items = self.run.items(&list)?;
-                    self.run.make(items.len() * size_of::<Value>())?;
+                    self.run.make(items.len() * VALUE)?;
                     all.positional.extend(items.iter());
                 }
                 Argument::SpreadNamed(dict) => {
                     let Value::Dict(dict) = self.eval(dict)? else { return error("** needs a dictionary") };
-                    self.run.make(dict.pairs.len() * size_of::<(Str, Value)>())?;
+                    self.run.make(dict.pairs.len() * NAMED)?;
                     for (key, value) in &dict.pairs {
                         let Value::Str(key) = key else { return error("keywords must be strings") };
                         all.named.push((key.clone(), value.clone()));

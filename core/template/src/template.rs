@@ -4,7 +4,7 @@ use crate::filters::FILTERS;
 use crate::render::Renderer;
 use crate::value::Value;
 use crate::value::native::find;
-use crate::value::run::{self, Fail, Run};
+use crate::value::run::{self, Fail, Run, VALUE};
 use crate::value::text::Traced;
 use crate::{ChatError, DateTime, Json, Message, parser};
 use alloc::rc::Rc;
@@ -109,7 +109,7 @@ fn failure(fail: Fail, line: usize) -> ChatError {
 
 /// About the size of an input, which is the host's to answer for: the budget grows with it.
 fn value_bytes(json: &Json) -> usize {
-    size_of::<Value>()
+    VALUE
         + match json {
             Json::Text(text) => text.len(),
             Json::List(items) => items.iter().map(value_bytes).sum(),

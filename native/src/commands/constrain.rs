@@ -20,7 +20,7 @@ pub(super) fn run(vocabulary: Option<&Path>, print: Print) -> Result<()> {
     let begins = String::from_utf8_lossy(&text[..at]);
     let mask_us = tokenizer.map(|tokenizer| mask_times(&tokenizer, &begins)).transpose()?;
     let found = json!({ "accepted": accepted, "at": at, "mask_us": mask_us });
-    print.output().print(&found, || people(&found))
+    print.output().print(&found, || people(&found, text.len()))
 }
 
 /// Whether bytes are JSON, and the byte up to which it could be.
@@ -53,9 +53,14 @@ fn mask_times(tokenizer: &Tokenizer, text: &str) -> Result<Value> {
     Ok(json!({ "mean": mean, "p50": part(0.5), "p99": part(0.99), "masks": times.len() }))
 }
 
-fn people(found: &Value) -> String {
+/// The same of a text of so many bytes, in words.
+fn people(found: &Value, len: usize) -> String {
     let at = &found["at"];
-    let said = if found["accepted"] == true { "accepted".to_string() } else { format!("refused at byte {at}") };
+    let said = match found["accepted"] == true {
+        true => "accepted".to_string(),
+        false if *at == len => format!("not whole: more has to follow byte {at}"),
+        false => format!("refused at byte {at}"),
+    };
     match &found["mask_us"] {
         Value::Null => said,
         mask => format!(

@@ -18,6 +18,7 @@ use super::{Constraint, Mask};
 use crate::{Error, Result};
 use alloc::format;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use picolm_core::text::Tokenizer;
 
 /// Objects and lists within each other.
@@ -351,7 +352,7 @@ impl Vocabulary {
                 })
                 .is_some_and(Json::is_in_text)
         };
-        let (plain, rest) = tokens().partition::<alloc::vec::Vec<u32>, _>(is_plain);
+        let (plain, rest) = tokens().partition::<Vec<u32>, _>(is_plain);
         let mut plain_mask = Mask::new(tokenizer.n_vocab());
         plain.iter().for_each(|&token| plain_mask.allow(token));
         Ok(Vocabulary {

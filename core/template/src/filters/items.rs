@@ -6,7 +6,7 @@ use crate::methods;
 use crate::operators::item;
 use crate::value::Value;
 use crate::value::native::{Arguments, Call, apply};
-use crate::value::run::{Result, Run, collect, count, error};
+use crate::value::run::{Result, Run, VALUE, collect, count, error};
 use crate::value::text::Str;
 use alloc::vec::Vec;
 use core::cmp::Ordering;
@@ -62,7 +62,7 @@ fn keyed_or(
             (found, _) => fold(found),
         },
     };
-    run.make(items.len() * size_of::<(Value, Value)>())?;
+    run.make(items.len() * 2 * VALUE)?;
     let mut all = Vec::new();
     for value in items {
         all.push((key(&value)?, value));
@@ -173,7 +173,7 @@ pub(super) fn batch(call: &Call) -> Result {
     if !part.is_empty() {
         if let Some(fill) = call.argument(1) {
             let missing = count(size).saturating_sub(part.len());
-            call.run.make(missing.saturating_mul(size_of::<Value>()))?;
+            call.run.make(missing.saturating_mul(VALUE))?;
             part.resize(part.len() + missing, fill.clone());
         }
         all.push(call.run.list(part)?);

@@ -23,8 +23,16 @@ const LITERAL_BYTES_PER_STEP: usize = 32;
 const MAX_DEPTH: usize = 100;
 /// As Jinja2's sandbox.
 const MAX_RANGE: i64 = 100_000;
-/// What a value costs besides its text: its size in memory.
-const VALUE_BYTES: usize = 32;
+
+/// Bytes that a value costs besides its text. These are sizes on machines of 64 bits, on all machines: limits are the same on each.
+pub(crate) const VALUE: usize = 32;
+/// A value with a name,
+pub(crate) const NAMED: usize = 56;
+/// and an object.
+const OBJECT: usize = 80;
+
+const _: () =
+    assert!(size_of::<Value>() <= VALUE && size_of::<(Str, Value)>() <= NAMED && size_of::<Object>() <= OBJECT);
 
 /// A number of things: none if it is below zero. What no memory holds is as much on machines of 32 bits as on those of 64.
 pub(crate) fn count(number: i64) -> usize {
@@ -144,7 +152,7 @@ impl Run {
 
     /// A part of `of`, or else something made of it.
     pub(crate) fn text(&self, text: &str, of: &Str) -> Result {
-        self.make(text.len() + VALUE_BYTES)?;
+        self.make(text.len() + VALUE)?;
         let text = Str::of(text, of);
         self.make(text.turn_bytes())?;
         Ok(Value::Str(text))
@@ -152,19 +160,19 @@ impl Run {
 
     /// Text of the template's own, or of the program's.
     pub(crate) fn own(&self, text: &str) -> Result {
-        self.make(text.len() + VALUE_BYTES)?;
+        self.make(text.len() + VALUE)?;
         Ok(Value::Str(Str::own(text)))
     }
 
     /// Text that was put together, and paid for part by part.
     pub(crate) fn finished(&self, text: Traced) -> Result {
-        self.make(VALUE_BYTES)?;
+        self.make(VALUE)?;
         Ok(Value::Str(text.into()))
     }
 
     /// Text of the request.
     pub(crate) fn given(&self, text: &str) -> Result {
-        self.make(text.len() + VALUE_BYTES)?;
+        self.make(text.len() + VALUE)?;
         Ok(Value::Str(Str::given(text)))
     }
 
@@ -182,14 +190,14 @@ impl Run {
     }
 
     fn items_of(&self, items: Vec<Value>, names: &'static [&'static str]) -> Result<Rc<List>> {
-        self.make((items.len() + 1) * VALUE_BYTES)?;
+        self.make((items.len() + 1) * VALUE)?;
         let depth = nested(items.iter())?;
         Ok(Rc::new(List { items, depth, names }))
     }
 
     /// A dictionary of pairs with keys that differ: see [`insert`](Self::insert).
     pub(crate) fn dict(&self, pairs: Vec<(Value, Value)>) -> Result {
-        self.make((2 * pairs.len() + 1) * VALUE_BYTES)?;
+        self.make((2 * pairs.len() + 1) * VALUE)?;
         let depth = nested(pairs.iter().flat_map(|(key, value)| [key, value]))?;
         Ok(Value::Dict(Rc::new(Dict { pairs, depth })))
     }
@@ -238,7 +246,7 @@ impl Run {
     }
 
     pub(crate) fn object(&self, object: Object) -> Result<usize> {
-        self.make(size_of::<Object>())?;
+        self.make(OBJECT)?;
         let mut objects = self.objects.borrow_mut();
         objects.push(object);
         Ok(objects.len() - 1)
@@ -252,7 +260,7 @@ impl Run {
             Value::Dict(dict) => dict.pairs.iter().map(|(key, _)| key.clone()).collect(),
             Value::Undefined(_) => Vec::new(),
             Value::Str(text) => {
-                self.make(text.len() * VALUE_BYTES)?;
+                self.make(text.len() * VALUE)?;
                 characters(text).map(|c| Value::Str(Str::of(c, text))).collect()
             }
             other => return other.wrong("{} object is not iterable"),
@@ -285,7 +293,7 @@ impl Run {
 
     /// `a == b`
     pub(crate) fn equal(&self, a: &Value, b: &Value) -> Result<bool> {
-        self.read(VALUE_BYTES / 2)?;
+        self.read(VALUE / 2)?;
         Ok(match (a, b) {
             (Value::Str(a), Value::Str(b)) => {
                 self.read(if a.len() == b.len() { a.len() } else { 0 })?;
@@ -325,7 +333,7 @@ impl Run {
 
     /// How `a` and `b` are ordered; `None` if one is not a number (NaN).
     pub(crate) fn compare(&self, a: &Value, b: &Value) -> Result<Option<Ordering>> {
-        self.read(VALUE_BYTES / 2)?;
+        self.read(VALUE / 2)?;
         match (a, b) {
             (Value::Str(a), Value::Str(b)) => {
                 self.read(a.len().min(b.len()))?;

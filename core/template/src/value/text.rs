@@ -9,6 +9,9 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::ops::{Deref, Range};
 
+/// Bytes that a place in a text takes, on a machine of 64 bits: limits are the same on each.
+pub(crate) const PLACE: usize = 8;
+
 /// Text that grows: what rendering gives in the end.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Traced {
@@ -118,7 +121,7 @@ impl Str {
 
     /// What it takes to know the origin, where that changes within the text.
     pub(crate) fn turn_bytes(&self) -> usize {
-        self.turns.as_ref().map_or(0, |turns| size_of::<usize>() * (turns.len() - 1))
+        self.turns.as_ref().map_or(0, |turns| PLACE * (turns.len() - 1))
     }
 }
 
