@@ -49,6 +49,7 @@ const UNSAFE: &[&str] = &[
 const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("picolm-unicode", &[]),
     ("picolm-gguf", &[]),
+    ("picolm-grammar", &[]),
     ("picolm-kernels", &[]),
     ("picolm-template", &["picolm-unicode"]),
     ("picolm-core", &["picolm-gguf", "picolm-kernels", "picolm-template", "picolm-unicode"]),

@@ -1,0 +1,63 @@
+//! What a grammar may take: of memory, and of steps.
+
+use llguidance::api::ParserLimits;
+
+/// Bounds on what strangers' grammars may cost. They count steps and sizes, never time, so what they refuse is the same on every machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Most bytes of a schema, an expression or a grammar. (1 MiB)
+    pub source_bytes: usize,
+    /// How deep a schema may nest, references not counted: a level takes some 10 KB of the stack. (64)
+    pub depth: usize,
+    /// Most subschemas of a schema, or nodes of a GBNF grammar. (20,000)
+    pub nodes: usize,
+    /// Most repetitions that may be asked for by number: `{m,n}`, `minLength`, `maxItems`. (100,000)
+    pub repetitions: u64,
+    /// Most white space between two tokens of JSON, in characters: without a bound an answer could be nothing else. (80)
+    pub white_space: usize,
+    /// Most symbols of all rules. (500,000)
+    pub symbols: usize,
+    /// Most nodes of regular expressions when a grammar is made. (1,000,000: some 20 ms)
+    pub lexer_nodes: u64,
+    /// Most nodes of regular expressions for one mask. (400,000: some 30 ms)
+    pub mask_nodes: u64,
+    /// Most items of the Earley parser for one mask. (200,000: some 10 ms)
+    pub mask_items: usize,
+    /// Most items in one of its rows: how many ways there may be to read a text. (2,000)
+    pub row_items: usize,
+    /// Most states of the lexer, of 1 to 2 KB each. (30,000)
+    pub lexer_states: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            source_bytes: 1 << 20,
+            depth: 64,
+            nodes: 20_000,
+            repetitions: 100_000,
+            white_space: 80,
+            symbols: 500_000,
+            lexer_nodes: 1_000_000,
+            mask_nodes: 400_000,
+            mask_items: 200_000,
+            row_items: 2_000,
+            lexer_states: 30_000,
+        }
+    }
+}
+
+impl Limits {
+    pub(crate) fn parser(&self) -> ParserLimits {
+        ParserLimits {
+            max_items_in_row: self.row_items,
+            initial_lexer_fuel: self.lexer_nodes,
+            step_lexer_fuel: self.mask_nodes,
+            step_max_items: self.mask_items,
+            max_lexer_states: self.lexer_states,
+            max_grammar_size: self.symbols,
+            precompute_large_lexemes: true,
+            verbose_errors: false,
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! JSON schemas: each keyword is enforced, or refused by a pointer to it.
+//!
+//! ```text
+//!   text ──► Document: places, anchors ──► reader: keywords one by one ──► a plain schema ──► llguidance
+//!                                            │ oneOf: apart (no value fits two)                   │ refuses
+//!                                            │ format: formats     pattern: crate::pattern        ▼
+//!                                            └──────────── blame: which subschema it was ◄────────┘
+//! ```
+//!
+//! llguidance sees only what [`reader`] writes: keywords of draft 2020-12 that it enforces in every combination, references that are places
+//! of one table, and its own options. So a keyword that no one here knows to be enforced cannot slip through.
+
+mod apart;
+mod blame;
+mod document;
+mod formats;
+mod numbers;
+mod reader;
+
+use crate::{Error, Limits, Result};
+use document::Document;
+use llguidance::api::TopLevelGrammar;
+use reader::Reader;
+use serde_json::{Value, json};
+
+/// What is made of a grammar.
+type Build<'a> = &'a dyn Fn(TopLevelGrammar) -> Result<llguidance::Matcher>;
+
+/// A matcher of the values that fit a schema.
+pub(crate) fn build(text: &str, limits: &Limits, build: Build<'_>) -> Result<llguidance::Matcher> {
+    let root: Value = serde_json::from_str(text).map_err(|error| Error::schema("", format!("no JSON: {error}")))?;
+    let document = Document::new(root);
+    let build_at = |pointer: &str| {
+        let mut reader = Reader::new(&document, limits);
+        let schema = reader.read(pointer)?;
+        let matcher = build(TopLevelGrammar::from_json_schema(with_options(schema, limits)))?;
+        Ok((matcher, reader.children))
+    };
+    match build_at("") {
+        Ok((matcher, _)) => Ok(matcher),
+        Err(error) => Err(blame::find(error, &document, limits, &|pointer| build_at(pointer).map(|_| ()))),
+    }
+}
+
+/// llguidance's options. No character is escaped by its number: a property could be named in two ways, and one of them would be taken for
+/// another property.
+fn with_options(mut schema: Value, limits: &Limits) -> Value {
+    schema["x-guidance"] = json!({
+        "json_allowed_escapes": "nrbtf\\\"",
+        "whitespace_pattern": format!("[ \\n\\r\\t]{{1,{}}}", limits.white_space.max(1)),
+    });
+    schema
+}
