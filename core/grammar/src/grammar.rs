@@ -1,6 +1,6 @@
 //! [`Grammar`]: a text that says what answers may be, made ready for a vocabulary.
 
-use crate::{Error, Limits, Matcher, Result, Vocabulary, ends, pattern, schema};
+use crate::{Error, Limits, Matcher, Result, Vocabulary, ends, gbnf, lark, pattern, schema};
 use llguidance::Logger;
 use llguidance::api::{GrammarInit, TopLevelGrammar};
 use llguidance::toktrie::InferenceCapabilities;
@@ -16,6 +16,8 @@ pub enum Source<'a> {
     Regex(&'a str),
     /// A text of a grammar in llguidance's variant of Lark; its lexer is greedy.
     Lark(&'a str),
+    /// A text of llama.cpp's grammars, from the rule `root`.
+    Gbnf(&'a str),
 }
 
 /// What answers have to be, over one vocabulary.
@@ -31,15 +33,21 @@ impl Grammar {
     /// # Errors
     /// A text that is no such thing, or that asks for what cannot be enforced; what nothing fits; more than the limits allow.
     pub fn new(source: Source<'_>, vocabulary: &Arc<Vocabulary>, limits: &Limits) -> Result<Self> {
-        let (Source::JsonSchema(text) | Source::Regex(text) | Source::Lark(text)) = source;
+        let (Source::JsonSchema(text) | Source::Regex(text) | Source::Lark(text) | Source::Gbnf(text)) = source;
         if text.len() > limits.source_bytes {
             return Err(Error::Limit(format!("{} bytes, and the limit is {}", text.len(), limits.source_bytes)));
         }
         let build = |grammar| build(grammar, vocabulary, limits);
+        let lark = |text: &str| {
+            lark::check(text, limits)?;
+            build(TopLevelGrammar::from_lark(text.into()))
+        };
         let start = match source {
             Source::JsonSchema(text) => schema::build(text, limits, &build)?,
-            Source::Regex(text) => build(TopLevelGrammar::from_regex(&pattern::whole(text, limits)?))?,
-            Source::Lark(text) => build(TopLevelGrammar::from_lark(text.into()))?,
+            Source::Regex("") => lark("start: \"\"")?,
+            Source::Regex(text) => build(TopLevelGrammar::from_regex(pattern::whole(text, limits)?))?,
+            Source::Lark(text) => lark(text)?,
+            Source::Gbnf(text) => lark(&gbnf::to_lark(text, limits)?)?,
         };
         Ok(Grammar { vocabulary: vocabulary.clone(), start })
     }

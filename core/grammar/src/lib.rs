@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!   JSON schema ──► schema: every keyword enforced, or refused by name ──┐
-//!   regular expression, Lark ────────────────────────────────────────────┴──► llguidance ──► ends ──► Grammar ──► Matcher
-//!                                                                             (Earley, derivatives)             mask, forced
+//!   GBNF ──► gbnf: rules, then lexemes that no greedy lexer misreads ────┼──► llguidance ──► ends ──► Grammar ──► Matcher
+//!   regular expression, Lark ────────────────────────────────────────────┘    (Earley, derivatives)             mask, forced
 //!                                                                 Vocabulary (trie of tokens, made once) ─────────┘
 //! ```
 //!
@@ -30,7 +30,9 @@
 
 mod ends;
 mod error;
+mod gbnf;
 mod grammar;
+mod lark;
 mod limits;
 mod matcher;
 mod pattern;

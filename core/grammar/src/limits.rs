@@ -7,8 +7,13 @@ use llguidance::api::ParserLimits;
 pub struct Limits {
     /// Most bytes of a schema, an expression or a grammar. (1 MiB)
     pub source_bytes: usize,
-    /// How deep a schema may nest, references not counted: a level takes some 10 KB of the stack. (64)
+    /// How deep a schema may nest, with what it refers to where that is first met, or the groups of a GBNF rule: a level takes some 4 KB of the
+    /// stack, and what is put together some 300 KB more. (100)
     pub depth: usize,
+    /// How many rules may lead from one to the next: one takes some 4 KB of the stack. (128)
+    pub rule_depth: usize,
+    /// Most properties of an object: one takes some 300 bytes of the stack. (1,000)
+    pub properties: usize,
     /// Most subschemas of a schema, or nodes of a GBNF grammar. (20,000)
     pub nodes: usize,
     /// Most repetitions that may be asked for by number: `{m,n}`, `minLength`, `maxItems`. (100,000)
@@ -33,7 +38,9 @@ impl Default for Limits {
     fn default() -> Self {
         Limits {
             source_bytes: 1 << 20,
-            depth: 64,
+            depth: 100,
+            rule_depth: 128,
+            properties: 1_000,
             nodes: 20_000,
             repetitions: 100_000,
             white_space: 80,

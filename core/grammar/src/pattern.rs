@@ -17,13 +17,19 @@ pub(crate) fn search(text: &str, limits: &Limits) -> Result<String, String> {
 }
 
 /// An expression for a whole text, as it is; anchors at its ends say nothing.
-pub(crate) fn whole(text: &str, limits: &Limits) -> Result<String> {
+///
+/// # Errors
+/// Too many repetitions, and a group `stop`: llguidance takes it for what comes behind.
+pub(crate) fn whole<'a>(text: &'a str, limits: &Limits) -> Result<&'a str> {
+    if text.contains("<stop>") {
+        return Err(Error::Grammar("a group of the name stop".into()));
+    }
     let repetitions = text.split('{').skip(1).flat_map(|part| part.split('}').next().unwrap_or("").split(','));
     let most = repetitions.filter_map(|number| number.trim().parse::<u64>().ok()).max().unwrap_or(0);
     if most > limits.repetitions {
         return Err(Error::Limit(format!("{most} repetitions, and the limit is {}", limits.repetitions)));
     }
-    Ok(text.into())
+    Ok(text)
 }
 
 /// What `\s` means, and what a dot leaves out.

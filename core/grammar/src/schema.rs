@@ -14,6 +14,7 @@ mod apart;
 mod blame;
 mod document;
 mod formats;
+mod levels;
 mod numbers;
 mod reader;
 
@@ -33,13 +34,10 @@ pub(crate) fn build(text: &str, limits: &Limits, build: Build<'_>) -> Result<llg
     let build_at = |pointer: &str| {
         let mut reader = Reader::new(&document, limits);
         let schema = reader.read(pointer)?;
-        let matcher = build(TopLevelGrammar::from_json_schema(with_options(schema, limits)))?;
-        Ok((matcher, reader.children))
+        levels::check(&schema, limits)?;
+        build(TopLevelGrammar::from_json_schema(with_options(schema, limits)))
     };
-    match build_at("") {
-        Ok((matcher, _)) => Ok(matcher),
-        Err(error) => Err(blame::find(error, &document, limits, &|pointer| build_at(pointer).map(|_| ()))),
-    }
+    build_at("").map_err(|error| blame::find(error, &document, limits, &|pointer| build_at(pointer).map(|_| ())))
 }
 
 /// llguidance's options. No character is escaped by its number: a property could be named in two ways, and one of them would be taken for

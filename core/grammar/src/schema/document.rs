@@ -52,7 +52,7 @@ impl Document {
     fn base(&self, place: &str) -> String {
         let ends = place.match_indices('/').map(|(at, _)| at).chain([place.len()]);
         let named = ends.filter(|&end| end == 0 || self.at(&place[..end]).is_some_and(|value| self.is_named(value)));
-        place[..named.last().unwrap_or(0)].into()
+        place[..named.max().unwrap_or(0)].into()
     }
 
     fn is_named(&self, value: &Value) -> bool {

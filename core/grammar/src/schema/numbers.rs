@@ -41,7 +41,7 @@ pub(super) fn exact(number: &Number) -> Result<(), String> {
 /// # Errors
 /// It is none: in words.
 pub(super) fn count(value: &Value) -> Result<u64, String> {
-    let whole = |double: f64| (double >= 0.0 && double <= LARGEST && double.fract() == 0.0).then_some(double as u64);
+    let whole = |double: f64| ((0.0..=LARGEST).contains(&double) && double.fract() == 0.0).then_some(double as u64);
     value
         .as_u64()
         .or_else(|| value.as_f64().and_then(whole))

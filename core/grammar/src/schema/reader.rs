@@ -164,6 +164,7 @@ impl<'a> Reader<'a> {
                 if names.iter().any(|name| !name.is_string()) {
                     return Err(at.refuse("has to be a list of names"));
                 }
+                self.check_properties(at, names.len())?;
                 names.clone().into()
             }
             "minLength" | "maxLength" | "minItems" | "maxItems" | "minProperties" | "maxProperties" => {
@@ -224,6 +225,7 @@ impl<'a> Reader<'a> {
 
     fn members(&mut self, at: &At<'_>, name: impl Fn(&str) -> Result<String>) -> Result<Value> {
         let map = at.value.as_object().ok_or_else(|| at.refuse("has to be an object"))?;
+        self.check_properties(at, map.len())?;
         let mut out = Map::new();
         for (key, value) in map {
             let read = self.child(at, child(&at.place, key), value)?;
@@ -232,6 +234,13 @@ impl<'a> Reader<'a> {
             }
         }
         Ok(out.into())
+    }
+
+    fn check_properties(&self, at: &At<'_>, count: usize) -> Result<()> {
+        if count <= self.limits.properties {
+            return Ok(());
+        }
+        Err(Error::Limit(format!("{}: {count} properties, and the limit is {}", at.place, self.limits.properties)))
     }
 
     fn several(&mut self, keyword: &str, at: &At<'_>, out: &mut Map<String, Value>) -> Result<()> {
