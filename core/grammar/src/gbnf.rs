@@ -16,9 +16,9 @@ mod parse;
 
 use crate::{Limits, Result};
 
-/// A grammar with the same texts, in Lark.
-pub(crate) fn to_lark(text: &str, limits: &Limits) -> Result<String> {
-    let rules = parse::parse(text, limits)?;
+/// A grammar with the same texts, in Lark; `token` knows the tokens that stand for a text as a whole.
+pub(crate) fn to_lark(text: &str, limits: &Limits, token: &dyn Fn(&str) -> Option<u32>) -> Result<String> {
+    let rules = parse::parse(text, limits, token)?;
     parse::check_depth(&rules, limits)?;
     crate::lark::check(&lark::write(&rules, &lexemes::Divided::new()), limits)?;
     let divided = lexemes::divide(&rules);

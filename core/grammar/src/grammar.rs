@@ -47,7 +47,7 @@ impl Grammar {
             Source::Regex("") => lark("start: \"\"")?,
             Source::Regex(text) => build(TopLevelGrammar::from_regex(pattern::whole(text, limits)?))?,
             Source::Lark(text) => lark(text)?,
-            Source::Gbnf(text) => lark(&gbnf::to_lark(text, limits)?)?,
+            Source::Gbnf(text) => lark(&gbnf::to_lark(text, limits, &|text| vocabulary.find(text))?)?,
         };
         Ok(Grammar { vocabulary: vocabulary.clone(), start })
     }

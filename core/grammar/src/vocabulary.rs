@@ -68,6 +68,13 @@ impl Vocabulary {
         Ok(Arc::new(Vocabulary { parsers, len: words.len() }))
     }
 
+    /// The token that stands for a text as a whole, be it special or not.
+    pub(crate) fn find(&self, text: &str) -> Option<u32> {
+        let trie = self.parsers.tok_env().tok_trie();
+        let words = [Token::Special(text.as_bytes()), Token::Text(text.as_bytes())].map(word);
+        words.into_iter().find_map(|word| trie.token_id_at_bytes(&word))
+    }
+
     /// Number of tokens.
     pub fn len(&self) -> usize {
         self.len

@@ -43,11 +43,12 @@ const LAST: u32 = char::MAX as u32;
 ///
 /// # Errors
 /// What is wrong, and in which line; rules that are named but not there.
-pub(super) fn parse(text: &str, limits: &Limits) -> Result<Rules> {
+pub(super) fn parse(text: &str, limits: &Limits, token: &dyn Fn(&str) -> Option<u32>) -> Result<Rules> {
     let mut parser = Parser {
         text: text.chars().peekable(),
         line: 1,
         limits,
+        token,
         nodes: Vec::new(),
         names: HashMap::from([("root".to_string(), 0)]),
         bodies: vec![None],
@@ -84,6 +85,7 @@ struct Parser<'a> {
     text: Peekable<Chars<'a>>,
     line: usize,
     limits: &'a Limits,
+    token: &'a dyn Fn(&str) -> Option<u32>,
     nodes: Vec<Node>,
     names: HashMap<String, usize>,
     bodies: Vec<Option<Id>>,
@@ -306,9 +308,9 @@ impl Parser<'_> {
         code.ok_or_else(|| self.error(format!("{text:?} is no character by its number")))
     }
 
-    /// `<[17]>`, `<name>`, and `!` before the first for any other token.
+    /// `<[17]>`, `<name>`, and `!` before it for any other token.
     fn token(&mut self) -> Result<Id> {
-        let is_negated = self.text.next_if_eq(&'!').is_some();
+        let negation = if self.text.next_if_eq(&'!').is_some() { "^" } else { "" };
         self.expect('<')?;
         let mut name = String::new();
         loop {
@@ -318,18 +320,13 @@ impl Parser<'_> {
                 _ => return Err(self.error("a token without its end")),
             }
         }
-        let id = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).filter(|id| id.parse::<u32>().is_ok());
-        let text = match (id, is_negated) {
-            (Some(id), true) => format!("<[^{id}]>"),
-            (Some(id), false) => format!("<[{id}]>"),
-            (None, true) => {
-                return Err(
-                    self.error(format!("!<{name}>: all tokens but one can be named by its number only, as in !<[17]>"))
-                );
-            }
-            (None, false) => format!("<{name}>"),
+        let number = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).map(str::parse);
+        let id = match number {
+            Some(id) => id.ok(),
+            None => (self.token)(&format!("<{name}>")),
         };
-        self.add(Node::Token(text))
+        let id = id.ok_or_else(|| self.error(format!("there is no token <{name}>")))?;
+        self.add(Node::Token(format!("<[{negation}{id}]>")))
     }
 
     fn name(&mut self) -> Result<String> {
