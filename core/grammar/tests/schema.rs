@@ -261,10 +261,13 @@ fn what_is_too_much() {
 /// An answer depends on nothing that another has done.
 #[test]
 fn matchers_share_nothing() {
+    fn may_go_to_another_thread<T: Send>(_: &T) {}
     let grammar =
         grammar(r#"{"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}"#).unwrap();
     let text = br#"{"name":"a"}"#.map(u32::from);
     let (mut one, mut other) = (grammar.matcher(), grammar.matcher());
+    may_go_to_another_thread(&one);
+    may_go_to_another_thread(&grammar);
     let masks: Vec<_> = (0..=text.len()).map(|end| one.mask(&text[..end]).unwrap().to_vec()).collect();
     // In one go, and from the middle.
     assert_eq!(other.mask(&text[..5]).unwrap(), masks[5]);
