@@ -1,10 +1,12 @@
 //! The command line: PicoLM's, with long names and subcommands beside it.
 
+use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use picolm_core::sampler::Params;
 use picolm_engine::{Format, KvType, Request};
 use picolm_machine::{cpu, memory};
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 /// Runs GGUF language models. The reply goes to stdout, everything else to stderr.
 #[derive(Debug, Parser)]
@@ -55,15 +57,31 @@ pub(crate) struct Generate {
     /// End the answer in front of this text (repeatable)
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub(crate) stop: Vec<String>,
-    /// The answer is one JSON object (RFC 8259), whole within -n. Ask the model for one, too
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) form: Form,
     /// Prompt lookup: try up to N tokens at once (7) that followed the last ones before. The same answer, sooner where it repeats itself
     #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "7", value_parser = DRAFT())]
     pub(crate) lookup: Option<u8>,
     /// Keep what was computed in a file, for a next prompt that begins in the same way. The same answer, sooner
     #[arg(long, value_name = "FILE")]
     pub(crate) cache: Option<PathBuf>,
+}
+
+/// What an answer, or a text, has to be. Ask the model for it, too: it is only kept from anything else.
+#[derive(Debug, Args)]
+pub(crate) struct Form {
+    /// JSON (RFC 8259). An answer is an object, whole within -n
+    #[arg(long)]
+    json: bool,
+    /// JSON that fits this schema: a file, or the schema itself
+    #[arg(long, value_name = "FILE|JSON", group = "form")]
+    schema: Option<String>,
+    /// A text of the grammar in this file: llama.cpp's GBNF, or Lark where it begins with %llguidance
+    #[arg(long, value_name = "FILE", group = "form")]
+    grammar: Option<PathBuf>,
+    /// A text that this regular expression matches as a whole
+    #[arg(long, value_name = "REGEX", allow_hyphen_values = true, group = "form")]
+    regex: Option<String>,
 }
 
 /// How tokens are chosen.
@@ -162,10 +180,9 @@ pub(crate) enum Command {
     Constrain {
         /// File with the vocabulary of the masks
         model: Option<PathBuf>,
-        /// The form: JSON (RFC 8259)
-        #[arg(long, required = true)]
-        json: bool,
-        /// How to print what was found
+        #[command(flatten)]
+        form: Form,
+        /// How to print what was found; --json beside another form says json, too
         #[arg(long, value_name = "FORM", value_enum, default_value_t)]
         output: Print,
     },
@@ -293,9 +310,37 @@ impl From<Kv> for KvType {
     }
 }
 
+impl Form {
+    /// What is asked for.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub(crate) fn format(&self) -> Result<Format> {
+        let read = |path: &Path| fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()));
+        Ok(match self {
+            Form { schema: Some(schema), .. } => {
+                let is_file = !schema.trim_start().starts_with('{') && !["true", "false"].contains(&schema.trim());
+                Format::JsonSchema(if is_file { read(Path::new(schema))? } else { schema.clone() })
+            }
+            Form { grammar: Some(path), .. } => Format::Grammar(read(path)?),
+            Form { regex: Some(pattern), .. } => Format::Regex(pattern.clone()),
+            Form { json: true, .. } => Format::JsonObject,
+            _ => Format::Text,
+        })
+    }
+
+    /// Whether `--json` is not about the form, since another option says what it is.
+    pub(crate) fn has_json_beside(&self) -> bool {
+        self.json && (self.schema.is_some() || self.grammar.is_some() || self.regex.is_some())
+    }
+}
+
 impl Generate {
     /// What every answer is asked for with.
-    pub(crate) fn request(&self) -> Request {
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub(crate) fn request(&self) -> Result<Request> {
         let s = &self.sampling;
         let sampling = Params {
             temperature: s.temperature,
@@ -310,8 +355,10 @@ impl Generate {
         };
         let lookup = self.lookup.map_or(0, usize::from);
         let (max_tokens, min_tokens) = (self.max_tokens, self.min_tokens);
-        let format = if self.json { Format::JsonObject } else { Format::Text };
-        Request { sampling, stops: self.stop.clone(), max_tokens, min_tokens, lookup, format, ..Request::picolm() }
+        let is_json = matches!(self.form, Form { json: true, grammar: None, regex: None, .. });
+        ensure!(is_json || !self.form.json, "--json cannot be beside --grammar and --regex");
+        let (format, stops) = (self.form.format()?, self.stop.clone());
+        Ok(Request { sampling, stops, max_tokens, min_tokens, lookup, format, ..Request::picolm() })
     }
 }
 

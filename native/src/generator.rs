@@ -51,7 +51,7 @@ impl Generator {
             !args.chat || batch.has_template(),
             "this model has no chat template: leave out --chat, and write the prompt in its own form"
         );
-        let request = args.request();
+        let request = args.request()?;
         // Said before anything is computed.
         let vocabulary = batch.settings().vocabulary;
         Sampler::new(request.sampling.clone(), vocabulary)?;

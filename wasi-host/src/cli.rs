@@ -10,8 +10,9 @@ use picolm_core::sampler::Params;
 use picolm_core::session::digest_tokens;
 use serde_json::json;
 use sha2::{Digest, Sha256};
+use std::fs;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -121,9 +122,43 @@ struct Run {
     /// A text that ends the answer; can be given several times
     #[arg(long)]
     stop: Vec<String>,
-    /// The answer is one JSON object (RFC 8259), whole within -n
+    #[command(flatten)]
+    form: Form,
+}
+
+/// What the answer has to be. Ask the model for it, too: it is only kept from anything else.
+#[derive(Args)]
+#[group(multiple = false)]
+struct Form {
+    /// One JSON object (RFC 8259), whole within -n
     #[arg(long)]
     json: bool,
+    /// JSON that fits the schema in this file
+    #[arg(long, value_name = "FILE")]
+    schema: Option<PathBuf>,
+    /// A text of the grammar in this file: llama.cpp's GBNF, or Lark where it begins with %llguidance
+    #[arg(long, value_name = "FILE")]
+    grammar: Option<PathBuf>,
+    /// A text that this regular expression matches as a whole
+    #[arg(long, value_name = "REGEX", allow_hyphen_values = true)]
+    regex: Option<String>,
+}
+
+impl Form {
+    /// What is asked for.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    fn format(&self) -> Result<Format> {
+        let read = |path: &Path| fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()));
+        Ok(match self {
+            Form { json: true, .. } => Format::JsonObject,
+            Form { schema: Some(path), .. } => Format::JsonSchema(read(path)?),
+            Form { grammar: Some(path), .. } => Format::Grammar(read(path)?),
+            Form { regex: Some(pattern), .. } => Format::Regex(pattern.clone()),
+            _ => Format::Text,
+        })
+    }
 }
 
 /// Flags count more than the environment, and that more than the file; all have the same names.
@@ -263,7 +298,7 @@ fn run(args: &Run) -> Result<()> {
     };
     let sampling = Params { temperature: args.temperature, seed: args.seed, ..Params::PICOLM };
     let (stops, max_tokens) = (args.stop.clone(), args.max_tokens);
-    let format = if args.json { Format::JsonObject } else { Format::Text };
+    let format = args.form.format()?;
     engine.begin(&Request { prompt, sampling, stops, max_tokens, format, ..Request::picolm() })?;
     let start = Instant::now();
     let mut out = io::stdout().lock();

@@ -9,12 +9,13 @@
 //! What prompts have in common is read once: who comes later waits for it, and gets a copy.
 
 use crate::arithmetic::{Arithmetic, Feed, Read, Write};
+use crate::constraint::grammars;
 use crate::slot::{Embedding, Slot, Work};
 use crate::tools::{Form, Reader};
 use crate::writing::{Extras, Writing};
 use crate::{
-    Chat, Constraint, Error, Event, Format, JsonAnswer, JsonVocabulary, Kind, Prompt, Request, Result, SessionId, Task,
-    prompt,
+    Chat, Constraint, Error, Event, Format, Grammars, JsonAnswer, JsonVocabulary, Kind, Prompt, Request, Result,
+    SessionId, Task, prompt,
 };
 use alloc::boxed::Box;
 use alloc::format;
@@ -50,11 +51,13 @@ const MARK_TOKENS: usize = 32;
 /// Sessions of one model.
 pub struct Batch<A = Box<dyn Arithmetic>> {
     arithmetic: A,
-    tokenizer: Tokenizer,
+    tokenizer: Arc<Tokenizer>,
     template: Option<ChatTemplate>,
     settings: Settings,
     /// of the tokenizer, once an answer has to be JSON
     json: Option<Arc<JsonVocabulary>>,
+    /// what knows schemas and grammars, if anything does
+    grammars: Option<Box<dyn Grammars>>,
     /// how the template's model writes calls and thoughts, once that was of use
     form: Option<Arc<Form>>,
     slots: Vec<Slot>,
@@ -76,15 +79,21 @@ impl<A: Arithmetic> Batch<A> {
     pub fn new(arithmetic: A, tokenizer: Tokenizer, template: Option<ChatTemplate>, settings: Settings) -> Self {
         Batch {
             arithmetic,
-            tokenizer,
+            tokenizer: Arc::new(tokenizer),
             template,
             settings,
             json: None,
+            grammars: grammars(),
             form: None,
             slots: Vec::new(),
             last_id: 0,
             fed: None,
         }
+    }
+
+    /// Lends it what makes constraints of schemas and grammars.
+    pub fn lend_grammars(&mut self, grammars: Box<dyn Grammars>) {
+        self.grammars = Some(grammars);
     }
 
     /// What computes.
@@ -168,13 +177,13 @@ impl<A: Arithmetic> Batch<A> {
         let mut work = match request.task {
             Task::Answer => {
                 // What has a form of its own is neither a thought nor a call.
-                let reader = match request.format {
+                let reader = match &request.format {
                     Format::Text => self.reader(&request.prompt, &tokens)?,
-                    Format::JsonObject => None,
+                    _ => None,
                 };
                 let mut writing = Writing::new(tokens, request, extras, (context, vocabulary))?;
                 writing.read_by(reader);
-                if let Some(constraint) = self.constraint(request.format)? {
+                if let Some(constraint) = self.constraint(&request.format)? {
                     writing.keep_to(constraint, &self.tokenizer)?;
                 }
                 Work::Writing(Box::new(writing))
@@ -212,7 +221,7 @@ impl<A: Arithmetic> Batch<A> {
     }
 
     /// What keeps an answer to a format.
-    fn constraint(&mut self, format: Format) -> Result<Option<Box<dyn Constraint>>> {
+    fn constraint(&mut self, format: &Format) -> Result<Option<Box<dyn Constraint>>> {
         match format {
             Format::Text => Ok(None),
             Format::JsonObject => {
@@ -222,6 +231,12 @@ impl<A: Arithmetic> Batch<A> {
                 };
                 Ok(Some(Box::new(JsonAnswer::new(vocabulary.clone()))))
             }
+            other => match &mut self.grammars {
+                Some(grammars) => grammars.constraint(other, &self.tokenizer).map(Some),
+                None => {
+                    Err(Error::unsupported(other.field(), "is not supported: this build has no schemas and grammars"))
+                }
+            },
         }
     }
 

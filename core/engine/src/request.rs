@@ -36,13 +36,19 @@ pub struct Request {
 }
 
 /// The form of an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Format {
     /// Any text.
     #[default]
     Text,
     /// A JSON object (RFC 8259) that is whole within `max_tokens`. The model should be told to write one: it is only kept from anything else.
     JsonObject,
+    /// A JSON value that fits this schema.
+    JsonSchema(String),
+    /// A text that this regular expression matches as a whole.
+    Regex(String),
+    /// A text of this grammar: llama.cpp's GBNF or, where it begins with `%llguidance`, llguidance's Lark.
+    Grammar(String),
 }
 
 /// Most tokens that stand beside one with their log-probabilities.
@@ -237,28 +243,94 @@ impl Request {
 }
 
 impl Format {
-    /// `response_format`
+    /// Takes `response_format`, or llama.cpp's `json_schema` and `grammar`, or `regex`.
+    ///
+    /// # Errors
+    /// More than one of them, one that is no such thing.
     fn take(fields: &mut Fields) -> Result<Self> {
+        let names = ["response_format", "json_schema", "grammar", "regex"];
+        let mut asked = names.into_iter().filter(|name| fields.has(name));
+        if let (Some(name), Some(other)) = (asked.next(), asked.next()) {
+            return Err(Error::field(other, format!("cannot be beside {name}")));
+        }
+        if let Some(schema) = fields.take("json_schema") {
+            return Ok(Format::JsonSchema(is_schema("json_schema", schema)?));
+        }
+        if let Some(text) = fields.text("regex")? {
+            return Ok(Format::Regex(text));
+        }
+        // llama.cpp's clients write an empty one for none.
+        if let Some(text) = fields.text("grammar")?.filter(|text| !text.is_empty()) {
+            return Ok(Format::Grammar(text));
+        }
         let Some(mut format) = fields.object("response_format")? else { return Ok(Format::Text) };
         let kind = format.text("type")?.unwrap_or_default();
+        let missing = |format: &Fields, name: &str| Error::field(format.name(name), "is missing");
         let found = match kind.as_str() {
             "text" => Format::Text,
-            "json_object" => Format::JsonObject,
+            // llama.cpp's clients put a schema there, too.
+            "json_object" => match format.take("schema") {
+                Some(schema) => Format::JsonSchema(is_schema(&format.name("schema"), schema)?),
+                None => Format::JsonObject,
+            },
             "json_schema" => {
-                return Err(Error::unsupported(format.name("type"), "is json_schema: schemas are not there yet"));
+                let mut inner = format.object("json_schema")?.ok_or_else(|| missing(&format, "json_schema"))?;
+                let schema = inner.take("schema").ok_or_else(|| missing(&inner, "schema"))?;
+                let schema = is_schema(&inner.name("schema"), schema)?;
+                // It is enforced either way.
+                inner.boolean("strict")?;
+                inner.ignore(&["name", "description"]);
+                inner.finish()?;
+                Format::JsonSchema(schema)
             }
-            _ => return Err(Error::field(format.name("type"), "is none of text, json_object")),
+            "regex" => Format::Regex(format.text("pattern")?.ok_or_else(|| missing(&format, "pattern"))?),
+            "grammar" => Format::Grammar(format.text("grammar")?.ok_or_else(|| missing(&format, "grammar"))?),
+            _ => {
+                let why = "is none of text, json_object, json_schema, regex, grammar";
+                return Err(Error::field(format.name("type"), why));
+            }
         };
         format.finish()?;
         Ok(found)
     }
 
-    fn to_value(self) -> Json {
-        let kind = match self {
-            Format::Text => "text",
-            Format::JsonObject => "json_object",
+    fn to_value(&self) -> Json {
+        let object = |pairs: Vec<(&str, Json)>| {
+            Json::Object(pairs.into_iter().map(|(name, value)| (name.to_string(), value)).collect())
         };
-        Json::Object(Vec::from([("type".to_string(), Json::Text(kind.to_string()))]))
+        let of = |kind: &str, more: Option<(&str, Json)>| {
+            let kind = ("type", Json::Text(kind.to_string()));
+            object([kind].into_iter().chain(more).collect())
+        };
+        match self {
+            Format::Text => of("text", None),
+            Format::JsonObject => of("json_object", None),
+            Format::JsonSchema(schema) => {
+                // What is no JSON is refused by whoever reads it.
+                let schema = Json::parse(schema).unwrap_or_else(|_| Json::Text(schema.clone()));
+                of("json_schema", Some(("json_schema", object(Vec::from([("schema", schema)])))))
+            }
+            Format::Regex(pattern) => of("regex", Some(("pattern", Json::Text(pattern.clone())))),
+            Format::Grammar(grammar) => of("grammar", Some(("grammar", Json::Text(grammar.clone())))),
+        }
+    }
+
+    /// The field that an error in it is about.
+    pub fn field(&self) -> &'static str {
+        match self {
+            Format::Text | Format::JsonObject => "response_format",
+            Format::JsonSchema(_) => "json_schema",
+            Format::Regex(_) => "regex",
+            Format::Grammar(_) => "grammar",
+        }
+    }
+}
+
+/// A schema as text: an object, or true or false.
+fn is_schema(name: &str, schema: Json) -> Result<String> {
+    match schema {
+        Json::Object(_) | Json::Bool(_) => Ok(schema.to_string()),
+        _ => Err(Error::field(name, "has to be a JSON schema: an object, true or false")),
     }
 }
 

@@ -189,7 +189,9 @@ impl Writing {
         let (room, answer) = (self.room(), &self.all[self.prompt..]);
         self.masked.clear();
         self.masked.extend_from_slice(logits);
-        self.constraints.iter_mut().for_each(|constraint| constraint.mask(answer, room, tokenizer, &mut self.masked));
+        for constraint in &mut self.constraints {
+            constraint.mask(answer, room, tokenizer, &mut self.masked)?;
+        }
         Ok(self.sampler.sample(&self.masked, position)?)
     }
 
@@ -206,10 +208,10 @@ impl Writing {
     /// Adds the constraint of a format.
     ///
     /// # Errors
-    /// It has no answer that there is room for.
+    /// It has no answer that there is room for; those of its mask.
     pub(crate) fn keep_to(&mut self, mut constraint: Box<dyn Constraint>, tokenizer: &Tokenizer) -> Result<()> {
         let (room, mut logits) = (self.room(), vec![0.0; tokenizer.n_vocab()]);
-        constraint.mask(self.answer(), room, tokenizer, &mut logits);
+        constraint.mask(self.answer(), room, tokenizer, &mut logits)?;
         if logits.iter().all(|&logit| logit == f32::NEG_INFINITY) {
             let none = "which no answer of the form that is asked for fits in";
             return Err(match room == self.max_tokens {

@@ -13,8 +13,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 struct Even;
 
 impl Constraint for Even {
-    fn mask(&mut self, _: &[u32], _: usize, _: &Tokenizer, logits: &mut [f32]) {
+    fn mask(&mut self, _: &[u32], _: usize, _: &Tokenizer, logits: &mut [f32]) -> Result<(), Error> {
         logits.iter_mut().skip(1).step_by(2).for_each(|logit| *logit = f32::NEG_INFINITY);
+        Ok(())
     }
 }
 
@@ -40,13 +41,14 @@ impl Then {
 }
 
 impl Constraint for Then {
-    fn mask(&mut self, answer: &[u32], _: usize, _: &Tokenizer, logits: &mut [f32]) {
+    fn mask(&mut self, answer: &[u32], _: usize, _: &Tokenizer, logits: &mut [f32]) -> Result<(), Error> {
         self.masked.fetch_add(1, Ordering::Relaxed);
         if let Some(due) = self.due(answer) {
             let logit = logits[due as usize];
             logits.fill(f32::NEG_INFINITY);
             logits[due as usize] = logit;
         }
+        Ok(())
     }
 
     fn forced(&mut self, answer: &[u32]) -> Option<u32> {
@@ -58,8 +60,8 @@ impl Constraint for Then {
 struct Asked(Then);
 
 impl Constraint for Asked {
-    fn mask(&mut self, answer: &[u32], room: usize, tokenizer: &Tokenizer, logits: &mut [f32]) {
-        self.0.mask(answer, room, tokenizer, logits);
+    fn mask(&mut self, answer: &[u32], room: usize, tokenizer: &Tokenizer, logits: &mut [f32]) -> Result<(), Error> {
+        self.0.mask(answer, room, tokenizer, logits)
     }
 }
 
@@ -67,10 +69,11 @@ impl Constraint for Asked {
 struct NothingAfter(usize);
 
 impl Constraint for NothingAfter {
-    fn mask(&mut self, answer: &[u32], _: usize, _: &Tokenizer, logits: &mut [f32]) {
+    fn mask(&mut self, answer: &[u32], _: usize, _: &Tokenizer, logits: &mut [f32]) -> Result<(), Error> {
         if answer.len() >= self.0 {
             logits.fill(f32::NEG_INFINITY);
         }
+        Ok(())
     }
 }
 
@@ -78,7 +81,9 @@ impl Constraint for NothingAfter {
 struct Begin(&'static [u32]);
 
 impl Constraint for Begin {
-    fn mask(&mut self, _: &[u32], _: usize, _: &Tokenizer, _: &mut [f32]) {}
+    fn mask(&mut self, _: &[u32], _: usize, _: &Tokenizer, _: &mut [f32]) -> Result<(), Error> {
+        Ok(())
+    }
 
     fn forced(&mut self, answer: &[u32]) -> Option<u32> {
         self.0.get(answer.len()).copied()
@@ -185,8 +190,9 @@ fn a_forced_end_token_ends_the_answer() {
     struct End(u32);
 
     impl Constraint for End {
-        fn mask(&mut self, _: &[u32], _: usize, _: &Tokenizer, logits: &mut [f32]) {
+        fn mask(&mut self, _: &[u32], _: usize, _: &Tokenizer, logits: &mut [f32]) -> Result<(), Error> {
             logits[self.0 as usize] = f32::NEG_INFINITY;
+            Ok(())
         }
 
         fn forced(&mut self, answer: &[u32]) -> Option<u32> {

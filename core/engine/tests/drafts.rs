@@ -171,12 +171,19 @@ struct EndAt {
 }
 
 impl picolm_engine::Constraint for EndAt {
-    fn mask(&mut self, answer: &[u32], _: usize, _: &picolm_core::text::Tokenizer, logits: &mut [f32]) {
+    fn mask(
+        &mut self,
+        answer: &[u32],
+        _: usize,
+        _: &picolm_core::text::Tokenizer,
+        logits: &mut [f32],
+    ) -> picolm_engine::Result<()> {
         let end = std::mem::replace(&mut logits[self.end as usize], f32::NEG_INFINITY);
         if answer.len() == self.at {
             logits.fill(f32::NEG_INFINITY);
             logits[self.end as usize] = end;
         }
+        Ok(())
     }
 }
 

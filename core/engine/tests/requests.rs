@@ -545,22 +545,50 @@ proptest! {
 }
 
 #[test]
-fn the_form_of_an_answer_is_text_or_json() {
+fn the_form_of_an_answer() {
     let format = |value: &str| with(&format!(r#""response_format":{value}"#));
+    let schema = || Format::JsonSchema(r#"{"type":"null"}"#.into());
     for (value, wanted) in [
         ("null", Format::Text),
         (r#"{"type":"text"}"#, Format::Text),
         (r#"{"type":"json_object"}"#, Format::JsonObject),
+        // As llama.cpp's clients write it.
+        (r#"{"type":"json_object","schema":{"type":"null"}}"#, schema()),
+        (r#"{"type":"json_schema","json_schema":{"name":"a","strict":true,"schema":{"type":"null"}}}"#, schema()),
+        (r#"{"type":"regex","pattern":"a|b"}"#, Format::Regex("a|b".into())),
+        (r#"{"type":"grammar","grammar":"root ::= \"a\""}"#, Format::Grammar(r#"root ::= "a""#.into())),
     ] {
-        assert_eq!(format(value).expect(value).format, wanted);
+        let request = format(value).expect(value);
+        assert_eq!(request.format, wanted);
+        assert_eq!(Request::from_json(&request.to_json(), &Ambient::default()).expect(value).format, wanted);
+    }
+    for (fields, wanted) in [
+        (r#""json_schema":{"type":"null"}"#, schema()),
+        (r#""json_schema":{"type":"null"},"grammar":null"#, schema()),
+        (r#""regex":"a|b""#, Format::Regex("a|b".into())),
+        (r#""grammar":"root ::= \"a\"""#, Format::Grammar(r#"root ::= "a""#.into())),
+        (r#""grammar":"""#, Format::Text),
+    ] {
+        assert_eq!(with(fields).expect(fields).format, wanted);
+    }
+    for (fields, field) in [
+        (r#""json_schema":"a""#, "json_schema"),
+        (r#""regex":["a"]"#, "regex"),
+        (r#""regex":"a","grammar":"root ::= \"a\"""#, "regex"),
+        (r#""response_format":{"type":"text"},"regex":"a""#, "regex"),
+    ] {
+        assert_eq!(with(fields).expect_err(fields).field.as_deref(), Some(field), "{fields}");
     }
     for (value, field) in [
         (r#""json""#, "response_format"),
         ("{}", "response_format.type"),
         (r#"{"type":"xml"}"#, "response_format.type"),
-        (r#"{"type":"json_schema","json_schema":{"name":"a","schema":{}}}"#, "response_format.type"),
-        // What llama.cpp takes as a schema: never dropped in silence.
-        (r#"{"type":"json_object","schema":{}}"#, "response_format.schema"),
+        (r#"{"type":"json_schema"}"#, "response_format.json_schema"),
+        (r#"{"type":"json_schema","json_schema":{"name":"a"}}"#, "response_format.json_schema.schema"),
+        (r#"{"type":"json_schema","json_schema":{"schema":[]}}"#, "response_format.json_schema.schema"),
+        (r#"{"type":"json_schema","json_schema":{"schema":{},"loose":true}}"#, "response_format.json_schema.loose"),
+        (r#"{"type":"regex"}"#, "response_format.pattern"),
+        (r#"{"type":"json_object","shape":{}}"#, "response_format.shape"),
     ] {
         assert_eq!(format(value).expect_err(value).field.as_deref(), Some(field), "{value}");
     }

@@ -8,7 +8,7 @@ use families::FAMILIES;
 use picolm_core::gguf::Gguf;
 use picolm_core::text::{ChatTemplate, DateTime, Json, Message, RenderOptions, Tokenizer};
 use picolm_engine::tools::{Form, Reader, Tools};
-use picolm_engine::{Answer, Chat, Constraint, Piece, Prompt, Reason, Request, ToolChoice};
+use picolm_engine::{Answer, Chat, Constraint, Error, Piece, Prompt, Reason, Request, ToolChoice};
 use proptest::prelude::*;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
@@ -315,11 +315,12 @@ const PARTS: &[&str] = &[
 struct Says(Vec<u32>);
 
 impl Constraint for Says {
-    fn mask(&mut self, answer: &[u32], _: usize, _: &Tokenizer, logits: &mut [f32]) {
+    fn mask(&mut self, answer: &[u32], _: usize, _: &Tokenizer, logits: &mut [f32]) -> Result<(), Error> {
         if let Some(next) = self.forced(answer) {
             let bans = logits.iter_mut().enumerate().filter(|(token, _)| *token != next as usize);
             bans.for_each(|(_, logit)| *logit = f32::NEG_INFINITY);
         }
+        Ok(())
     }
 
     fn forced(&mut self, answer: &[u32]) -> Option<u32> {

@@ -13,7 +13,7 @@ pub enum Error {
         what: String,
     },
     /// No value fits the schema, or no text the grammar.
-    #[error("{}: nothing fits: {what}", place(.pointer))]
+    #[error("{}nothing fits: {what}", if .pointer.is_empty() { String::new() } else { format!("{pointer}: ") })]
     Impossible {
         /// as in [`Schema`](Self::Schema); empty for grammars
         pointer: String,

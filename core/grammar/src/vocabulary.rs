@@ -109,7 +109,15 @@ impl TokenizerEnv for Environment {
 
     fn tokenize_bytes(&self, bytes: &[u8]) -> Vec<TokenId> {
         self.trie.tokenize_with_greedy_fallback(bytes, |text| match &self.tokenize {
-            Some(tokenize) => tokenize(text),
+            // Some tokenizers begin every text with a space.
+            Some(tokenize) => {
+                let tokens = tokenize(text);
+                let written = tokens.iter().flat_map(|&token| self.trie.token(token));
+                match written.eq(text.as_bytes()) {
+                    true => tokens,
+                    false => self.trie.greedy_tokenize(text.as_bytes()),
+                }
+            }
             None => self.trie.greedy_tokenize(text.as_bytes()),
         })
     }

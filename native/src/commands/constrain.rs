@@ -1,10 +1,11 @@
 //! `picolm constrain`: whether a text keeps to a form, and what its masks take over a vocabulary.
 
-use crate::cli::Print;
+use crate::cli::{Form, Print};
 use crate::engine;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use picolm_core::text::{Encode, Tokenizer};
-use picolm_engine::{Constraint, JsonAnswer, JsonAutomaton, JsonVocabulary};
+use picolm_engine::{Constraint, Format, JsonAnswer, JsonAutomaton, JsonVocabulary, grammars};
+use picolm_grammar::{Grammar, Limits, Token, Vocabulary};
 use picolm_machine::ModelFile;
 use serde_json::{Value, json};
 use std::io::{self, Read};
@@ -12,14 +13,20 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-pub(super) fn run(vocabulary: Option<&Path>, print: Print) -> Result<()> {
+pub(super) fn run(vocabulary: Option<&Path>, form: &Form, print: Print) -> Result<()> {
+    let format = form.format()?;
     let tokenizer = vocabulary.map(|path| engine::tokenizer(&ModelFile::open(path)?)).transpose()?;
     let mut text = Vec::new();
     io::stdin().read_to_end(&mut text).context("cannot read standard input")?;
-    let (accepted, at) = accepted(&text);
+    let (accepted, at) = match &format {
+        Format::Text => bail!("one of --json, --schema, --grammar, --regex says what the text has to be"),
+        Format::JsonObject => accepted(&text),
+        other => accepted_by(other, &text)?,
+    };
     let begins = String::from_utf8_lossy(&text[..at]);
-    let mask_us = tokenizer.map(|tokenizer| mask_times(&tokenizer, &begins)).transpose()?;
+    let mask_us = tokenizer.map(|tokenizer| mask_times(&format, tokenizer, &begins)).transpose()?;
     let found = json!({ "accepted": accepted, "at": at, "mask_us": mask_us });
+    let print = if form.has_json_beside() { Print::Json } else { print };
     print.output().print(&found, || people(&found, text.len()))
 }
 
@@ -33,15 +40,40 @@ fn accepted(text: &[u8]) -> (bool, usize) {
     (json.is_whole(), at)
 }
 
+/// Whether bytes are a text of a grammar, and the byte up to which they could be: the tokens are the bytes.
+fn accepted_by(format: &Format, text: &[u8]) -> Result<(bool, usize)> {
+    let bytes: Vec<u8> = (0..=255).collect();
+    let vocabulary = Vocabulary::new(bytes.chunks(1).map(Token::Text).chain([Token::End(b"</s>")]), None)?;
+    let source = format.source().context("that form has no grammar")?;
+    let mut matcher = Grammar::new(source, &vocabulary, &Limits::default())?.matcher();
+    // White space around a value is JSON's, and no answer's.
+    let is_json = matches!(format, Format::JsonSchema(_));
+    let is_space = |byte: &&u8| is_json && b" \t\r\n".contains(byte);
+    let before = text.iter().take_while(is_space).count();
+    let behind = text[before..].iter().rev().take_while(is_space).count();
+    let ids: Vec<u32> = text[before..text.len() - behind].iter().map(|&byte| byte.into()).collect();
+    for (at, &id) in ids.iter().enumerate() {
+        let mask = matcher.mask(&ids[..at])?;
+        if mask[id as usize / 32] >> (id % 32) & 1 == 0 {
+            return Ok((false, before + at));
+        }
+    }
+    Ok((matcher.may_end(&ids)?, text.len()))
+}
+
 /// How long the masks in front of a text's tokens take, in microseconds, as far as an answer could be so.
-fn mask_times(tokenizer: &Tokenizer, text: &str) -> Result<Value> {
-    let mut answer = JsonAnswer::new(Arc::new(JsonVocabulary::new(tokenizer)?));
+fn mask_times(format: &Format, tokenizer: Tokenizer, text: &str) -> Result<Value> {
+    let tokenizer = Arc::new(tokenizer);
+    let mut answer: Box<dyn Constraint> = match format {
+        Format::JsonObject => Box::new(JsonAnswer::new(Arc::new(JsonVocabulary::new(&tokenizer)?))),
+        other => grammars().context("this build has no grammars")?.constraint(other, &tokenizer)?,
+    };
     let (mut logits, mut times) = (vec![0.0; tokenizer.n_vocab()], Vec::new());
     let ids = tokenizer.encode(text, Encode::TEXT);
     for at in 0..ids.len() {
         logits.fill(0.0);
         let start = Instant::now();
-        answer.mask(&ids[..at], ids.len() + text.len(), tokenizer, &mut logits);
+        answer.mask(&ids[..at], ids.len() + text.len(), &tokenizer, &mut logits)?;
         times.push(start.elapsed().as_secs_f64() * 1e6);
         if logits[ids[at] as usize] == f32::NEG_INFINITY {
             break;

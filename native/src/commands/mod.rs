@@ -25,7 +25,7 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Some(Command::Inspect { model, output }) => inspect::run(&model, output),
         Some(Command::Tokenize { model, no_bos, special, output }) => tokenize::run(&model, no_bos, special, output),
         Some(Command::Request { model, context, machine }) => request::run(&model, context, &machine),
-        Some(Command::Constrain { model, output, .. }) => constrain::run(model.as_deref(), output),
+        Some(Command::Constrain { model, form, output }) => constrain::run(model.as_deref(), &form, output),
         Some(Command::Embed { model, ids, machine, output }) => embed::run(&model, ids, &machine, output),
         Some(Command::Logits { model, ids, at, machine, output }) => logits::run(&model, &ids, &at, &machine, output),
         Some(Command::Perplexity { model, text, machine, output }) => perplexity::run(&model, &text, &machine, output),

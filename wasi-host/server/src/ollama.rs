@@ -221,14 +221,14 @@ fn think(fields: &mut Fields) -> Result<Option<String>> {
     })
 }
 
-/// The form of the answer: `"json"`, or nothing.
+/// The form of the answer: `"json"`, a schema, or nothing.
 fn format(fields: &mut Fields) -> Result<Format> {
     match fields.take("format") {
         None => Ok(Format::Text),
         Some(Json::Text(name)) if name.is_empty() => Ok(Format::Text),
         Some(Json::Text(name)) if name == "json" => Ok(Format::JsonObject),
-        Some(Json::Object(_)) => Err(ApiError::field("format", "is a schema: schemas are not supported, \"json\" is")),
-        Some(_) => Err(ApiError::field("format", "is not \"json\"")),
+        Some(schema @ Json::Object(_)) => Ok(Format::JsonSchema(schema.to_string())),
+        Some(_) => Err(ApiError::field("format", "is neither \"json\" nor a JSON schema")),
     }
 }
 

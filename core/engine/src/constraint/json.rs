@@ -394,7 +394,7 @@ impl JsonAnswer {
 }
 
 impl Constraint for JsonAnswer {
-    fn mask(&mut self, answer: &[u32], room: usize, tokenizer: &Tokenizer, logits: &mut [f32]) {
+    fn mask(&mut self, answer: &[u32], room: usize, tokenizer: &Tokenizer, logits: &mut [f32]) -> Result<()> {
         self.see(answer, tokenizer);
         let JsonAnswer { vocabulary, json, mask, .. } = self;
         // Each byte that ends it is a token, whatever else may be one.
@@ -408,6 +408,7 @@ impl Constraint for JsonAnswer {
         }
         vocabulary.rest.allow(tokenizer, *json, Json::step, fits, mask);
         mask.apply(logits);
+        Ok(())
     }
 
     fn is_complete(&mut self, answer: &[u32], tokenizer: &Tokenizer) -> bool {

@@ -1,10 +1,15 @@
 //! What an answer may say: the seam for whatever bans or forces tokens.
 
+#[cfg(feature = "grammars")]
+mod grammar;
 mod json;
 mod words;
 
 pub use json::{Json as JsonAutomaton, JsonAnswer, Vocabulary as JsonVocabulary};
 
+use crate::{Format, Result};
+use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 use picolm_core::text::Tokenizer;
@@ -14,7 +19,10 @@ use picolm_core::text::Tokenizer;
 pub trait Constraint: Send {
     /// Bans what may not follow `answer`, the tokens so far: sets its logits (vocabulary) to -infinity. There is room for `room` tokens
     /// more.
-    fn mask(&mut self, answer: &[u32], room: usize, tokenizer: &Tokenizer, logits: &mut [f32]);
+    ///
+    /// # Errors
+    /// What may follow cannot be said within the constraint's own limits.
+    fn mask(&mut self, answer: &[u32], room: usize, tokenizer: &Tokenizer, logits: &mut [f32]) -> Result<()>;
 
     /// The only token that may follow `answer`, where there is but one: it is taken without asking the model.
     fn forced(&mut self, answer: &[u32]) -> Option<u32> {
@@ -29,7 +37,25 @@ pub trait Constraint: Send {
     }
 }
 
-/// A set of tokens.
+/// What makes constraints of schemas, expressions and grammars. The feature `grammars` has one; without it a host may lend one
+/// ([`Batch::lend_grammars`](crate::Batch::lend_grammars)), as the npm package does, where it is a module of its own.
+pub trait Grammars: Send {
+    /// What keeps an answer to a format: a schema, an expression, a grammar.
+    ///
+    /// # Errors
+    /// A text that is none of these, or that asks for what cannot be enforced, in words that follow the name of a field.
+    fn constraint(&mut self, format: &Format, tokenizer: &Arc<Tokenizer>) -> Result<Box<dyn Constraint>>;
+}
+
+/// Those of this build, if it has any.
+pub fn grammars() -> Option<Box<dyn Grammars>> {
+    #[cfg(feature = "grammars")]
+    return Some(Box::<grammar::Local>::default());
+    #[cfg(not(feature = "grammars"))]
+    None
+}
+
+/// A set of tokens: token `t` is bit `t % 32` of word `t / 32`.
 #[derive(Debug, Clone)]
 pub(crate) struct Mask(Vec<u32>);
 
@@ -49,16 +75,21 @@ impl Mask {
 
     /// Bans all other tokens.
     fn apply(&self, logits: &mut [f32]) {
-        let (known, unknown) = logits.split_at_mut(logits.len().min(32 * self.0.len()));
-        for (logits, &word) in known.chunks_mut(32).zip(&self.0) {
-            for (bit, logit) in logits.iter_mut().enumerate() {
-                if word >> bit & 1 == 0 {
-                    *logit = f32::NEG_INFINITY;
-                }
+        keep(&self.0, logits);
+    }
+}
+
+/// Bans all tokens but those of a mask (vocabulary / 32): token `t` is bit `t % 32` of word `t / 32`.
+pub fn keep(mask: &[u32], logits: &mut [f32]) {
+    let (known, unknown) = logits.split_at_mut(logits.len().min(32 * mask.len()));
+    for (logits, &word) in known.chunks_mut(32).zip(mask) {
+        for (bit, logit) in logits.iter_mut().enumerate() {
+            if word >> bit & 1 == 0 {
+                *logit = f32::NEG_INFINITY;
             }
         }
-        unknown.fill(f32::NEG_INFINITY);
     }
+    unknown.fill(f32::NEG_INFINITY);
 }
 
 /// Bans the tokens that end an answer until it has some tokens.
@@ -75,11 +106,12 @@ impl MinTokens {
 }
 
 impl Constraint for MinTokens {
-    fn mask(&mut self, answer: &[u32], _: usize, tokenizer: &Tokenizer, logits: &mut [f32]) {
+    fn mask(&mut self, answer: &[u32], _: usize, tokenizer: &Tokenizer, logits: &mut [f32]) -> Result<()> {
         if answer.len() < self.tokens {
             let all =
                 || (0..tokenizer.n_vocab() as u32).filter(|&token| tokenizer.is_end_of_generation(token)).collect();
             self.ends.get_or_insert_with(all).iter().for_each(|&end| logits[end as usize] = f32::NEG_INFINITY);
         }
+        Ok(())
     }
 }

@@ -63,9 +63,12 @@ pub const TABLE: &[(&[Api], Fields)] = &[
     (
         &[Chat, Completions],
         &[
+            ("grammar", Honoured),
+            ("json_schema", Honoured),
             ("logprobs", Honoured),
             ("model", Honoured),
             ("n", Honoured),
+            ("regex", Honoured),
             ("response_format", Honoured),
             ("stream", Honoured),
             ("stream_options", Honoured),
@@ -92,9 +95,7 @@ pub const TABLE: &[(&[Api], Fields)] = &[
             ("speculative.p_min", Dropped),
             ("timings_per_token", Dropped),
             ("verbose", Dropped),
-            ("grammar", Only(&["\"\""], TEXT_ONLY)),
             ("ignore_eos", Only(&["false"], "is not supported: min_tokens is")),
-            ("json_schema", Only(&[], TEXT_ONLY)),
             ("lora", Only(&[], "is not supported: adapters are not loaded here")),
             ("n_cache_reuse", Only(&["0"], "is not supported: it changes answers")),
             ("n_indent", Only(&["0"], "is not supported")),
@@ -106,10 +107,10 @@ pub const TABLE: &[(&[Api], Fields)] = &[
             ("allowed_token_ids", Only(&[], "is not supported: logit_bias is")),
             ("do_sample", Only(&["true"], "is not supported: temperature 0 is")),
             ("early_stopping", Only(&["false"], NO_BEAMS)),
-            ("guided_choice", Only(&[], TEXT_ONLY)),
-            ("guided_grammar", Only(&[], TEXT_ONLY)),
-            ("guided_json", Only(&[], TEXT_ONLY)),
-            ("guided_regex", Only(&[], TEXT_ONLY)),
+            ("guided_choice", Only(&[], FORMAT)),
+            ("guided_grammar", Only(&[], FORMAT)),
+            ("guided_json", Only(&[], FORMAT)),
+            ("guided_regex", Only(&[], FORMAT)),
             ("include_stop_str_in_output", Only(&["false"], "is not supported")),
             ("length_penalty", Only(&["1"], NO_BEAMS)),
             ("num_beams", Only(&["1"], NO_BEAMS)),
@@ -117,7 +118,7 @@ pub const TABLE: &[(&[Api], Fields)] = &[
             ("skip_special_tokens", Only(&["true"], "is not supported")),
             ("spaces_between_special_tokens", Only(&["true"], "is not supported")),
             ("stop_token_ids", Only(&[], "is not supported: stop is")),
-            ("structured_outputs", Only(&[], TEXT_ONLY)),
+            ("structured_outputs", Only(&[], FORMAT)),
             ("use_beam_search", Only(&["false"], NO_BEAMS)),
         ],
     ),
@@ -282,4 +283,5 @@ const NO_CUTS: &str = "is not supported: a text that is longer than the context 
 const NO_SAMPLER: &str = "is not supported: this server has no such sampler";
 const IN_CHATS: &str = "is not supported here: tools are called in chats";
 const OLDER: &str = "is not supported: tools are";
+const FORMAT: &str = "is not supported: response_format is";
 const TEXT_ONLY: &str = "is not supported yet: prompts and answers are text";
