@@ -16,7 +16,7 @@ use crate::{fetch, npm, programs, toolchain};
 
 /// What is made of the guests: package, features, name.
 const COMPONENTS: [(&str, &str, &str); 4] = [
-    ("picolm-guest", "", "picolm"),
+    ("picolm-guest", "grammars", "picolm"),
     ("picolm-guest", "command", "picolm-command"),
     ("picolm-hostile-guest", "", "picolm-hostile"),
     ("picolm-client-guest", "", "picolm-client"),

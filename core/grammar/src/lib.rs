@@ -26,8 +26,10 @@
 //! assert!(matcher.may_end(&b"true".map(u32::from))?);
 //! # Ok::<_, picolm_grammar::Error>(())
 //! ```
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
+#[cfg(all(target_arch = "wasm32", target_os = "unknown"))]
+mod clock;
 mod ends;
 mod error;
 mod gbnf;
