@@ -9,17 +9,17 @@
 //! What prompts have in common is read once: who comes later waits for it, and gets a copy.
 
 use crate::arithmetic::{Arithmetic, Feed, Read, Write};
-use crate::constraint::grammars;
+use crate::constraint::{CallRules, grammars};
 use crate::slot::{Embedding, Slot, Work};
 use crate::tools::{Form, Reader};
 use crate::writing::{Extras, Writing};
 use crate::{
     Chat, Constraint, Error, Event, Format, Grammars, JsonAnswer, JsonVocabulary, Kind, Prompt, Request, Result,
-    SessionId, Task, prompt,
+    SessionId, Task, ToolChoice, prompt,
 };
 use alloc::boxed::Box;
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use picolm_core::session::Want;
@@ -44,6 +44,12 @@ pub struct Settings {
 
 /// Tokens in common with another session that are worth a copy of it.
 const WORTH_A_COPY: usize = 32;
+
+/// Most calls of an answer.
+fn most_calls(chat: &Chat) -> usize {
+    let one = !chat.parallel_tool_calls || matches!(chat.tool_choice, ToolChoice::Named(_));
+    if one { 1 } else { usize::MAX }
+}
 
 /// Tokens at the end of a prompt that a mark of thoughts stands in.
 const MARK_TOKENS: usize = 32;
@@ -182,6 +188,11 @@ impl<A: Arithmetic> Batch<A> {
                     _ => None,
                 };
                 let mut writing = Writing::new(tokens, request, extras, (context, vocabulary))?;
+                if let (Prompt::Chat(chat), Some(reader)) = (&request.prompt, &reader)
+                    && let Some(rules) = self.call_rules(chat, reader)?
+                {
+                    writing.keep_to(rules, &self.tokenizer)?;
+                }
                 writing.read_by(reader);
                 if let Some(constraint) = self.constraint(&request.format)? {
                     writing.keep_to(constraint, &self.tokenizer)?;
@@ -216,8 +227,35 @@ impl<A: Arithmetic> Batch<A> {
         };
         let end = &tokens[tokens.len().saturating_sub(MARK_TOKENS)..];
         let thinks = form.thinks_after(&self.tokenizer.decode(end, true));
-        let most = if chat.parallel_tool_calls { usize::MAX } else { 1 };
-        Ok(Some(Reader::new(form, tools, thinks, tokens.len()).at_most(most)))
+        Ok(Some(Reader::new(form, tools, thinks, tokens.len()).at_most(most_calls(chat))))
+    }
+
+    /// What keeps calls to their tools. Where a form of calls has no grammar, or this build has none, they are only read.
+    fn call_rules(&mut self, chat: &Chat, reader: &Reader) -> Result<Option<Box<dyn Constraint>>> {
+        let tools = reader.tools();
+        let (Some(form), false) = (&self.form, tools.is_empty()) else { return Ok(None) };
+        let (must, only) = chat.tool_choice.must();
+        let rules = form.rules(tools, only, (most_calls(chat), must), &self.tokenizer);
+        let (Some(rules), Some(grammars)) = (rules, &mut self.grammars) else {
+            let why = "is not supported with this model: nothing makes it call a tool in its form; auto is";
+            return if must { Err(Error::unsupported("tool_choice", why)) } else { Ok(None) };
+        };
+        let constraint = match grammars.constraint(&Format::Grammar(rules.grammar.clone()), &self.tokenizer) {
+            Ok(constraint) => constraint,
+            Err(error) => {
+                // Which of them is it?
+                for (i, schema) in tools.schemas() {
+                    let format = Format::JsonSchema(schema.to_string());
+                    if let Err(error) = grammars.constraint(&format, &self.tokenizer) {
+                        let name = format!("tools[{i}].function.parameters");
+                        let why = error.message.strip_prefix(format.field()).unwrap_or(&error.message).trim_start();
+                        return Err(Error::field(name, why));
+                    }
+                }
+                return Err(Error::field("tools", error.message));
+            }
+        };
+        Ok(Some(Box::new(CallRules::new(self.tokenizer.clone(), reader.clone(), rules, constraint))))
     }
 
     /// What keeps an answer to a format.

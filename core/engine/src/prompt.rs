@@ -70,13 +70,21 @@ fn is_unfinished(chat: &Chat, last: Option<&Message>) -> Result<bool> {
 
 /// The tools that the model is told of, and may call: as they are in the request, and read.
 pub(crate) fn tools(chat: &Chat) -> Result<Option<(Vec<Json>, Tools)>> {
+    let (must, only) = chat.tool_choice.must();
     let list = match chat.tools.as_deref().map(|tools| parse(tools, "tools")).transpose()? {
+        None | Some(Json::Null) if must => return Err(Error::field("tool_choice", "needs tools")),
         None | Some(Json::Null) => return Ok(None),
         Some(Json::List(list)) => list,
         Some(_) => return Err(Error::field("tools", "has to be a list")),
     };
     let tools = Tools::read(&list)?;
-    Ok((chat.tool_choice == ToolChoice::Auto && !tools.is_empty()).then_some((list, tools)))
+    if must && tools.is_empty() {
+        return Err(Error::field("tool_choice", "needs tools"));
+    }
+    if only.is_some_and(|name| !tools.has(name)) {
+        return Err(Error::field("tool_choice.function.name", "is the name of none of the tools"));
+    }
+    Ok((chat.tool_choice != ToolChoice::None && !tools.is_empty()).then_some((list, tools)))
 }
 
 fn parse(text: &str, what: &str) -> Result<Json> {

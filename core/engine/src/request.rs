@@ -81,7 +81,7 @@ pub struct Chat {
     pub messages: String,
     /// A JSON list of tools.
     pub tools: Option<String>,
-    /// Whether the model may call them,
+    /// Whether the model may call them, or has to,
     pub tool_choice: ToolChoice,
     /// and more than one of them in an answer.
     pub parallel_tool_calls: bool,
@@ -421,7 +421,7 @@ impl Chat {
         let json = |text: &String| Json::parse(text).unwrap_or_else(|_| Json::Text(text.clone()));
         put("messages", json(&self.messages));
         put("tools", self.tools.as_ref().map_or(Json::Null, json));
-        put("tool_choice", self.tool_choice.name().into());
+        put("tool_choice", self.tool_choice.to_value());
         put("parallel_tool_calls", Json::Bool(self.parallel_tool_calls));
         put("reasoning_format", if self.reasoning_apart { AUTO } else { NONE }.into());
         put("chat_template_kwargs", self.variables.as_ref().map_or(Json::Null, json));

@@ -138,7 +138,7 @@ fn prompts_are_texts_tokens_or_conversations() {
 }
 
 #[test]
-fn tools_are_called_as_the_model_likes_or_not_at_all() {
+fn how_tools_are_called() {
     let chat = |fields: &str| {
         let text = format!(r#"{{"messages":[{{"role":"user","content":"a"}}]{fields}}}"#);
         read(&text).map(|request| match request.prompt {
@@ -150,9 +150,16 @@ fn tools_are_called_as_the_model_likes_or_not_at_all() {
     assert_eq!(chat(r#","tool_choice":"auto","reasoning_format":"auto""#), Ok((ToolChoice::Auto, true, true)));
     let none = r#","tool_choice":"none","parallel_tool_calls":false,"reasoning_format":"none""#;
     assert_eq!(chat(none), Ok((ToolChoice::None, false, false)));
-    for choice in [r#""required""#, r#"{"type":"function","function":{"name":"f"}}"#] {
-        let error = chat(&format!(r#","tool_choice":{choice}"#)).expect_err(choice);
-        assert_eq!((error.kind, error.field.as_deref()), (Kind::Unsupported, Some("tool_choice")));
+    for (choice, wanted) in [
+        (r#""required""#, ToolChoice::Required),
+        (r#""any""#, ToolChoice::Required),
+        (r#"{"type":"function","function":{"name":"f"}}"#, ToolChoice::Named("f".into())),
+    ] {
+        let text = format!(r#"{{"messages":[{{"role":"user","content":"a"}}],"tool_choice":{choice}}}"#);
+        let request = read(&text).expect(choice);
+        let Prompt::Chat(chat) = &request.prompt else { panic!("{choice}") };
+        assert_eq!(chat.tool_choice, wanted);
+        assert_eq!(Request::from_json(&request.to_json(), &AMBIENT).expect(choice), request);
     }
 }
 
@@ -273,7 +280,7 @@ fn errors_of_prompts_name_their_field() {
         ("reasoning_format", "1"),
         ("reasoning_format", r#""apart""#),
         ("tool_choice", "1"),
-        ("tool_choice", r#""any""#),
+        ("tool_choice", r#""some""#),
         ("enable_thinking", "1"),
         ("reasoning_effort", "{}"),
         ("now", r#""1970""#),
@@ -284,6 +291,7 @@ fn errors_of_prompts_name_their_field() {
     ] {
         cases.push((format!(r#"{{{messages},"{name}":{value}}}"#), name));
     }
+    cases.push((format!(r#"{{{messages},"tool_choice":{{"function":{{}}}}}}"#), "tool_choice.function.name"));
     cases.push((r#"{"prompt":"a","input":"a"}"#.into(), "input"));
     let twice =
         format!(r#"{{{messages},"reasoning_effort":"low","chat_template_kwargs":{{"reasoning_effort":"high"}}}}"#);

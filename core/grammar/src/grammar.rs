@@ -2,7 +2,7 @@
 
 use crate::{Error, Limits, Matcher, Result, Vocabulary, ends, gbnf, lark, pattern, schema};
 use llguidance::Logger;
-use llguidance::api::{GrammarInit, TopLevelGrammar};
+use llguidance::api::{GrammarInit, GrammarWithLexer, TopLevelGrammar};
 use llguidance::toktrie::InferenceCapabilities;
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ pub enum Source<'a> {
     JsonSchema(&'a str),
     /// A text that an expression matches as a whole, in the syntax of the crate `regex`, without look-around and word boundaries.
     Regex(&'a str),
-    /// A text of a grammar in llguidance's variant of Lark; its lexer is greedy.
+    /// A text of a grammar in llguidance's variant of Lark; its lexer is greedy. `%json {…}` is a value that fits that schema.
     Lark(&'a str),
     /// A text of llama.cpp's grammars, from the rule `root`.
     Gbnf(&'a str),
@@ -39,8 +39,18 @@ impl Grammar {
         }
         let build = |grammar| build(grammar, vocabulary, limits);
         let lark = |text: &str| {
-            lark::check(text, limits)?;
-            build(TopLevelGrammar::from_lark(text.into()))
+            let (text, schemas) = lark::take_schemas(text)?;
+            lark::check(&text, limits)?;
+            let mut grammar = TopLevelGrammar::from_lark(text);
+            for (i, schema) in schemas.iter().enumerate() {
+                let mut schema = schema::read(schema, limits, &build)?;
+                let name = Some(lark::place(i));
+                schema
+                    .grammars
+                    .drain(..)
+                    .for_each(|schema| grammar.grammars.push(GrammarWithLexer { name: name.clone(), ..schema }));
+            }
+            build(grammar)
         };
         let start = match source {
             Source::JsonSchema(text) => schema::build(text, limits, &build)?,

@@ -1,12 +1,45 @@
-//! Lark, as far as it has to be known before llguidance reads it: which rules lead to which.
+//! Lark, as far as it has to be known before llguidance reads it: which schemas stand in it, and which rules lead to which.
 
 use crate::{Error, Limits, Result};
+use serde_json::Value;
 use std::collections::{HashMap, HashSet};
+
+/// Takes the schemas out of a grammar, `%json {…}`: it names the grammars of their places instead, `@json_0`, `@json_1` and so on.
+///
+/// # Errors
+/// `%json` in front of what is no JSON.
+pub(crate) fn take_schemas(text: &str) -> Result<(String, Vec<String>)> {
+    let (mut plain, mut schemas) = (String::with_capacity(text.len()), Vec::new());
+    let (bytes, mut at) = (text.as_bytes(), 0);
+    while at < bytes.len() {
+        let from = at;
+        at = behind_word(bytes, at);
+        if &text[from..at] != "%json" {
+            plain.push_str(&text[from..at]);
+            continue;
+        }
+        let mut values = serde_json::Deserializer::from_str(&text[at..]).into_iter::<Value>();
+        match values.next() {
+            Some(Ok(Value::Object(_) | Value::Bool(_))) => {}
+            _ => return Err(Error::Grammar(format!("%json {} is followed by no schema", schemas.len()))),
+        }
+        let end = at + values.byte_offset();
+        plain.push_str(&format!("@{}", place(schemas.len())));
+        schemas.push(text[at..end].to_string());
+        at = end;
+    }
+    Ok((plain, schemas))
+}
+
+/// The name of the grammar of a schema.
+pub(crate) fn place(schema: usize) -> String {
+    format!("json_{schema}")
+}
 
 /// Looks at a grammar by its words.
 ///
 /// # Errors
-/// Schemas and grammars within it, which would not be read as those by themselves are; rules that lead from one to the next for too long:
+/// Grammars within it, which would not be read as those by themselves are; rules that lead from one to the next for too long:
 /// llguidance follows them on the stack, each where it is first met.
 pub(crate) fn check(text: &str, limits: &Limits) -> Result<()> {
     let (rules, order) = rules(text)?;
@@ -49,7 +82,7 @@ fn rules(text: &str) -> Result<Names<'_>> {
             b'%' => {
                 at = end_of_word(bytes, at);
                 begins = false;
-                if ["%json", "%lark"].contains(&&text[from..at]) {
+                if &text[from..at] == "%lark" {
                     return Err(Error::Grammar(format!("{} within a grammar cannot be enforced", &text[from..at])));
                 }
             }
@@ -76,6 +109,18 @@ fn rules(text: &str) -> Result<Names<'_>> {
         }
     }
     Ok((rules, order))
+}
+
+/// Behind the text, expression, comment, directive or word that begins there, or else behind its first character.
+fn behind_word(bytes: &[u8], at: usize) -> usize {
+    match bytes[at] {
+        b'/' if bytes.get(at + 1) == Some(&b'/') => end_of_line(bytes, at + 1),
+        b'#' => end_of_line(bytes, at + 1),
+        quote @ (b'"' | b'/') => behind(bytes, at + 1, quote),
+        b'%' => end_of_word(bytes, at + 1),
+        c if is_word(c) => end_of_word(bytes, at),
+        _ => at + 1 + bytes[at + 1..].iter().take_while(|&&c| c & 0xc0 == 0x80).count(),
+    }
 }
 
 fn is_word(c: u8) -> bool {

@@ -29,15 +29,31 @@ type Build<'a> = &'a dyn Fn(TopLevelGrammar) -> Result<llguidance::Matcher>;
 
 /// A matcher of the values that fit a schema.
 pub(crate) fn build(text: &str, limits: &Limits, build: Build<'_>) -> Result<llguidance::Matcher> {
+    with_document(text, limits, build, build)
+}
+
+/// The grammar of the values that fit a schema, which is one that can be built.
+pub(crate) fn read(text: &str, limits: &Limits, build: Build<'_>) -> Result<TopLevelGrammar> {
+    with_document(text, limits, build, |grammar| build(grammar.clone()).map(|_| grammar))
+}
+
+fn with_document<T>(
+    text: &str,
+    limits: &Limits,
+    build: Build<'_>,
+    make: impl Fn(TopLevelGrammar) -> Result<T>,
+) -> Result<T> {
     let root: Value = serde_json::from_str(text).map_err(|error| Error::schema("", format!("no JSON: {error}")))?;
     let document = Document::new(root);
-    let build_at = |pointer: &str| {
+    let grammar_at = |pointer: &str| {
         let mut reader = Reader::new(&document, limits);
         let schema = reader.read(pointer)?;
         levels::check(&schema, limits)?;
-        build(TopLevelGrammar::from_json_schema(with_options(schema, limits)))
+        Ok(TopLevelGrammar::from_json_schema(with_options(schema, limits)))
     };
-    build_at("").map_err(|error| blame::find(error, &document, limits, &|pointer| build_at(pointer).map(|_| ())))
+    grammar_at("").and_then(make).map_err(|error| {
+        blame::find(error, &document, limits, &|pointer| grammar_at(pointer).and_then(build).map(|_| ()))
+    })
 }
 
 /// llguidance's options. No character is escaped by its number: a property could be named in two ways, and one of them would be taken for

@@ -1,10 +1,12 @@
 //! What an answer may say: the seam for whatever bans or forces tokens.
 
+mod calls;
 #[cfg(feature = "grammars")]
 mod grammar;
 mod json;
 mod words;
 
+pub(crate) use calls::CallRules;
 pub use json::{Json as JsonAutomaton, JsonAnswer, Vocabulary as JsonVocabulary};
 
 use crate::{Format, Result};
@@ -92,6 +94,11 @@ pub fn keep(mask: &[u32], logits: &mut [f32]) {
     unknown.fill(f32::NEG_INFINITY);
 }
 
+/// The tokens that end an answer.
+fn ends(tokenizer: &Tokenizer) -> Vec<u32> {
+    (0..tokenizer.n_vocab() as u32).filter(|&token| tokenizer.is_end_of_generation(token)).collect()
+}
+
 /// Bans the tokens that end an answer until it has some tokens.
 pub(crate) struct MinTokens {
     tokens: usize,
@@ -108,9 +115,8 @@ impl MinTokens {
 impl Constraint for MinTokens {
     fn mask(&mut self, answer: &[u32], _: usize, tokenizer: &Tokenizer, logits: &mut [f32]) -> Result<()> {
         if answer.len() < self.tokens {
-            let all =
-                || (0..tokenizer.n_vocab() as u32).filter(|&token| tokenizer.is_end_of_generation(token)).collect();
-            self.ends.get_or_insert_with(all).iter().for_each(|&end| logits[end as usize] = f32::NEG_INFINITY);
+            let ends = self.ends.get_or_insert_with(|| ends(tokenizer));
+            ends.iter().for_each(|&end| logits[end as usize] = f32::NEG_INFINITY);
         }
         Ok(())
     }

@@ -65,6 +65,11 @@ impl Reading {
         Reading { state, name: String::new(), start: 0, arguments: Vec::new() }
     }
 
+    /// Whether its name has come, where that stands in front of the arguments.
+    pub(super) fn has_name(&self) -> bool {
+        !self.name.is_empty()
+    }
+
     /// Whether a call of that shape can begin so.
     pub(super) fn can_begin(shape: &Shape, text: &str) -> bool {
         match shape {

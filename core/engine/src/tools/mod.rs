@@ -17,9 +17,12 @@
 //!
 //! A call is told once it is whole: its name is one of the tools, its arguments are an object. What only began as a call, or calls what is
 //! not there, stays text, so nothing that a model wrote is lost. White space around marks is nobody's: models write it as they like.
+//!
+//! A model that has begun a call is kept to it (`grammar`): to a tool that is there, and to arguments that fit its schema.
 
 mod call;
 mod derive;
+mod grammar;
 mod harmony;
 mod known;
 mod literal;
@@ -28,6 +31,7 @@ mod reader;
 mod scan;
 mod tool;
 
+pub(crate) use grammar::Rules;
 pub use reader::Reader;
 pub use tool::{ToolChoice, Tools};
 

@@ -94,6 +94,36 @@ impl Reader {
         self.calls
     }
 
+    /// The tools that may be called.
+    pub(crate) fn tools(&self) -> &Tools {
+        &self.tools
+    }
+
+    /// Whether what comes is a thought.
+    pub(crate) fn is_thinking(&self) -> bool {
+        matches!(self.state, State::Thinking)
+    }
+
+    /// How many bytes there are of what may be the first call, its mark included, if it has begun.
+    pub(crate) fn begun(&self) -> Option<usize> {
+        let begun = self.calls == 0 && matches!(self.state, State::Between(_) | State::Call(_));
+        begun.then(|| self.held.trim_start().len())
+    }
+
+    /// How many bytes of a mark may have come, while it is waited for.
+    pub(crate) fn begun_of(&self, mark: &[u8]) -> usize {
+        let held = self.held.as_bytes();
+        let longest = held.len().min(mark.len().saturating_sub(1));
+        let waits = matches!(self.state, State::Start | State::Text);
+        (1..=longest).rev().find(|&bytes| waits && mark.starts_with(&held[held.len() - bytes..])).unwrap_or(0)
+    }
+
+    /// Whether what may be a call names a tool that is there.
+    pub(crate) fn has_named(&self) -> bool {
+        let State::Call(reading) = &self.state else { return false };
+        reading.has_name() || self.tools.names().any(|name| self.held.contains(&format!("\"{name}\"")))
+    }
+
     /// Whether nothing more will be told.
     pub fn is_over(&self) -> bool {
         matches!(self.state, State::Over)

@@ -10,40 +10,63 @@ use picolm_core::text::Json;
 const MAX_NAME: usize = 64;
 
 /// Whether tools are called.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum ToolChoice {
     /// As the model likes.
     #[default]
     Auto,
     /// Never: the model is not told of them.
     None,
+    /// At least one, and nothing else is said.
+    Required,
+    /// The one of this name, once.
+    Named(String),
 }
 
 impl ToolChoice {
     /// Takes `tool_choice`.
     ///
     /// # Errors
-    /// Something else than `auto` and `none`: nothing makes a model call a tool yet.
+    /// Something else than OpenAI's forms of these.
     pub fn take(fields: &mut Fields) -> Result<Self> {
         match fields.take("tool_choice") {
             None => Ok(ToolChoice::Auto),
-            Some(Json::Text(choice)) if choice == "auto" => Ok(ToolChoice::Auto),
-            Some(Json::Text(choice)) if choice == "none" => Ok(ToolChoice::None),
-            Some(Json::Text(choice)) if choice != "required" => {
-                Err(Error::field("tool_choice", "is none of auto, none, required, and no object"))
-            }
-            Some(Json::Text(_) | Json::Object(_)) => {
-                Err(Error::unsupported("tool_choice", "is not supported yet with this value: auto and none are"))
+            Some(Json::Text(choice)) => match choice.as_str() {
+                "auto" => Ok(ToolChoice::Auto),
+                "none" => Ok(ToolChoice::None),
+                // Mistral's word for it.
+                "required" | "any" => Ok(ToolChoice::Required),
+                _ => Err(Error::field("tool_choice", "is none of auto, none, required, and no object")),
+            },
+            Some(choice @ Json::Object(_)) => {
+                match get(&choice, "function").and_then(|function| get(function, "name")) {
+                    Some(Json::Text(name)) => Ok(ToolChoice::Named(name.clone())),
+                    _ => Err(Error::field("tool_choice.function.name", "has to be a text")),
+                }
             }
             Some(_) => Err(Error::field("tool_choice", "has to be a text or an object")),
         }
     }
 
-    /// Its name in JSON.
-    pub(crate) fn name(self) -> &'static str {
+    /// As [`take`](Self::take) takes it.
+    pub(crate) fn to_value(&self) -> Json {
         match self {
-            ToolChoice::Auto => "auto",
-            ToolChoice::None => "none",
+            ToolChoice::Auto => Json::from("auto"),
+            ToolChoice::None => Json::from("none"),
+            ToolChoice::Required => Json::from("required"),
+            ToolChoice::Named(name) => {
+                let name = Json::Object([("name".into(), Json::from(name.as_str()))].into());
+                Json::Object([("type".into(), Json::from("function")), ("function".into(), name)].into())
+            }
+        }
+    }
+
+    /// Whether there has to be a call, and of which tool.
+    pub(crate) fn must(&self) -> (bool, Option<&str>) {
+        match self {
+            ToolChoice::Auto | ToolChoice::None => (false, None),
+            ToolChoice::Required => (true, None),
+            ToolChoice::Named(name) => (true, Some(name)),
         }
     }
 }
@@ -84,6 +107,17 @@ impl Tools {
     /// Their names.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|tool| tool.name.as_str())
+    }
+
+    /// The names and the schemas of their arguments: of all, or of the one with the name `only`.
+    pub(super) fn of(&self, only: Option<&str>) -> Vec<(&str, &Json)> {
+        let wanted = self.0.iter().filter(|tool| only.is_none_or(|only| tool.name == only));
+        wanted.map(|tool| (tool.name.as_str(), &tool.parameters)).collect()
+    }
+
+    /// The schemas of their arguments, in their order; those that say something.
+    pub(crate) fn schemas(&self) -> impl Iterator<Item = (usize, &Json)> {
+        self.0.iter().map(|tool| &tool.parameters).enumerate().filter(|(_, schema)| **schema != Json::Null)
     }
 
     /// Whether there is none.

@@ -48,6 +48,12 @@ impl Setup {
         Setup { file: golden(name), columns: 16, kv: KvType::F16, settings }
     }
 
+    /// The same with room for so many tokens, and the file says so, too.
+    pub fn with_context(self, context: usize) -> Self {
+        let settings = Settings { context, ..self.settings };
+        Setup { file: longer(self.file, context as u32), settings, ..self }
+    }
+
     pub fn batch(&self) -> Batch<Local> {
         self.batch_of(|local| local)
     }

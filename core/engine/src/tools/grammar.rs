@@ -1,0 +1,299 @@
+//! The grammar of calls, in Lark: what a model that has begun a call may write.
+//!
+//! ```text
+//!   <tool_call>│ {"name": "f", "arguments": {…}} </tool_call> <tool_call> … </tool_call>
+//!      mark    │ call                            tail    between head …
+//! ```
+//!
+//! Marks that the vocabulary has as tokens of structure are those tokens. Arguments are JSON that fits the tool's schema; where a form writes
+//! them one by one, each fits its part of it.
+
+use super::literal::Notation;
+use super::tool::{Tools, get};
+use super::{Calls, Fields, Form, Marked, Shape};
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use picolm_core::text::{Encode, Json, Tokenizer};
+
+/// What an answer keeps to from where a call begins.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Rules {
+    /// a grammar in Lark
+    pub(crate) grammar: String,
+    /// What calls begin with, and the grammar does not: it is waited for. Empty: the grammar is that of a whole answer,
+    pub(crate) mark: String,
+    /// and does it hold from the beginning, or only once a tool is named? What begins so may be an answer, too.
+    pub(crate) is_sure: bool,
+}
+
+impl Form {
+    /// The rules of up to `most` calls of these tools, or of the one with the name `only`. `must`: the answer is calls and nothing else.
+    /// Nothing where there is no grammar of such calls: they are read, and not enforced.
+    pub(crate) fn rules(
+        &self,
+        tools: &Tools,
+        only: Option<&str>,
+        (most, must): (usize, bool),
+        tokenizer: &Tokenizer,
+    ) -> Option<Rules> {
+        let Calls::Marked(marked) = &self.calls else { return None };
+        let is_whole = must || marked.bare;
+        let mark = if is_whole { String::new() } else { marked.trigger().to_owned() };
+        let lark = Lark { tokenizer, texts: Vec::new() };
+        let grammar = lark.grammar(marked, tools.of(only), &mark, most)?;
+        Some(Rules { grammar, is_sure: must || !mark.is_empty(), mark })
+    }
+}
+
+/// A grammar in the making.
+struct Lark<'t> {
+    tokenizer: &'t Tokenizer,
+    /// the rules of texts, without their names
+    texts: Vec<String>,
+}
+
+impl Lark<'_> {
+    fn grammar(mut self, marked: &Marked, tools: Vec<(&str, &Json)>, mark: &str, most: usize) -> Option<String> {
+        let Marked { open, bare, head, shape, tail, between, close } = marked;
+        let (mut rules, mut bodies) = (String::new(), Vec::new());
+        for (i, (name, schema)) in tools.into_iter().enumerate() {
+            rules += &format!("body_{i}: {}\n", self.body(shape, name, schema)?);
+            bodies.push(format!("body_{i}"));
+        }
+        // What is left of the marks in front of the first call.
+        let (open, first) = match open.is_empty() {
+            true => ("", head.strip_prefix(mark)?),
+            false => (open.strip_prefix(mark)?, head.as_str()),
+        };
+        let [open, first, head, tail, between, close] =
+            [open, first, head, tail, between, close].map(|mark| self.mark(mark));
+        // Models leave out marks without which an answer may begin with a call.
+        let or_none = |mark: String| if *bare && !mark.is_empty() { format!("({mark})?") } else { mark };
+        let (open, close) = (or_none(open), or_none(close));
+        let more =
+            if most == 1 { String::new() } else { format!("({})*", row(&["ws", &between, &head, "body", &tail])) };
+        let start = row(&["ws", &open, &first, "body", &tail, &more, &close]);
+        for (i, rule) in self.texts.iter().enumerate() {
+            rules += &format!("text_{i}{rule}\n");
+        }
+        let bodies = bodies.join(" | ");
+        Some(format!("%llguidance {{}}\nstart: {start}\nbody: {bodies}\n{rules}ws: WS?\nWS: /[ \\n]{{1,4}}/\n"))
+    }
+
+    /// A call between its marks.
+    fn body(&mut self, shape: &Shape, name: &str, schema: &Json) -> Option<String> {
+        let quoted = |text: &str| written(&written(text));
+        let arguments = match schema {
+            Json::Null => "{\"type\": \"object\"}".to_owned(),
+            schema => schema.to_string(),
+        };
+        Some(match shape {
+            Shape::Object { name: key, arguments: field } => format!(
+                "\"{{\" ws {} ws \":\" ws {} ws \",\" ws {} ws \":\" ws %json {arguments} ws \"}}\"",
+                quoted(key),
+                quoted(name),
+                quoted(field)
+            ),
+            Shape::Keyed => format!("\"{{\" ws {} ws \":\" ws %json {arguments} ws \"}}\"", quoted(name)),
+            Shape::Named { between, notation: Notation::Json } => {
+                let marks = match &between[..] {
+                    [mark] => self.mark(mark),
+                    [id, mark] if !id.is_empty() => {
+                        format!("({} ws /[A-Za-z0-9_\\-]{{1,40}}/ ws)? {}", self.mark(id), self.mark(mark))
+                    }
+                    _ => return None,
+                };
+                row(&[&written(name), &marks, &format!("%json {arguments}")])
+            }
+            Shape::Named { .. } => return None,
+            Shape::Fields(fields) => self.fields(fields, name, schema)?,
+            Shape::Python => self.python(name, schema)?,
+        })
+    }
+
+    /// Arguments between marks, one by one.
+    fn fields(&mut self, fields: &Fields, name: &str, schema: &Json) -> Option<String> {
+        let Fields { after, key, value, end } = fields;
+        let (after, key, last) = (self.mark(after), self.mark(key), self.mark(end.trim()));
+        // White space within these marks belongs to the value, but for the line breaks that the form has there.
+        let line = |has: bool| if has { "\"\\n\"" } else { "" };
+        let (begin, stop) = (line(value.last()?.ends_with('\n')), line(end.starts_with('\n')));
+        let text_end = if stop.is_empty() { end.trim() } else { end.trim_end() };
+        let mut body = row(&[&written(name), &after]);
+        for (property, part, required) in properties(schema)? {
+            let is_text = get(&part, "type").is_none_or(|kind| *kind == Json::from("string"));
+            let said = if is_text { "\"true\"" } else { "\"false\"" };
+            let [before, behind] = [value.first()?, value.last()?].map(|mark| self.exactly(mark.trim()));
+            let word = if value.len() == 1 { before } else { format!("{before} {said} {behind}") };
+            let value = match is_text {
+                true => match texts(&part)? {
+                    Texts::These(texts) => format!("({}) {stop} {last}", texts.join(" | ")),
+                    Texts::Any(length) => self.text(length, text_end),
+                },
+                false => format!("ws %json {part} ws {last}"),
+            };
+            let field = format!("ws {} {begin} {value}", row(&[&key, &written(&property), &word]));
+            body += &if required { format!(" {field}") } else { format!(" ({field})?") };
+        }
+        Some(body)
+    }
+
+    /// A call in Python: JSON is one of its notations, but for what is true and false.
+    fn python(&self, name: &str, schema: &Json) -> Option<String> {
+        let list = properties(schema)?;
+        let argument = |property: &str, part: &Json| {
+            let value = match get(part, "type") {
+                Some(kind) if *kind == Json::from("boolean") => "(\"True\" | \"False\")".to_owned(),
+                _ => format!("%json {part}"),
+            };
+            format!("{} ws \"=\" ws {value}", written(property))
+        };
+        // What may be left out comes behind what may not, so that commas are known.
+        let (required, others): (Vec<_>, Vec<_>) = list.into_iter().partition(|(_, _, required)| *required);
+        let required: Vec<_> = required.iter().map(|(property, part, _)| argument(property, part)).collect();
+        let others: Vec<_> = others.iter().map(|(property, part, _)| argument(property, part)).collect();
+        let more: String = others.iter().map(|other| format!(" (ws \",\" ws {other})?")).collect();
+        let inside = match required.is_empty() {
+            false => format!("{}{more}", required.join(" ws \",\" ws ")),
+            true => {
+                // Any of them may be the first.
+                let from = |i: usize| {
+                    let more: String = others[i + 1..].iter().map(|other| format!(" (ws \",\" ws {other})?")).collect();
+                    format!("{}{more}", others[i])
+                };
+                match others.len() {
+                    0 => String::new(),
+                    n => format!("({})?", (0..n).map(from).collect::<Vec<_>>().join(" | ")),
+                }
+            }
+        };
+        Some(row(&[&written(name), "\"(\"", &inside, "\")\""]))
+    }
+
+    /// A text of so many characters up to `end`, which it takes.
+    fn text(&mut self, length: String, end: &str) -> String {
+        let rule = format!("[suffix={}]: /(?s:.{length})/", Json::from(end));
+        let at = self.texts.iter().position(|other| *other == rule).unwrap_or_else(|| {
+            self.texts.push(rule);
+            self.texts.len() - 1
+        });
+        format!("text_{at}")
+    }
+
+    /// A mark, with white space or none between its words.
+    fn mark(&self, mark: &str) -> String {
+        self.parts(mark, |text| text.split_whitespace().map(written).collect()).join(" ws ")
+    }
+
+    /// A mark with the white space that it has.
+    fn exactly(&self, mark: &str) -> String {
+        self.parts(mark, |text| [written(text)].into_iter().filter(|_| !text.is_empty()).collect()).join(" ")
+    }
+
+    /// Tokens of structure by their ids, and what is made of the texts between them.
+    fn parts(&self, mark: &str, of_text: impl Fn(&str) -> Vec<String>) -> Vec<String> {
+        let (mut parts, mut rest) = (Vec::new(), mark);
+        for id in self.tokenizer.encode(mark, Encode { special: true, ..Encode::TEXT }) {
+            let name = core::str::from_utf8(self.tokenizer.token_bytes(id)).unwrap_or_default();
+            if self.tokenizer.is_special(id)
+                && let Some((before, after)) = rest.split_once(name).filter(|_| !name.is_empty())
+            {
+                parts.extend(of_text(before));
+                parts.push(format!("<[{id}]>"));
+                rest = after;
+            }
+        }
+        parts.extend(of_text(rest));
+        parts
+    }
+}
+
+/// A text between quotation marks, as Lark and JSON have it.
+fn written(text: &str) -> String {
+    Json::from(text).to_string()
+}
+
+/// Parts one behind the other, with white space or none between; empty ones are left out.
+fn row(parts: &[&str]) -> String {
+    parts.iter().filter(|part| !part.is_empty()).copied().collect::<Vec<_>>().join(" ws ")
+}
+
+/// What texts may be.
+enum Texts {
+    These(Vec<String>),
+    /// as many characters as a regular expression says: `{2,5}`, `*`
+    Any(String),
+}
+
+/// The texts that fit a schema; nothing if it says more than how long they are, or which.
+fn texts(schema: &Json) -> Option<Texts> {
+    let Json::Object(keywords) = schema else { return None };
+    let (mut least, mut most, mut these) = (0, None, None);
+    for (keyword, value) in keywords {
+        match (keyword.as_str(), value) {
+            ("type" | "title" | "description" | "default" | "examples" | "$defs" | "definitions", _) => {}
+            ("minLength", Json::Int(n)) => least = *n,
+            ("maxLength", Json::Int(n)) => most = Some(*n),
+            ("const", text @ Json::Text(_)) => these = Some(Vec::from([text.to_string()])),
+            ("enum", Json::List(list)) if !list.is_empty() => {
+                let text = |value: &Json| matches!(value, Json::Text(_)).then(|| value.to_string());
+                these = Some(list.iter().map(text).collect::<Option<_>>()?);
+            }
+            _ => return None,
+        }
+    }
+    match (these, least, most) {
+        (Some(these), 0, None) => Some(Texts::These(these)),
+        (Some(_), ..) => None,
+        (None, 0, None) => Some(Texts::Any("*".to_owned())),
+        (None, least, most) => {
+            Some(Texts::Any(format!("{{{least},{}}}", most.map_or(String::new(), |n| n.to_string()))))
+        }
+    }
+}
+
+/// The keywords of a schema whose properties can be written one by one.
+const KEYWORDS: [&str; 10] = [
+    "$defs",
+    "$schema",
+    "additionalProperties",
+    "definitions",
+    "description",
+    "examples",
+    "properties",
+    "required",
+    "title",
+    "type",
+];
+
+/// The properties of a schema in its order, each with its schema, and whether it has to be there; nothing if it says more than that.
+fn properties(schema: &Json) -> Option<Vec<(String, Json, bool)>> {
+    let Json::Object(keywords) = schema else { return (*schema == Json::Null).then(Vec::new) };
+    if keywords.iter().any(|(keyword, _)| !KEYWORDS.contains(&keyword.as_str())) {
+        return None;
+    }
+    let required = match get(schema, "required") {
+        Some(Json::List(list)) => list.as_slice(),
+        None => &[],
+        Some(_) => return None,
+    };
+    // References go through the whole schema.
+    let places =
+        || keywords.iter().filter(|(keyword, _)| ["$defs", "definitions"].contains(&keyword.as_str())).cloned();
+    let Some(Json::Object(list)) = get(schema, "properties") else { return required.is_empty().then(Vec::new) };
+    let is_listed = |name: &Json| list.iter().any(|(property, _)| Json::from(property.as_str()) == *name);
+    if !required.iter().all(is_listed) {
+        return None;
+    }
+    let part = |(property, part): &(String, Json)| {
+        let part = match part {
+            Json::Object(pairs) => Json::Object(pairs.iter().cloned().chain(places()).collect()),
+            Json::Bool(true) => Json::Object(Vec::new()),
+            _ => return None,
+        };
+        Some((property.clone(), part, required.contains(&Json::from(property.as_str()))))
+    };
+    list.iter().map(part).collect()
+}
