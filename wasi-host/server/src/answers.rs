@@ -43,7 +43,7 @@ impl Answers {
         let (to, said) = unbounded_channel();
         let open = requests.len();
         for (index, (request, place)) in requests.into_iter().enumerate() {
-            model.answer(Job { request, prepared: false, index, to: to.clone(), place });
+            model.answer(Job { request, tokens: None, index, to: to.clone(), place });
         }
         drop(to);
         let usage = Usage::default();

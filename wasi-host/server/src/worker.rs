@@ -8,7 +8,7 @@
 use super::error::{ApiError, Result};
 use super::metrics::Metrics;
 use super::prefixes::Prefixes;
-use picolm_engine::{Engine, Event, Kind as ErrorKind, Prompt, Request, SessionId, Task};
+use picolm_engine::{Engine, Event, Kind as ErrorKind, Request, SessionId, Task};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -31,8 +31,8 @@ pub(crate) enum Said {
 /// One answer that is wanted.
 pub(crate) struct Job {
     pub(crate) request: Request,
-    /// Its prompt is tokens by now.
-    pub(crate) prepared: bool,
+    /// Those of its prompt, once it was ready to begin.
+    pub(crate) tokens: Option<Vec<u32>>,
     /// Which of a request's answers it is.
     pub(crate) index: usize,
     pub(crate) to: UnboundedSender<(usize, Said)>,
@@ -164,17 +164,17 @@ impl Worker {
 
     /// The session of a job and its prompt. One that has to wait comes here again, with the tokens of its prompt.
     fn begin(&mut self, job: &mut Job) -> picolm_engine::Result<(SessionId, Vec<u32>)> {
-        let tokens = match &job.request.prompt {
-            Prompt::Tokens(tokens) if job.prepared => tokens.clone(),
-            prompt => {
-                let tokens = self.engine.tokenize(prompt)?;
+        let tokens = match &job.tokens {
+            Some(tokens) => tokens.clone(),
+            None => {
+                let tokens = self.engine.tokenize(&job.request.prompt)?;
                 if job.request.task == Task::Answer {
                     self.prefixes.prepare(&mut *self.engine, &tokens);
                 }
-                (job.request.prompt, job.prepared) = (Prompt::Tokens(tokens.clone()), true);
-                tokens
+                job.tokens.insert(tokens).clone()
             }
         };
+        // The conversation itself: what tells calls and thoughts apart goes by it.
         Ok((self.engine.begin(&job.request)?, tokens))
     }
 
