@@ -11,15 +11,17 @@ let server;
 before(async () => (server = await startSite()));
 after(() => server.close());
 
-/** First run, an answer, and a text with all that the sanitiser, MathML and tables have to do. Runs in the page. */
+/** Waits for what `found` finds. Runs in the page, in front of what uses it. */
+async function until(found) {
+  for (const start = Date.now(); ; await new Promise((resolve) => setTimeout(resolve, 20))) {
+    const value = await found();
+    if (value) return value;
+    if (Date.now() - start > 60_000) throw new Error(`never seen: ${found}, in ${document.body.innerText}`);
+  }
+}
+
+/** First run, and an answer, in the place of which the page finds another text when it is opened again. */
 async function walk(text) {
-  const until = async (found) => {
-    for (;;) {
-      const value = found();
-      if (value) return value;
-      await new Promise((resolve) => setTimeout(resolve, 20));
-    }
-  };
   const steps = (await until(() => document.querySelector('.steps'))).innerText;
   (await until(() => document.querySelector('.suggestion .primary'))).click();
   await until(() => document.querySelector('.dot.ready'));
@@ -28,19 +30,28 @@ async function walk(text) {
   field.dispatchEvent(new Event('input', { bubbles: true }));
   field.form.requestSubmit();
   const stats = await until(() => document.querySelector('article.assistant .stats')?.innerText);
-  const view = document.createElement('pl-markdown');
-  document.querySelector('.thread').append(view);
-  view.show(text, false);
-  await until(() => view.querySelector('math'));
+  const info = document.querySelector('#engine-info');
+  const done = (request) => new Promise((resolve, reject) => ((request.onsuccess = () => resolve(request.result)), (request.onerror = reject)));
+  const database = await done(indexedDB.open('picolm'));
+  const messages = () => database.transaction('messages', 'readwrite').objectStore('messages');
+  const answer = await until(async () => (await done(messages().getAll())).find(({ role, stats }) => role === 'assistant' && stats));
+  await done(messages().put({ ...answer, content: text, status: 'done' }));
+  database.close();
+  return { steps, stats, keptIn: info.innerText || info.textContent, url: location.href };
+}
+
+/** A text with all that the sanitiser, MathML and tables have to do. */
+async function look() {
+  await until(() => document.querySelector('article.assistant math'));
+  const view = document.querySelector('article.assistant');
   return {
-    steps,
-    stats,
     starts: [...view.querySelectorAll('ol')].map(({ start }) => start),
     cells: [...view.querySelectorAll('td')].map((cell) => getComputedStyle(cell).textAlign.replace('-moz-', '')),
-    link: view.querySelector('a').href,
-    keptIn: document.querySelector('#engine-info').innerText || document.querySelector('#engine-info').textContent,
+    link: view.querySelector('.text a').href,
   };
 }
+
+const inPage = (run) => `async (...given) => { ${until} ${run} return await ${run.name}(...given); }`;
 
 const TEXT = '1. a\n\n```js\nlet a\n```\n\n2. b\n\n| a | b |\n|:-:|--:|\n| 1 | 2 |\n\n$x^2$ at www.example.org';
 
@@ -53,11 +64,14 @@ for (const [where, preferences, said, keptIn] of [
     const firefox = await startFirefox(profile, { 'intl.accept_languages': 'en', ...preferences });
     try {
       await firefox.goto(`${server.origin}/`);
-      const seen = await firefox.evaluate(walk.toString(), TEXT);
-      assert.match(seen.steps, said);
-      assert.match(seen.stats, /tokens\/s · \d+ tokens/);
+      const first = await firefox.evaluate(inPage(walk), TEXT);
+      assert.match(first.steps, said);
+      assert.match(first.stats, /tokens\/s · \d+ tokens/);
+      assert.match(first.keptIn, keptIn);
+      await firefox.goto('about:blank');
+      await firefox.goto(first.url);
+      const seen = await firefox.evaluate(inPage(look));
       assert.deepEqual([seen.starts, seen.cells, seen.link], [[1, 2], ['center', 'right'], 'http://www.example.org/']);
-      assert.match(seen.keptIn, keptIn);
     } finally {
       await firefox.quit();
       fs.rmSync(profile, { recursive: true, force: true });
