@@ -2,12 +2,14 @@
 //! with those of a folder.
 
 mod gguf;
+mod grammar;
 pub mod state;
 mod template;
 mod tokenizer;
 pub mod vocab;
 
 pub use gguf::gguf;
+pub use grammar::grammar;
 pub use state::state;
 pub use template::template;
 pub use tokenizer::tokenizer;
@@ -17,4 +19,4 @@ pub type Target = fn(&[u8]);
 
 /// Every target by name.
 pub const TARGETS: &[(&str, Target)] =
-    &[("gguf", gguf), ("state", state), ("template", template), ("tokenizer", tokenizer)];
+    &[("gguf", gguf), ("grammar", grammar), ("state", state), ("template", template), ("tokenizer", tokenizer)];

@@ -11,6 +11,7 @@ fn main() -> std::io::Result<()> {
     let folder = Path::new(&folder);
     write(&folder.join("gguf"), gguf_seeds())?;
     write(&folder.join("template"), template_seeds()?)?;
+    write(&folder.join("grammar"), grammar_seeds())?;
     write(&folder.join("state"), picolm_fuzz::state::seeds())?;
     write(&folder.join("tokenizer"), tokenizer_seeds())
 }
@@ -22,6 +23,21 @@ fn write(folder: &Path, seeds: Vec<Vec<u8>>) -> std::io::Result<()> {
     }
     println!("{}: {} seeds", folder.display(), seeds.len());
     Ok(())
+}
+
+/// One of each kind, with keywords that need each part of the reader.
+fn grammar_seeds() -> Vec<Vec<u8>> {
+    [
+        r##"\0{"type":"object","properties":{"a":{"$ref":"#/$defs/b"},"c":{"enum":[1,"x",null]}},"required":["a"],"additionalProperties":false,"$defs":{"b":{"type":"string","maxLength":3,"pattern":"^a+$"}}}"##,
+        r#"\0{"anyOf":[{"type":"integer","minimum":-3,"maximum":12},{"type":"array","prefixItems":[true],"items":{"type":"number","multipleOf":2},"minItems":1,"uniqueItems":false}],"title":"t"}"#,
+        r#"\0{"oneOf":[{"const":1},{"type":"string","format":"date"}],"patternProperties":{"^x":{"type":"null"}}}"#,
+        "\u{1}(a|bc)*[^\\d\\s]{2,5}\\p{L}?x+?",
+        "\u{2}start: greeting (\" \" NAME)*\ngreeting: \"a\" | /b[cd]/\nNAME: /[A-Z]{1,3}/\n%ignore /x/",
+        "\u{2}start: \"v\" %json {\"type\": \"boolean\"}",
+        "\u{3}root ::= (expr \"=\" term \"\\n\")+\nexpr ::= term ([-+*/] term)*\nterm ::= num | \"(\" expr \")\"\nnum ::= [0-9]{1,3} # a number\n",
+    ]
+    .map(|seed| seed.replacen("\\0", "\0", 1).into_bytes())
+    .into()
 }
 
 /// The published templates of the interpreter's tests.
