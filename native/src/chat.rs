@@ -13,9 +13,11 @@ use crate::input::utf8;
 use crate::say;
 use anyhow::{Context, Result};
 use picolm_core::text::Encode;
-use picolm_engine::{Chat as Conversation, Reason};
+use picolm_engine::{Call, Chat as Conversation, Prompt as Asked, Reason, ToolChoice};
 use serde_json::{Value, json};
+use std::fs;
 use std::io::{self, BufRead, IsTerminal, Write};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
@@ -24,7 +26,7 @@ const CONTINUED: Encode = Encode { bos: false, ..Encode::PROMPT };
 
 /// `picolm MODEL --chat`: one question with `-p`, else one a line of standard input.
 pub(crate) fn run(generator: &mut Generator, args: &Generate) -> Result<()> {
-    let mut chat = Chat::new(generator, args.system.as_deref(), args.parse_special);
+    let mut chat = Chat::new(generator, args)?;
     match &args.prompt {
         Some(question) => {
             let prompt = chat.prepare(question)?;
@@ -39,6 +41,9 @@ struct Chat<'a> {
     /// Seconds since 1970. One time for the whole conversation: a date in the prompt must not change under the cache.
     now: Option<i64>,
     parse_special: bool,
+    /// A JSON list, and whether one of them has to be called.
+    tools: Option<String>,
+    tool_choice: ToolChoice,
     system: Option<Value>,
     messages: Vec<Value>,
     /// The text so far, and its tokens; empty if nobody knows.
@@ -67,11 +72,25 @@ fn on_ctrl_c() {
 }
 
 impl<'a> Chat<'a> {
-    fn new(generator: &'a mut Generator, system: Option<&str>, parse_special: bool) -> Self {
+    fn new(generator: &'a mut Generator, args: &Generate) -> Result<Self> {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok().map(|time| time.as_secs() as i64);
-        let system = system.map(|text| message("system", text));
-        let messages = system.iter().cloned().collect();
-        Chat { generator, now, parse_special, system, messages, written: String::new(), tokens: Vec::new() }
+        let system = args.system.as_deref().map(|text| message("system", text));
+        let read = |path: &PathBuf| fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()));
+        Ok(Chat {
+            generator,
+            now,
+            parse_special: args.parse_special,
+            tools: args.tools.as_ref().map(read).transpose()?,
+            tool_choice: match &args.must_call {
+                None => ToolChoice::Auto,
+                Some(None) => ToolChoice::Required,
+                Some(Some(name)) => ToolChoice::Named(name.clone()),
+            },
+            messages: system.iter().cloned().collect(),
+            system,
+            written: String::new(),
+            tokens: Vec::new(),
+        })
     }
 
     /// A question a line, to the end of input.
@@ -125,11 +144,21 @@ impl<'a> Chat<'a> {
         prompt
     }
 
+    /// All that was said, for the model's chat template.
+    fn conversation(&self) -> Conversation {
+        Conversation {
+            now: self.now,
+            parse_special: self.parse_special,
+            tools: self.tools.clone(),
+            tool_choice: self.tool_choice.clone(),
+            // What the model thinks is shown as it comes.
+            reasoning_apart: false,
+            ..Conversation::new(Value::from(self.messages.clone()).to_string())
+        }
+    }
+
     fn try_prepare(&mut self) -> Result<Prompt> {
-        let messages = Value::from(self.messages.clone()).to_string();
-        let parse_special = self.parse_special;
-        let mut new =
-            self.generator.trace(&Conversation { now: self.now, parse_special, ..Conversation::new(messages) })?;
+        let mut new = self.generator.trace(&self.conversation())?;
         let (text, tokenizer) = (new.text().to_string(), self.generator.tokenizer());
         let goes_on = !self.written.is_empty() && text.starts_with(&self.written);
         let (kept, tokens) = if goes_on {
@@ -147,9 +176,18 @@ impl<'a> Chat<'a> {
         let mut reply = Reply::new();
         interrupt.store(false, Ordering::Relaxed);
         ANSWERING.store(true, Ordering::Relaxed);
-        let answer = self.generator.answer(prompt.tokens.clone(), interrupt, &mut |text| reply.write(text));
+        // Calls are read, and kept to, by the conversation they come in.
+        let asked = match &self.tools {
+            Some(_) => Asked::Chat(self.conversation()),
+            None => Asked::Tokens(prompt.tokens.clone()),
+        };
+        let answer = self.generator.answer(asked, interrupt, &mut |text| reply.write(text));
         ANSWERING.store(false, Ordering::Relaxed);
         let answer = answer?;
+        if !answer.calls.is_empty() {
+            reply.write(if answer.text.is_empty() { "" } else { "\n" })?;
+            reply.write(&json!({ "tool_calls": calls(&answer.calls) }).to_string())?;
+        }
         reply.finish()?;
         self.generator.say_how_it_ended(answer.end);
 
@@ -157,6 +195,11 @@ impl<'a> Chat<'a> {
         if answer.end.is_none() && answer.tokens.is_empty() {
             // In the middle of the question, which is then as if it had not been asked.
             self.messages.pop();
+            return Ok(());
+        }
+        if !answer.calls.is_empty() {
+            let message = json!({ "role": "assistant", "content": answer.text, "tool_calls": calls(&answer.calls) });
+            self.messages.push(message);
             return Ok(());
         }
         // The tokens of a stop string are not in the text.
@@ -167,6 +210,12 @@ impl<'a> Chat<'a> {
         self.messages.push(message("assistant", &answer.text));
         Ok(())
     }
+}
+
+/// As OpenAI has them.
+fn calls(calls: &[Call]) -> Value {
+    let call = |Call { id, name, arguments, .. }: &Call| json!({ "id": id, "type": "function", "function": { "name": name, "arguments": arguments } });
+    calls.iter().map(call).collect()
 }
 
 fn message(role: &str, text: &str) -> Value {

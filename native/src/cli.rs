@@ -52,6 +52,12 @@ pub(crate) struct Generate {
     /// Take control tokens written out in the conversation for such, and not for text
     #[arg(long, requires = "chat")]
     pub(crate) parse_special: bool,
+    /// Tools that the model may call: a file with a JSON list of functions, as OpenAI has them. Calls are a line of JSON behind the text
+    #[arg(long, value_name = "FILE", requires = "chat", conflicts_with_all = ["json", "form"])]
+    pub(crate) tools: Option<PathBuf>,
+    /// A call has to come: of any tool, or of the one with this name
+    #[arg(long, value_name = "NAME", num_args = 0..=1, require_equals = true, requires = "tools")]
+    pub(crate) must_call: Option<Option<String>>,
     #[command(flatten)]
     pub(crate) sampling: Sampling,
     /// End the answer in front of this text (repeatable)

@@ -6,6 +6,7 @@ use crate::generator::{Generator, Reply};
 use crate::input::read_text;
 use anyhow::{Result, bail, ensure};
 use picolm_core::text::Encode;
+use picolm_engine::Prompt;
 use picolm_machine::ModelFile;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
@@ -29,7 +30,8 @@ pub(crate) fn run(args: &Generate) -> Result<()> {
         ensure!(!tokens.is_empty(), "the prompt is empty: give one with -p or on standard input");
         generator.check_room(0, &tokens)?;
         let mut reply = Reply::new();
-        let answer = generator.answer(tokens, &AtomicBool::new(false), &mut |text| reply.write(text))?;
+        let answer =
+            generator.answer(Prompt::Tokens(tokens), &AtomicBool::new(false), &mut |text| reply.write(text))?;
         reply.finish()?;
         generator.say_how_it_ended(answer.end);
     }

@@ -8,7 +8,7 @@ use crate::stats::{Stats, size};
 use anyhow::{Context, Result, bail, ensure};
 use picolm_core::sampler::{Sampler, StopMatcher};
 use picolm_core::text::{Tokenizer, Traced};
-use picolm_engine::{Batch, Chat, Event, Local, Prompt, Reason, Request, SessionId};
+use picolm_engine::{Batch, Call, Chat, Event, Local, Prompt, Reason, Request, SessionId};
 use picolm_machine::{ModelFile, memory};
 use std::io::{self, StdoutLock, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,6 +31,8 @@ pub(crate) struct Generator {
 pub(crate) struct Answer {
     /// The text shown.
     pub(crate) text: String,
+    /// The tools that it calls.
+    pub(crate) calls: Vec<Call>,
     /// Its tokens, without an end token.
     pub(crate) tokens: Vec<u32>,
     /// Why there is no more; `None`: Ctrl-C.
@@ -98,11 +100,11 @@ impl Generator {
     /// The weights are broken, or `show` fails.
     pub(crate) fn answer(
         &mut self,
-        prompt: Vec<u32>,
+        prompt: Prompt,
         interrupt: &AtomicBool,
         show: &mut dyn FnMut(&str) -> io::Result<()>,
     ) -> Result<Answer> {
-        let id = self.batch.open(&Request { prompt: Prompt::Tokens(prompt), ..self.request.clone() })?;
+        let id = self.batch.open(&Request { prompt, ..self.request.clone() })?;
         self.last = Some(id);
         let reused = self.batch.held(id)?.len();
         let (mut answer, mut start) = (Answer::default(), Instant::now());
@@ -117,6 +119,7 @@ impl Generator {
                     }
                     Event::Piece { piece, .. } => {
                         answer.tokens.extend(piece.token);
+                        answer.calls.extend(piece.calls);
                         answer.add(&piece.text, show)?;
                     }
                     Event::Finished { reason, usage, .. } => {

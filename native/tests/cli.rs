@@ -502,6 +502,51 @@ fn without_end(file: &[u8]) -> Vec<u8> {
 const CONTEXT_KEY: &str = "llama.context_length";
 
 #[test]
+fn tools_are_called() {
+    let model = chat_model("tools.gguf");
+    let tools = scratch("tools.json", br#"[{"type":"function","function":{"name":"look_up","parameters":
+        {"type":"object","properties":{"word":{"enum":["a","bc"]}},"required":["word"],"additionalProperties":false}}}]"#);
+    for must in ["--must-call", "--must-call=look_up"] {
+        // What follows a call may be another one, which is cut; the first is told.
+        let output = succeeds_with(&[&*model, "--chat", "-p", "Hi", "--tools", &tools, must, "-n", "400"], b"");
+        let line = output.lines().find(|line| line.starts_with("{\"tool_calls\"")).expect("calls");
+        let calls: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        let call = &calls["tool_calls"][0]["function"];
+        assert_eq!(call["name"], "look_up");
+        let arguments: serde_json::Value =
+            serde_json::from_str(call["arguments"].as_str().expect("a text")).expect("JSON");
+        assert!(["a", "bc"].contains(&arguments["word"].as_str().expect("a word")), "{arguments}");
+    }
+    fails(&[&model, "--chat", "-p", "Hi", "--tools", &tools, "--must-call=other"], "is the name of none of the tools");
+}
+
+#[test]
+fn answers_keep_to_schemas_expressions_and_grammars() {
+    let model = golden(MODEL);
+    let grammar = scratch("answer.gbnf", b"root ::= \"yes\" | \"no\"");
+    let schema = scratch("schema.json", br#"{"enum":["yes","no"]}"#);
+    for (form, answers) in [
+        (["--schema", r#"{"type":"boolean"}"#], ["true", "false"]),
+        (["--schema", &schema], ["\"yes\"", "\"no\""]),
+        (["--regex", "yes|no"], ["yes", "no"]),
+        (["--grammar", &grammar], ["yes", "no"]),
+    ] {
+        let answer = succeeds(&[&[&*model, "-p", "w3"], &form[..]].concat());
+        assert!(answers.contains(&answer.trim_end()), "{form:?}: {answer}");
+        // What is an answer is accepted, and by the masks of its vocabulary, too.
+        let checked = succeeds_with(&[&["constrain", &model], &form[..], &["--json"]].concat(), answers[0].as_bytes());
+        let checked: serde_json::Value = serde_json::from_str(&checked).expect("JSON");
+        assert_eq!((&checked["accepted"], &checked["at"]), (&true.into(), &answers[0].len().into()));
+        assert!(checked["mask_us"]["mean"].is_number());
+    }
+    let refused = r#"{"properties":{"a":{"pattern":"(?=b)"}}}"#;
+    fails(&[&model, "-p", "w3", "--schema", refused], "/properties/a/pattern");
+    fails(&["constrain", "--schema", refused], "/properties/a/pattern");
+    fails(&[&model, "-p", "w3", "--json", "--regex", "a"], "cannot be beside");
+    fails(&["constrain"], "--schema");
+}
+
+#[test]
 fn a_question_is_put_through_the_chat_template() {
     let model = chat_model("question.gguf");
     let run = |more: &[&str]| succeeds(&[&[&*model, "-t", "0", "-n", "12"], more].concat());
