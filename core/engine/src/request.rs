@@ -306,7 +306,7 @@ impl Format {
             Format::Text => of("text", None),
             Format::JsonObject => of("json_object", None),
             Format::JsonSchema(schema) => {
-                // What is no JSON is refused by whoever reads it.
+                // What is no JSON, or nests too deep, is refused by whoever reads the schema.
                 let schema = Json::parse(schema).unwrap_or_else(|_| Json::Text(schema.clone()));
                 of("json_schema", Some(("json_schema", object(Vec::from([("schema", schema)])))))
             }
@@ -326,10 +326,11 @@ impl Format {
     }
 }
 
-/// A schema as text: an object, or true or false.
+/// A schema as text: an object, true or false, or the text of one.
 fn is_schema(name: &str, schema: Json) -> Result<String> {
     match schema {
         Json::Object(_) | Json::Bool(_) => Ok(schema.to_string()),
+        Json::Text(text) => Ok(text),
         _ => Err(Error::field(name, "has to be a JSON schema: an object, true or false")),
     }
 }

@@ -573,6 +573,7 @@ fn the_form_of_an_answer() {
     for (fields, wanted) in [
         (r#""json_schema":{"type":"null"}"#, schema()),
         (r#""json_schema":{"type":"null"},"grammar":null"#, schema()),
+        (r#""json_schema":"{\"type\":\"null\"}""#, schema()),
         (r#""regex":"a|b""#, Format::Regex("a|b".into())),
         (r#""grammar":"root ::= \"a\"""#, Format::Grammar(r#"root ::= "a""#.into())),
         (r#""grammar":"""#, Format::Text),
@@ -580,7 +581,7 @@ fn the_form_of_an_answer() {
         assert_eq!(with(fields).expect(fields).format, wanted);
     }
     for (fields, field) in [
-        (r#""json_schema":"a""#, "json_schema"),
+        (r#""json_schema":["a"]"#, "json_schema"),
         (r#""regex":["a"]"#, "regex"),
         (r#""regex":"a","grammar":"root ::= \"a\"""#, "regex"),
         (r#""response_format":{"type":"text"},"regex":"a""#, "regex"),

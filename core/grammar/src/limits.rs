@@ -28,7 +28,7 @@ pub struct Limits {
     pub mask_nodes: u64,
     /// Most items of the Earley parser for one mask. (200,000: some 10 ms)
     pub mask_items: usize,
-    /// Most items in one of its rows: how many ways there may be to read a text. (2,000)
+    /// Most items in one of its rows: how many ways there may be to read a text. A property that may be left out takes four. (5,000)
     pub row_items: usize,
     /// Most states of the lexer, of 1 to 2 KB each. (30,000)
     pub lexer_states: usize,
@@ -48,7 +48,7 @@ impl Default for Limits {
             lexer_nodes: 1_000_000,
             mask_nodes: 400_000,
             mask_items: 200_000,
-            row_items: 2_000,
+            row_items: 5_000,
             lexer_states: 30_000,
         }
     }

@@ -279,6 +279,20 @@ fn matchers_share_nothing() {
     assert!(matches!(grammar.matcher().mask(&[u32::from(b'x')]), Err(Error::Answer(_))));
 }
 
+/// As many properties as there may be, none of which has to be there: each may be the next.
+#[test]
+fn a_thousand_properties() {
+    let properties: Vec<_> = (0..1_000).map(|i| format!(r#""p{i}":{{"type":"null"}}"#)).collect();
+    let schema = format!(r#"{{"type":"object","properties":{{{}}}}}"#, properties.join(","));
+    let mut matcher = grammar(&schema).unwrap().matcher();
+    let answer: Vec<u32> = r#"{"p7":null,"p990":null}"#.bytes().map(u32::from).collect();
+    for at in 0..answer.len() {
+        let mask = matcher.mask(&answer[..at]).unwrap();
+        assert_eq!(mask[answer[at] as usize / 32] >> (answer[at] % 32) & 1, 1, "{at}");
+    }
+    assert!(matcher.may_end(&answer).unwrap());
+}
+
 #[test]
 fn what_is_forced() {
     let schema = r#"{"type": "object", "properties": {"name": {"type": "null"}}, "required": ["name"], "additionalProperties": false}"#;
