@@ -430,31 +430,36 @@ fn whoever_has_to_call_calls() {
     let files = files.filter(|path| path.extension().is_some_and(|e| e == "jinja"));
     let published = files.map(|path| (name(&path), source(&path)));
     let families = FAMILIES.iter().map(|family| (family.name.to_string(), family.template()));
-    let (mut kept, mut refused) = (0, Vec::new());
+    let mut kept = 0;
     for (name, source) in published.chain(families) {
         for seed in 0..if emulated() { 1 } else { 2 } {
-            match answers(&source, &ToolChoice::Required, seed, "") {
+            let answer = answers(&source, &ToolChoice::Required, seed, "").expect(&name);
+            if answer.calls.is_empty() && !answer.reasoning.is_empty() {
                 // Nothing makes it stop thinking.
-                Ok(answer) if !answer.reasoning.is_empty() => assert_eq!(answer.reason, Some(Reason::Length), "{name}"),
-                Ok(answer) => {
-                    are_calls(&answer, &name);
-                    kept += usize::from(seed == 0);
-                }
-                Err(error) => {
-                    assert_eq!(
-                        (error.kind, error.field.as_deref()),
-                        (Kind::Unsupported, Some("tool_choice")),
-                        "{name}: {error}"
-                    );
-                    refused.push(name.clone());
-                }
+                assert_eq!(answer.reason, Some(Reason::Length), "{name}");
+            } else {
+                are_calls(&answer, &name);
+                kept += usize::from(seed == 0);
             }
         }
     }
-    refused.dedup();
-    // Messages with channels have no grammar yet.
-    assert_eq!(refused, ["gpt-oss"]);
     assert!(kept >= 40, "{kept}");
+}
+
+/// What has no grammar is read, and nothing can be made of it by force.
+#[test]
+fn forms_without_a_grammar() {
+    let gemma = "{% for m in messages %}{{ m.content }}{% for c in m.tool_calls %}<|tool_call>call:{{ c.function.name + '{' }}\
+        {% for k, v in c.function.arguments | items %}{{ k }}:{% if v is string %}<|\"|>{{ v }}<|\"|>{% else %}{{ v }}{% endif %}{{ ',' if not loop.last }}{% endfor %}{{ '}' }}<tool_call|>{% endfor %}{% endfor %}";
+    let error = answers(gemma, &ToolChoice::Required, 0, "").expect_err("no grammar");
+    assert_eq!((error.kind, error.field.as_deref()), (Kind::Unsupported, Some("tool_choice")));
+    let answer =
+        answers(gemma, &ToolChoice::Auto, 0, r#"<|tool_call>call:get_weather{city:<|"|>x<|"|>,days:1}<tool_call|>"#);
+    let answer = answer.expect("an answer");
+    assert_eq!(
+        (answer.calls[0].name.as_str(), answer.calls[0].arguments.as_str()),
+        ("get_weather", r#"{"city":"x","days":1}"#)
+    );
 }
 
 #[test]

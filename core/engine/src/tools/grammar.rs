@@ -8,6 +8,7 @@
 //! Marks that the vocabulary has as tokens of structure are those tokens. Arguments are JSON that fits the tool's schema; where a form writes
 //! them one by one, each fits its part of it.
 
+use super::harmony;
 use super::literal::Notation;
 use super::tool::{Tools, get};
 use super::{Calls, Fields, Form, Marked, Shape};
@@ -38,12 +39,15 @@ impl Form {
         (most, must): (usize, bool),
         tokenizer: &Tokenizer,
     ) -> Option<Rules> {
-        let Calls::Marked(marked) = &self.calls else { return None };
-        let is_whole = must || marked.bare;
-        let mark = if is_whole { String::new() } else { marked.trigger().to_owned() };
-        let lark = Lark { tokenizer, texts: Vec::new() };
-        let grammar = lark.grammar(marked, tools.of(only), &mark, most)?;
-        Some(Rules { grammar, is_sure: must || !mark.is_empty(), mark })
+        let (lark, tools) = (Lark { tokenizer, texts: Vec::new() }, tools.of(only));
+        let (mark, grammar) = match &self.calls {
+            Calls::Marked(marked) => {
+                let mark = if must || marked.bare { "" } else { marked.trigger() };
+                (mark, lark.marked(marked, tools, mark, most)?)
+            }
+            Calls::Harmony => (if must { "" } else { harmony::TO }, lark.harmony(tools, must)),
+        };
+        Some(Rules { grammar, is_sure: must || !mark.is_empty(), mark: mark.to_owned() })
     }
 }
 
@@ -55,13 +59,11 @@ struct Lark<'t> {
 }
 
 impl Lark<'_> {
-    fn grammar(mut self, marked: &Marked, tools: Vec<(&str, &Json)>, mark: &str, most: usize) -> Option<String> {
+    /// Calls between marks, of which the first has begun with `mark`.
+    fn marked(mut self, marked: &Marked, tools: Vec<(&str, &Json)>, mark: &str, most: usize) -> Option<String> {
         let Marked { open, bare, head, shape, tail, between, close } = marked;
-        let (mut rules, mut bodies) = (String::new(), Vec::new());
-        for (i, (name, schema)) in tools.into_iter().enumerate() {
-            rules += &format!("body_{i}: {}\n", self.body(shape, name, schema)?);
-            bodies.push(format!("body_{i}"));
-        }
+        let body = |(name, schema): (&str, &Json)| self.body(shape, name, schema);
+        let bodies = tools.into_iter().map(body).collect::<Option<Vec<_>>>()?;
         // What is left of the marks in front of the first call.
         let (open, first) = match open.is_empty() {
             true => ("", head.strip_prefix(mark)?),
@@ -75,20 +77,47 @@ impl Lark<'_> {
         let more =
             if most == 1 { String::new() } else { format!("({})*", row(&["ws", &between, &head, "body", &tail])) };
         let start = row(&["ws", &open, &first, "body", &tail, &more, &close]);
-        for (i, rule) in self.texts.iter().enumerate() {
-            rules += &format!("text_{i}{rule}\n");
-        }
-        let bodies = bodies.join(" | ");
-        Some(format!("%llguidance {{}}\nstart: {start}\nbody: {bodies}\n{rules}ws: WS?\nWS: /[ \\n]{{1,4}}/\n"))
+        Some(self.grammar(&start, &bodies))
+    }
+
+    /// One call as a message to a tool, behind the beginning of its recipient. `must`: all of the answer, which may think before.
+    fn harmony(mut self, tools: Vec<(&str, &Json)>, must: bool) -> String {
+        let [channel, message, constrain] = ["<|channel|>", "<|message|>", "<|constrain|>"].map(|mark| self.mark(mark));
+        // The channel stands in front of the recipient or behind it.
+        let channel_behind = format!("({})?", row(&[&channel, "\"commentary\""]));
+        let json = format!("({constrain} \"json\" | \" json\")?");
+        let body = |(name, schema): (&str, &Json)| {
+            let head = row(&[&written(name), &channel_behind, &json, &message]);
+            format!("{head} ws %json {}", arguments(schema))
+        };
+        let bodies: Vec<_> = tools.into_iter().map(body).collect();
+        let to = written(&format!(" {}", harmony::TO));
+        let start = match must {
+            false => "body".to_owned(),
+            true => {
+                let thought = self.up_to("<|end|>");
+                let before = self.mark("<|start|>assistant");
+                let thought = format!("({channel} \"analysis\" {message} {thought} {before})?");
+                format!("{thought} {channel} \"commentary\" {to} body")
+            }
+        };
+        self.grammar(&start, &bodies)
+    }
+
+    /// The grammar of a beginning, and of what `body` is in it.
+    fn grammar(&self, start: &str, bodies: &[String]) -> String {
+        let mut rules = format!("%llguidance {{}}\nstart: {start}\n");
+        let names: Vec<_> = (0..bodies.len()).map(|i| format!("body_{i}")).collect();
+        rules += &format!("body: {}\n", names.join(" | "));
+        names.iter().zip(bodies).for_each(|(name, body)| rules += &format!("{name}: {body}\n"));
+        self.texts.iter().enumerate().for_each(|(i, text)| rules += &format!("text_{i}{text}\n"));
+        rules + "ws: WS?\nWS: /[ \\n]{1,4}/\n"
     }
 
     /// A call between its marks.
     fn body(&mut self, shape: &Shape, name: &str, schema: &Json) -> Option<String> {
         let quoted = |text: &str| written(&written(text));
-        let arguments = match schema {
-            Json::Null => "{\"type\": \"object\"}".to_owned(),
-            schema => schema.to_string(),
-        };
+        let arguments = arguments(schema);
         Some(match shape {
             Shape::Object { name: key, arguments: field } => format!(
                 "\"{{\" ws {} ws \":\" ws {} ws \",\" ws {} ws \":\" ws %json {arguments} ws \"}}\"",
@@ -172,6 +201,14 @@ impl Lark<'_> {
         Some(row(&[&written(name), "\"(\"", &inside, "\")\""]))
     }
 
+    /// Any text up to a mark, which it takes.
+    fn up_to(&mut self, mark: &str) -> String {
+        match &self.parts(mark, |_| Vec::new())[..] {
+            [structure] => format!("/(?s:.*)/ {structure}"),
+            _ => self.text("*".to_owned(), mark),
+        }
+    }
+
     /// A text of so many characters up to `end`, which it takes.
     fn text(&mut self, length: String, end: &str) -> String {
         let rule = format!("[suffix={}]: /(?s:.{length})/", Json::from(end));
@@ -207,6 +244,14 @@ impl Lark<'_> {
         }
         parts.extend(of_text(rest));
         parts
+    }
+}
+
+/// The schema of arguments.
+fn arguments(schema: &Json) -> String {
+    match schema {
+        Json::Null => "{\"type\": \"object\"}".to_owned(),
+        schema => schema.to_string(),
     }
 }
 

@@ -16,6 +16,9 @@ pub(super) const MARKS: [&str; 7] =
 const START: &str = "<|start|>assistant";
 const MESSAGE: &str = "<|message|>";
 
+/// What a tool is called by, in the head of a message.
+pub(super) const TO: &str = "to=functions.";
+
 /// What ends a message.
 const ENDS: [&str; 5] = ["<|end|>", "<|call|>", "<|return|>", "<|start|>", "<|channel|>"];
 
@@ -50,6 +53,11 @@ pub(super) enum Found {
 }
 
 impl Harmony {
+    /// Whether a text is the head of a message.
+    pub(super) fn is_head(&self) -> bool {
+        matches!(self.within, Within::Head)
+    }
+
     /// Looks at what comes next; what is found is taken by the caller, but for nothing.
     pub(super) fn go_on(&mut self, text: &str, ended: bool, tools: &Tools) -> Found {
         match &self.within {

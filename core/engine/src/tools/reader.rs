@@ -10,7 +10,7 @@
 //! seen, and reading goes on behind it. So each byte is read once, and cutting the text into other pieces changes nothing.
 
 use super::call::{Progress, Reading};
-use super::harmony::{Found, Harmony};
+use super::harmony::{self, Found, Harmony};
 use super::marks::{Begins, MAX_SPACE, begins, longest_start, without_space};
 use super::tool::Tools;
 use super::{Calls, Form, Marked, Thinking};
@@ -106,15 +106,21 @@ impl Reader {
 
     /// How many bytes there are of what may be the first call, its mark included, if it has begun.
     pub(crate) fn begun(&self) -> Option<usize> {
-        let begun = self.calls == 0 && matches!(self.state, State::Between(_) | State::Call(_));
-        begun.then(|| self.held.trim_start().len())
+        match &self.state {
+            State::Between(_) | State::Call(_) if self.calls == 0 => Some(self.held.trim_start().len()),
+            State::Harmony(harmony) if harmony.is_head() => self.held.find(harmony::TO).map(|at| self.held.len() - at),
+            _ => None,
+        }
     }
 
     /// How many bytes of a mark may have come, while it is waited for.
     pub(crate) fn begun_of(&self, mark: &[u8]) -> usize {
         let held = self.held.as_bytes();
         let longest = held.len().min(mark.len().saturating_sub(1));
-        let waits = matches!(self.state, State::Start | State::Text);
+        let waits = match &self.state {
+            State::Harmony(harmony) => harmony.is_head(),
+            state => matches!(state, State::Start | State::Text),
+        };
         (1..=longest).rev().find(|&bytes| waits && mark.starts_with(&held[held.len() - bytes..])).unwrap_or(0)
     }
 
