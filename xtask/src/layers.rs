@@ -62,7 +62,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("picolm-guest", &["picolm-core", "picolm-engine"]),
     ("picolm-host", &["picolm-core", "picolm-engine", "picolm-machine", "picolm-server"]),
     ("picolm-benches", &["picolm-core", "picolm-machine"]),
-    ("picolm-fuzz", &["picolm-core"]),
+    ("picolm-fuzz", &["picolm-core", "picolm-grammar"]),
     ("picolm-client-guest", &[]),
     ("picolm-hostile-guest", &[]),
     ("picolm-web-build", &[]),
