@@ -6,7 +6,7 @@
 //!   --backend       one backend only
 //!   --from-memory   one column and a matrix of 1 GiB, larger than caches: what decoding does. The reference only if it is named
 //! ```
-//! Medians of seven runs of about 50 ms. How fast memory itself is, `--bin bandwidth` says; whole models, `cargo xtask bench`.
+//! Integer formats as in a file and packed. Medians of seven runs of about 50 ms. How fast memory itself is, `--bin bandwidth` says; whole models, `cargo xtask bench`.
 
 mod attention;
 mod matmul;

@@ -5,6 +5,7 @@
 //!   layer(1) ─► Lent ─► …                         one layer after the other, again and again: a source may read ahead
 //! ```
 
+use crate::kernels::Layout;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
@@ -12,7 +13,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 /// A place in the model file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Span {
     /// First byte, from the start of the file.
     pub offset: u64,
@@ -36,8 +37,13 @@ pub struct WeightsError(pub String);
 
 /// Bytes that lie in memory, by their place in the file.
 pub trait Spans: Send + Sync {
-    /// The bytes of a span, if all of them are here.
+    /// The bytes of a span, if all of them are here. In another layout than the file's there may be more of them, and only the spans of
+    /// whole matrices are known.
     fn bytes(&self, span: Span) -> Option<&[u8]>;
+    /// How the matrices lie in them.
+    fn layout(&self) -> Layout {
+        Layout::Rows
+    }
 }
 
 /// A part of a model, readable for as long as this lives: nobody can write where it lies.
@@ -74,11 +80,21 @@ impl Lent<'_> {
     /// # Errors
     /// The source has forgotten it.
     pub fn bytes(&self, span: Span) -> Result<&[u8], WeightsError> {
-        let bytes = match self {
-            Lent::InPlace(spans) => spans.bytes(span),
-            Lent::Slot(spans) => spans.bytes(span),
-        };
-        bytes.ok_or_else(|| WeightsError(format!("{} bytes at {} were not lent", span.len, span.offset)))
+        self.spans()
+            .bytes(span)
+            .ok_or_else(|| WeightsError(format!("{} bytes at {} were not lent", span.len, span.offset)))
+    }
+
+    /// How the matrices lie in them.
+    pub fn layout(&self) -> Layout {
+        self.spans().layout()
+    }
+
+    fn spans(&self) -> &dyn Spans {
+        match self {
+            Lent::InPlace(spans) => *spans,
+            Lent::Slot(spans) => &**spans,
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 /// Each top-level module of the core and the others it may use.
 const MAY_USE: &[(&str, &[&str])] = &[
-    ("weights", &["gguf"]),
+    ("weights", &["kernels"]),
     ("model", &["gguf", "kernels", "team", "weights"]),
     ("session", &["kernels", "model", "team", "weights"]),
     ("sampler", &["kernels"]),

@@ -3,7 +3,7 @@
 use crate::operand::{
     Activation, ChunkF16, ChunkQ8, ColumnMut, ColumnParts, Columns, Gathered, Operand, Operands, Queries,
 };
-use crate::quant::Format;
+use crate::quant::Matrix;
 use crate::team::{Parts, Tile};
 use core::fmt;
 use core::ops::Range;
@@ -13,8 +13,8 @@ use core::ops::Range;
 pub struct Kernels {
     /// Name for people.
     pub name: &'static str,
-    /// `out[c][r] = weights[r] · x[c]`; `weights` holds the rows of `out`, of `x.len` weights each.
-    pub matmul: fn(format: Format, weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>),
+    /// `out[c][r] = weights[r] · x[c]`; `weights` has the rows of `out`, of `x.len` weights each.
+    pub matmul: fn(weights: Matrix<'_>, x: Columns<'_>, out: &mut Tile<'_>),
     /// Quantises a column in blocks of 32 or 256; false if a value is not finite.
     pub quantize: fn(x: &[f32], block: usize, out: ColumnMut<'_>) -> bool,
     /// `out = x * (1 / sqrt(mean(x²) + eps)) * weight`

@@ -10,7 +10,7 @@
 //!   simd                         an instruction set as a trait: 16 lanes, whatever the machine's registers
 //!   operand                      columns of activations, queries, chunks of keys and values
 //!     ▲
-//!   quant/                       one file a format: block layout, integer weights, dequantise
+//!   quant/                       one file a format: block layout, integer weights, dequantise; tiles of 16 rows
 //!     ▲
 //!   backend                      a table of kernels
 //!     ▲                ▲
@@ -49,4 +49,4 @@ pub use isa::*;
 pub use operand::{
     Activation, Activations, CHUNK, ChunkF16, ChunkQ8, Columns, Gathered, Operand, Operands, Queries, TILE,
 };
-pub use quant::{Format, Matrix};
+pub use quant::{Format, Layout, Matrix, TILE_ROWS};

@@ -6,7 +6,7 @@
 use crate::backend::Kernels;
 use crate::math;
 use crate::operand::{Activation, CHUNK, ChunkF16, ChunkQ8, ColumnMut, Columns, Gathered, Queries, TILE, span};
-use crate::quant::{Float, Format, Narrow, Scale, Visitor, Wide};
+use crate::quant::{Float, Layout, Matrix, Narrow, Scale, Visitor, Wide};
 use crate::team::Tile;
 use core::ops::Range;
 use half::f16;
@@ -66,13 +66,21 @@ fn code(x: f32, d: f32) -> i8 {
 }
 
 /// The block loop is outside the column loop, so that a block is unpacked once; each chain still runs in block order.
-fn matmul(format: Format, weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>) {
-    let row_bytes = format.row_bytes(x.len);
+fn matmul(w: Matrix<'_>, x: Columns<'_>, out: &mut Tile<'_>) {
+    let row_bytes = w.format.row_bytes(x.len);
     for r in 0..out.rows() {
         for c in 0..x.n {
             out.column(c)[r] = 0.0;
         }
-        format.visit(Row { weights: &weights[r * row_bytes..][..row_bytes], x, out, r });
+        match w.layout {
+            Layout::Rows => w.format.visit(Row { weights: &w.bytes[r * row_bytes..][..row_bytes], x, out, r }),
+            #[cfg(not(target_family = "wasm"))]
+            Layout::Tiles => {
+                let mut row = alloc::vec![0; row_bytes];
+                w.format.unpack(x.len, w.bytes, r, &mut row);
+                w.format.visit(Row { weights: &row, x, out, r });
+            }
+        }
     }
 }
 

@@ -2,6 +2,9 @@
 
 use crate::math;
 
+/// Four bytes of each of sixteen rows.
+pub type Quad = [u8; 64];
+
 /// Operations on all lanes, and what a machine is best at. A value of the type is the proof that the CPU has it.
 ///
 /// Widths are fixed and virtual: 16 f32 lanes are one AVX-512 register, two of AVX2 or four of NEON and wasm; the results are the
@@ -89,6 +92,62 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// The largest lane; there is no NaN.
     fn reduce_max(self, a: Self::Lanes) -> f32 {
         self.store(a).into_iter().fold(f32::NEG_INFINITY, |m, x| if x > m { x } else { m })
+    }
+}
+
+/// What is done with tiles of packed weights: quads hold four codes of each of 16 rows, in the order of lanes.
+pub trait Tiled: Simd {
+    /// 64 bytes.
+    type Quads: Copy;
+
+    fn load_quad(self, bytes: &Quad) -> Self::Quads;
+    fn store_quad(self, a: Self::Quads, out: &mut Quad);
+    /// Of each byte, `width` bits from bit `from` on, moved to bit `to`; the other bits are 0.
+    fn field(self, a: Self::Quads, from: usize, to: usize, width: usize) -> Self::Quads;
+    fn or_quads(self, a: Self::Quads, b: Self::Quads) -> Self::Quads;
+    /// Sums of bytes, modulo 256.
+    fn add_quads(self, a: Self::Quads, b: Self::Quads) -> Self::Quads;
+    fn splat_quad(self, a: u8) -> Self::Quads;
+    /// 1 for each byte that is larger than `than`, else 0.
+    fn above(self, a: Self::Quads, than: u8) -> Self::Quads;
+    /// The byte of the table at each index, which is 0..=15.
+    fn lookup_quad(self, table: &[i8; 16], indices: Self::Quads) -> Self::Quads;
+    /// Sixteen bytes as signed integers.
+    fn small_ints(self, bytes: &[u8; 16]) -> Self::Ints;
+    /// The low (0) or high (1) nibbles of sixteen bytes.
+    fn nibble_ints(self, bytes: &[u8; 16], which: usize) -> Self::Ints;
+    /// Lane by lane, the low i16 of both.
+    fn store_pairs(self, low: Self::Ints, high: Self::Ints, out: &mut [u8; 64]);
+
+    /// [`Simd::dot_tiles`] of quads that are computed when they are needed. Signed codes come with [`Simd::signed_offset`] added.
+    fn dot_quads<const T: usize, const C: usize>(
+        self,
+        codes: impl Quads<Self>,
+        x: [&[[u8; 4]; T]; C],
+        range: CodeRange,
+    ) -> [Self::Ints; C];
+    /// Adds these dots times `scale`, an i8 in each lane, to `sums`. T is 4 or 8.
+    fn add_scaled_quads<const T: usize, const C: usize>(
+        self,
+        sums: [Self::Ints; C],
+        codes: impl Quads<Self>,
+        x: [&[[u8; 4]; T]; C],
+        range: CodeRange,
+        scale: Self::Ints,
+    ) -> [Self::Ints; C];
+}
+
+/// Codes of sixteen rows, four at a time. A trait and not a closure: see [`lanes`](crate::lanes).
+pub trait Quads<S: Tiled>: Copy {
+    /// Codes `4 t..4 t + 4`.
+    fn quad(self, s: S, t: usize) -> S::Quads;
+}
+
+/// Codes that lie in memory.
+impl<S: Tiled, const T: usize> Quads<S> for &[Quad; T] {
+    #[inline(always)]
+    fn quad(self, s: S, t: usize) -> S::Quads {
+        s.load_quad(&self[t])
     }
 }
 

@@ -6,8 +6,8 @@ use common::backends;
 use picolm_kernels::operand::{ColumnMut, span};
 use picolm_kernels::team::{Solo, Tile, for_parts};
 use picolm_kernels::{
-    Activation, Activations, Backend, CHUNK, ChunkF16, ChunkQ8, Format, Gathered, Operand, Operands, Queries, TILE,
-    quantize_column,
+    Activation, Activations, Backend, CHUNK, ChunkF16, ChunkQ8, Format, Gathered, Layout, Matrix, Operand, Operands,
+    Queries, TILE, quantize_column,
 };
 use proptest::prelude::*;
 use serde_json::Value;
@@ -104,9 +104,76 @@ fn matmul(
     n: usize,
     len: usize,
 ) -> Vec<u32> {
-    let mut out = vec![f32::NAN; n * rows];
-    (backend.kernels().matmul)(format, weights, x.columns(n, len), &mut Tile::new(&mut out, n));
-    out.iter().map(|x| x.to_bits()).collect()
+    let found = |layout, bytes| {
+        let mut out = vec![f32::NAN; n * rows];
+        let weights = Matrix { format, layout, cols: len, bytes };
+        (backend.kernels().matmul)(weights, x.columns(n, len), &mut Tile::new(&mut out, n));
+        out.iter().map(|x| x.to_bits()).collect::<Vec<_>>()
+    };
+    let in_rows = found(Layout::Rows, weights);
+    // NaN payloads are nobody's business.
+    #[cfg(not(target_family = "wasm"))]
+    assert_eq!(
+        numbers(&found(Layout::Tiles, &packed(format, weights, rows, len))),
+        numbers(&in_rows),
+        "{} {} rows {rows} columns {n} length {len}: tiles",
+        backend.name(),
+        format.name()
+    );
+    in_rows
+}
+
+/// All but the bits of a NaN.
+#[cfg(not(target_family = "wasm"))]
+fn numbers(bits: &[u32]) -> Vec<Option<u32>> {
+    bits.iter().map(|&b| (!f32::from_bits(b).is_nan()).then_some(b)).collect()
+}
+
+#[cfg(not(target_family = "wasm"))]
+fn packed(format: Format, weights: &[u8], rows: usize, len: usize) -> Vec<u8> {
+    // Whatever was there before is written over.
+    let mut tiles = vec![0xa5; format.packed_bytes(rows, len)];
+    format.pack(len, weights, &mut tiles);
+    tiles
+}
+
+/// Every bit of every block is in its tile, and rows are found there as floats, too.
+#[cfg(not(target_family = "wasm"))]
+fn check_packed(seed: u64, format: Format, rows: usize, blocks: usize) {
+    let mut random = Random(seed);
+    let len = blocks * format.block_len();
+    let weights: Vec<u8> = (0..format.row_bytes(rows * len)).map(|_| random.bits() as u8).collect();
+    let tiles = packed(format, &weights, rows, len);
+    let mut back = vec![0; weights.len()];
+    format.unpack(len, &tiles, 0, &mut back);
+    assert_eq!(back, weights, "{} rows {rows} blocks {blocks} seed {seed}", format.name());
+    let finite = random.weights(format, rows * len);
+    let tiles = packed(format, &finite, rows, len);
+    let of = |layout, bytes| Matrix { format, layout, cols: len, bytes };
+    for row in 0..rows {
+        let (mut expected, mut found) = (vec![0.0; len], vec![1.0; len]);
+        of(Layout::Rows, &finite).dequantize_row(row, &mut expected);
+        of(Layout::Tiles, &tiles).dequantize_row(row, &mut found);
+        assert_eq!(found, expected, "{} row {row} of {rows}", format.name());
+    }
+    if format.operand() != Operand::Float {
+        assert!(tiles.len().is_multiple_of(64), "{}", format.name());
+        let whole = of(Layout::Tiles, &tiles);
+        let start = (rows - 1) / 16 * 16;
+        assert_eq!(whole.rows(start..rows).bytes, &tiles[format.packed_bytes(start, len)..]);
+    }
+}
+
+#[cfg(not(target_family = "wasm"))]
+#[test]
+fn tiles_have_every_bit() {
+    for &format in Format::ALL {
+        for rows in [1, 2, 15, 16, 17, 31, 32, 33, 50] {
+            for blocks in [1, 2, 3, 5] {
+                check_packed(rows as u64, format, rows, blocks);
+            }
+        }
+    }
 }
 
 fn check_matmul(seed: u64, format: Format, rows: usize, n: usize, blocks: usize) {
@@ -131,12 +198,22 @@ fn check_matmul(seed: u64, format: Format, rows: usize, n: usize, blocks: usize)
 fn products_equal_the_reference_around_every_edge() {
     for &format in Format::ALL {
         for rows in [1, 2, 15, 16, 17, 33] {
-            for n in 1..=9 {
+            for n in 1..=10 {
                 check_matmul(rows as u64 * 100 + n as u64, format, rows, n, 3);
             }
         }
         let lengths: &[usize] = if format.block_len() == 1 { &[1, 15, 16, 17, 31, 64] } else { &[1, 2, 5] };
         lengths.iter().for_each(|&blocks| check_matmul(7, format, 19, 3, blocks));
+        // Longer than a strip.
+        check_matmul(8, format, 17, 20, 37);
+    }
+}
+
+#[cfg(not(target_family = "wasm"))]
+proptest! {
+    #[test]
+    fn any_blocks_are_found_again(seed: u64, f in 0..Format::ALL.len(), rows in 1usize..70, blocks in 1usize..6) {
+        check_packed(seed, Format::ALL[f], rows, blocks);
     }
 }
 

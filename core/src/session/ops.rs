@@ -17,6 +17,12 @@ pub(super) struct Compute<'a> {
 }
 
 impl Compute<'_> {
+    /// A matrix as it was lent.
+    pub(super) fn matrix(&self, w: &Weight) -> Result<Matrix<'_>, WeightsError> {
+        let bytes = self.weights.bytes(w.span)?;
+        Ok(Matrix { format: w.format, layout: self.weights.layout(), cols: w.cols, bytes })
+    }
+
     /// Several matrices times the same columns, in one fork: out is (columns, rows) each.
     pub(super) fn matmul<const N: usize>(
         self,
@@ -25,18 +31,16 @@ impl Compute<'_> {
     ) -> Result<(), WeightsError> {
         let mut missing = None;
         let matrices = jobs.each_ref().map(|(w, _)| {
-            let bytes = self.weights.bytes(w.span).unwrap_or_else(|error| {
-                missing = Some(error);
-                &[]
-            });
-            (Matrix { format: w.format, cols: w.cols, bytes }, w.bias.as_deref())
+            let matrix = self.matrix(w).map_err(|error| missing = Some(error)).ok();
+            (matrix, w.bias.as_deref())
         });
         missing.map_or(Ok(()), Err)?;
         // Multiples of 16 rows, the height of a kernel's group; larger where a matrix has many, to take fewer turns.
         let tiles = jobs.map(|(w, out)| Tiles::new(out, x.n, if w.rows < 4096 { 32 } else { 128 }, x.n));
         for_parts(self.team, tiles, |_, (which, (rows, mut tile))| {
-            let (matrix, bias): &(Matrix<'_>, Option<&[f32]>) = &matrices[which];
-            (self.backend.kernels().matmul)(matrix.format, matrix.rows(rows.clone()), x, &mut tile);
+            let (matrix, bias): &(Option<Matrix<'_>>, Option<&[f32]>) = &matrices[which];
+            let matrix = matrix.expect("none is missing");
+            (self.backend.kernels().matmul)(matrix.rows(rows.clone()), x, &mut tile);
             if let Some(bias) = bias {
                 for c in 0..x.n {
                     tile.column(c).iter_mut().zip(&bias[rows.clone()]).for_each(|(y, b)| *y += b);

@@ -3,7 +3,7 @@
 use super::kv::Chunk;
 use super::ops::{Compute, Flag, operands};
 use super::{Error, Feed, Session, Want, experts, memory, mlp, rope};
-use crate::kernels::{Activations, Backend, CHUNK, Gathered, Matrix, Operands, Queries, quantize_column};
+use crate::kernels::{Activations, Backend, CHUNK, Gathered, Operands, Queries, quantize_column};
 use crate::model::{Attention, Config, Ffn, Layer, Mixer, Model, Norm, Norms};
 use crate::team::{Parts, Strips, Team, Tile, Tiles, for_parts};
 use crate::weights::{Part, WeightsError};
@@ -101,12 +101,11 @@ impl Pass<'_> {
     pub(super) fn embed(&mut self, feeds: &[Feed<'_>]) -> Result<(), WeightsError> {
         let (compute, b) = (self.compute, &mut *self.b);
         let Model { config: c, embedding, ropes, .. } = compute.model;
-        let bytes = compute.weights.bytes(embedding.span)?;
-        let embedding = Matrix { format: embedding.format, cols: embedding.cols, bytes };
+        let embedding = compute.matrix(embedding)?;
         let (pairs, n) = (c.rope_dims / 2, b.batch.len());
         for (i, column) in b.batch.iter().enumerate() {
             let x = &mut b.x[i * c.embedding..][..c.embedding];
-            embedding.format.dequantize(embedding.row(column.token as usize), x);
+            embedding.dequantize_row(column.token as usize, x);
             x.iter_mut().for_each(|x| *x *= c.embedding_scale);
             for (t, table) in ropes.iter().enumerate() {
                 let at = (t * n + i) * pairs;

@@ -32,32 +32,60 @@ macro_rules! backend {
         }
     )*};
     (@matmul $simd:ident, $features:literal) => {
-        fn matmul(format: Format, weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>) {
-            format.visit(MatMul { weights, x, out });
+        fn matmul(weights: Matrix<'_>, x: Columns<'_>, out: &mut Tile<'_>) {
+            let (format, bytes) = (weights.format, weights.bytes);
+            match weights.layout {
+                Layout::Rows => format.visit(OfRows { bytes, x, out }),
+                #[cfg(not(target_family = "wasm"))]
+                Layout::Tiles => format.visit(OfTiles { bytes, x, out }),
+            }
         }
 
-        struct MatMul<'a, 'b> {
-            weights: &'a [u8],
+        struct OfRows<'a, 'b> {
+            bytes: &'a [u8],
             x: Columns<'a>,
             out: &'a mut Tile<'b>,
         }
 
-        impl Visitor for MatMul<'_, '_> {
+        impl Visitor for OfRows<'_, '_> {
             type Out = ();
-            backend! { @family $simd, $features, float, Float, matmul_float }
-            backend! { @family $simd, $features, narrow, Narrow, matmul_narrow }
-            backend! { @family $simd, $features, wide, Wide, matmul_wide }
+            backend! { @family $simd, $features, float, Float, Products::matmul_float }
+            backend! { @family $simd, $features, narrow, Narrow, Products::matmul_narrow }
+            backend! { @family $simd, $features, wide, Wide, Products::matmul_wide }
+        }
+
+        #[cfg(not(target_family = "wasm"))]
+        struct OfTiles<'a, 'b> {
+            bytes: &'a [u8],
+            x: Columns<'a>,
+            out: &'a mut Tile<'b>,
+        }
+
+        #[cfg(not(target_family = "wasm"))]
+        impl Visitor for OfTiles<'_, '_> {
+            type Out = ();
+
+            /// Floats lie as they do in rows.
+            fn float<F: Float>(self) {
+                OfRows { bytes: self.bytes, x: self.x, out: self.out }.float::<F>();
+            }
+
+            backend! { @family $simd, $features, narrow, Narrow, lanes::tiles::matmul_narrow::<_, F> }
+            backend! { @family $simd, $features, wide, Wide, lanes::tiles::matmul_wide::<_, F> }
         }
     };
-    (@family $simd:ident, $features:literal, $name:ident, $family:ident, $kernel:ident) => {
+    (@family $simd:ident, $features:literal, $name:ident, $family:ident, Products::$kernel:ident) => {
+        backend! { @family $simd, $features, $name, $family, Products::$kernel::<F> }
+    };
+    (@family $simd:ident, $features:literal, $name:ident, $family:ident, $kernel:expr) => {
         fn $name<F: $family>(self) {
             #[target_feature(enable = $features)]
-            unsafe fn inner<F: $family>(weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>) {
+            unsafe fn inner<F: $family>(bytes: &[u8], x: Columns<'_>, out: &mut Tile<'_>) {
                 // SAFETY: as below.
-                Products::$kernel::<F>(unsafe { <$simd>::assume() }, weights, x, out);
+                $kernel(unsafe { <$simd>::assume() }, bytes, x, out);
             }
             // SAFETY: reached only through a Backend, which is made from the token: the CPU has the features.
-            unsafe { inner::<F>(self.weights, self.x, self.out) }
+            unsafe { inner::<F>(self.bytes, self.x, self.out) }
         }
     };
 }

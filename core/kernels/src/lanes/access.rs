@@ -1,7 +1,7 @@
 //! How kernels reach what they read and write: pieces of known size, lines asked for ahead, lanes as rows of columns.
 
 use crate::cast::{Blocks, GROUP};
-use crate::simd::Simd;
+use crate::simd::{CodeRange, Simd};
 use crate::team::Tile;
 use core::hint::black_box;
 
@@ -27,7 +27,7 @@ pub(super) fn write<S: Simd, const C: usize>(
 }
 
 /// How far ahead lines are asked for, to be brought into the L2 cache. Measured: 4 and 64 KB are slower.
-const FAR: usize = 16 << 10;
+pub(super) const FAR: usize = 16 << 10;
 
 /// Asks for the lines of the next group that lie where row `r` of these blocks would, if a row followed the other, and for those that
 /// are [`FAR`] behind them. Bit by bit: a CPU has room for a dozen requests or so, and waits when there are more.
@@ -56,6 +56,24 @@ fn prefetch_lines<S: Simd, B: bytemuck::Pod>(s: S, blocks: Blocks<'_, B>, from: 
 #[inline(always)]
 pub(super) fn codes32(qs: &[i8]) -> &[[u8; 32]] {
     bytemuck::cast_slice::<i8, u8>(qs).as_chunks().0
+}
+
+/// Codes in blocks of `4 N`.
+#[inline(always)]
+pub(super) fn fours<const N: usize>(qs: &[i8]) -> &[[[u8; 4]; N]] {
+    bytemuck::cast_slice::<i8, u8>(qs).as_chunks().0.as_chunks().0
+}
+
+/// Codes `32 j..32 j + 32`, in fours.
+#[inline(always)]
+pub(super) fn eight(x: &[[u8; 4]; 64], j: usize) -> &[[u8; 4]; 8] {
+    &x.as_chunks().0[j]
+}
+
+/// By how much codes that are multiplied are larger than weights.
+#[inline(always)]
+pub(super) fn offset<S: Simd>(s: S, codes: CodeRange, offset: i32) -> i32 {
+    if codes == CodeRange::Signed { s.signed_offset() } else { offset }
 }
 
 /// Elements `N * i..N * (i + 1)`.

@@ -20,6 +20,8 @@ pub(super) mod matmul;
 mod rows;
 mod side_by_side;
 mod strips;
+#[cfg(not(target_family = "wasm"))]
+pub(super) mod tiles;
 
 pub(super) use attention::{attend_f16, attend_q8};
 pub(super) use floats::{activate, layer_norm, quantize, rms_norm, soft_cap, to_f16};

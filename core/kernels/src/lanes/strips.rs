@@ -8,7 +8,7 @@
 //!           acc = acc + (dw * dx) * f32(isum)                    the chain of `matmul`, which waits in `out` between strips
 //! ```
 
-use super::access::{prefetch, prefetch_all, shared, write};
+use super::access::{eight, fours, offset, prefetch, prefetch_all, shared, write};
 use crate::cast::{GROUP, Group, Rows};
 use crate::operand::{Column, Columns};
 use crate::quant::{Half, Narrow, Scale, Wide};
@@ -36,14 +36,14 @@ macro_rules! column_groups {
 }
 
 /// 32 codes of 16 rows: tile t has those of weights `4t..4t + 4`.
-type Codes = [[u8; 64]; 8];
+pub(super) type Codes = [[u8; 64]; 8];
 
 /// Begins a cache line. An `ArrayVec` has its length in front, and each load of 64 bytes would read two lines.
 #[repr(align(64))]
-struct Line<T>(T);
+pub(super) struct Line<T>(T);
 
 /// What is different from format to format: a matrix that is unpacked strip by strip.
-trait Unpacked<S: Simd> {
+pub(super) trait Unpacked<S: Simd> {
     /// (rows, blocks in a row)
     fn size(&self) -> (usize, usize);
     /// Goes to the sixteen rows from `first`.
@@ -69,7 +69,7 @@ fn through<S: Simd>(s: S, w: &mut (impl Unpacked<S> + ?Sized), most: usize, x: C
 }
 
 #[inline(always)]
-fn over_strips<S: Simd>(s: S, w: &mut impl Unpacked<S>, most: usize, x: Columns<'_>, out: &mut Tile<'_>) {
+pub(super) fn over_strips<S: Simd>(s: S, w: &mut impl Unpacked<S>, most: usize, x: Columns<'_>, out: &mut Tile<'_>) {
     match S::SMALL {
         true => through_any(s, w, most, x, out),
         false => through(s, w, most, x, out),
@@ -84,7 +84,7 @@ fn through_any<S: Simd>(s: S, w: &mut dyn Unpacked<S>, most: usize, x: Columns<'
 
 /// Where a strip and some columns meet: blocks `start..start + n` of the rows from `first`, columns from `c`.
 #[derive(Clone, Copy)]
-struct Piece {
+pub(super) struct Piece {
     start: usize,
     n: usize,
     first: usize,
@@ -92,23 +92,44 @@ struct Piece {
 }
 
 /// Blocks of 32 in a strip: 20 KB.
-const NARROW: usize = 32;
+pub(super) const NARROW: usize = 32;
 
 /// Sixteen rows of blocks of 32. (Not zeroed before it is filled: that would take as long as a tenth of the work for a few columns.)
 #[repr(C, align(64))]
-struct NarrowStrip {
-    codes: ArrayVec<Line<Codes>, NARROW>,
-    scales: [[f32; 16]; NARROW],
-    mins: [[f32; 16]; NARROW],
+pub(super) struct NarrowStrip {
+    pub(super) codes: ArrayVec<Line<Codes>, NARROW>,
+    pub(super) scales: [[f32; 16]; NARROW],
+    pub(super) mins: [[f32; 16]; NARROW],
+}
+
+impl NarrowStrip {
+    /// An empty one.
+    #[inline(always)]
+    pub(super) fn new() -> Self {
+        NarrowStrip { codes: ArrayVec::new_const(), scales: [[0.0; 16]; NARROW], mins: [[0.0; 16]; NARROW] }
+    }
+
+    /// Codes of one more block, to be written.
+    #[inline(always)]
+    pub(super) fn push(&mut self) -> &mut Codes {
+        let at = self.codes.len();
+        self.codes.push(Line([[0; 64]; 8]));
+        &mut self.codes[at].0
+    }
 }
 
 /// `out[c][r] = weights[r] · x[c]` for formats of blocks of 32. `weights` holds the rows of `out`.
 #[inline(always)]
 pub(crate) fn matmul_narrow<S: Simd, F: Narrow>(s: S, weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>) {
     let rows = Rows::<F::Block>::new(weights, out.rows());
-    let strip = NarrowStrip { codes: ArrayVec::new_const(), scales: [[0.0; 16]; NARROW], mins: [[0.0; 16]; NARROW] };
     let offset = shared(s, offset(s, F::CODES, F::OFFSET));
-    over_strips(s, &mut Narrowly::<F> { offset, group: rows.group(0), rows, strip }, NARROW, x, out);
+    over_strips(
+        s,
+        &mut Narrowly::<F> { offset, group: rows.group(0), rows, strip: NarrowStrip::new() },
+        NARROW,
+        x,
+        out,
+    );
 }
 
 /// A matrix of blocks of 32, where a strip of it is.
@@ -138,10 +159,23 @@ impl<S: Simd, F: Narrow> Unpacked<S> for Narrowly<'_, F> {
 
     #[inline(always)]
     fn dots(&self, s: S, at: Piece, x: Columns<'_>, out: &mut Tile<'_>) {
-        column_groups!(x.n, S::COLUMNS, |c, C| {
-            dot_narrow::<S, F, C>(s, &self.strip, Piece { c, ..at }, self.offset, &x.narrow::<C>(c), out);
-        });
+        narrow_dots::<S, F>(s, &self.strip, self.offset, at, x, out);
     }
+}
+
+/// A strip times all columns.
+#[inline(always)]
+pub(super) fn narrow_dots<S: Simd, F: Narrow>(
+    s: S,
+    strip: &NarrowStrip,
+    offset: i32,
+    at: Piece,
+    x: Columns<'_>,
+    out: &mut Tile<'_>,
+) {
+    column_groups!(x.n, S::COLUMNS, |c, C| {
+        dot_narrow::<S, F, C>(s, strip, Piece { c, ..at }, offset, &x.narrow::<C>(c), out);
+    });
 }
 
 apart! {
@@ -172,8 +206,7 @@ apart! {
             if F::CODES == CodeRange::Signed {
                 add_offset(s, &mut rows);
             }
-            strip.codes.push(Line([[0; 64]; 8]));
-            s.turn(&rows, &mut strip.codes[b].0);
+            s.turn(&rows, strip.push());
         }
         as_lanes(s, &scales[..n], &mut strip.scales);
         if F::HAS_MIN {
@@ -227,32 +260,47 @@ apart! {
 }
 
 /// Blocks of 256 in a strip: 22 KB.
-const WIDE: usize = 4;
+pub(super) const WIDE: usize = 4;
 
 /// Sixteen rows of blocks of 256. Integer scales and minima are pairs of i16: pair k of a row belongs to the 16 weights from `32 * k` and
 /// the 16 after them.
 #[repr(C, align(64))]
-struct WideStrip {
-    codes: ArrayVec<Line<[Codes; 8]>, WIDE>,
-    sub_scales: [Codes; WIDE],
-    sub_mins: [Codes; WIDE],
-    scales: [[f32; 16]; WIDE],
-    mins: [[f32; 16]; WIDE],
+pub(super) struct WideStrip {
+    pub(super) codes: ArrayVec<Line<[Codes; 8]>, WIDE>,
+    pub(super) sub_scales: [Codes; WIDE],
+    pub(super) sub_mins: [Codes; WIDE],
+    pub(super) scales: [[f32; 16]; WIDE],
+    pub(super) mins: [[f32; 16]; WIDE],
+}
+
+impl WideStrip {
+    /// An empty one.
+    #[inline(always)]
+    pub(super) fn new() -> Self {
+        WideStrip {
+            codes: ArrayVec::new_const(),
+            sub_scales: [[[0; 64]; 8]; WIDE],
+            sub_mins: [[[0; 64]; 8]; WIDE],
+            scales: [[0.0; 16]; WIDE],
+            mins: [[0.0; 16]; WIDE],
+        }
+    }
+
+    /// Codes of one more block, to be written.
+    #[inline(always)]
+    pub(super) fn push(codes: &mut ArrayVec<Line<[Codes; 8]>, WIDE>) -> &mut [Codes; 8] {
+        let at = codes.len();
+        codes.push(Line([[[0; 64]; 8]; 8]));
+        &mut codes[at].0
+    }
 }
 
 /// [`matmul_narrow`] for the K formats.
 #[inline(always)]
 pub(crate) fn matmul_wide<S: Simd, F: Wide>(s: S, weights: &[u8], x: Columns<'_>, out: &mut Tile<'_>) {
     let rows = Rows::<F::Block>::new(weights, out.rows());
-    let strip = WideStrip {
-        codes: ArrayVec::new_const(),
-        sub_scales: [[[0; 64]; 8]; WIDE],
-        sub_mins: [[[0; 64]; 8]; WIDE],
-        scales: [[0.0; 16]; WIDE],
-        mins: [[0.0; 16]; WIDE],
-    };
     let form = (shared(s, offset(s, F::CODES, F::OFFSET)), shared(s, F::HAS_MIN));
-    over_strips(s, &mut Widely::<F> { form, group: rows.group(0), rows, strip }, WIDE, x, out);
+    over_strips(s, &mut Widely::<F> { form, group: rows.group(0), rows, strip: WideStrip::new() }, WIDE, x, out);
 }
 
 /// A matrix of blocks of 256, where a strip of it is.
@@ -282,11 +330,23 @@ impl<S: Simd, F: Wide> Unpacked<S> for Widely<'_, F> {
 
     #[inline(always)]
     fn dots(&self, s: S, at: Piece, x: Columns<'_>, out: &mut Tile<'_>) {
-        let (offset, has_min) = self.form;
-        column_groups!(x.n, S::COLUMNS, |c, C| {
-            dot_wide::<S, F, C>(s, &self.strip, Piece { c, ..at }, offset, has_min, &x.wide::<C>(c), out);
-        });
+        wide_dots::<S, F>(s, &self.strip, self.form, at, x, out);
     }
+}
+
+/// A strip times all columns; `form` is by how much codes are larger than weights, and whether there are minima.
+#[inline(always)]
+pub(super) fn wide_dots<S: Simd, F: Wide>(
+    s: S,
+    strip: &WideStrip,
+    form: (i32, bool),
+    at: Piece,
+    x: Columns<'_>,
+    out: &mut Tile<'_>,
+) {
+    column_groups!(x.n, S::COLUMNS, |c, C| {
+        dot_wide::<S, F, C>(s, strip, Piece { c, ..at }, form.0, form.1, &x.wide::<C>(c), out);
+    });
 }
 
 apart! {
@@ -311,7 +371,7 @@ apart! {
             if F::HAS_MIN {
                 s.turn(bytemuck::cast_ref(&sub_mins), &mut strip.sub_mins[b]);
             }
-            strip.codes.push(Line([[[0; 64]; 8]; 8]));
+            let codes = WideStrip::push(&mut strip.codes);
             for j in 0..8 {
                 let mut rows = [[0; 32]; 16];
                 for r in 0..16 {
@@ -320,7 +380,7 @@ apart! {
                 if F::CODES == CodeRange::Signed {
                     add_offset(s, &mut rows);
                 }
-                s.turn(&rows, &mut strip.codes[b].0[j]);
+                s.turn(&rows, &mut codes[j]);
             }
         }
         as_lanes(s, &scales[..n], &mut strip.scales);
@@ -424,12 +484,6 @@ fn add_scaled<S: Simd, F: Wide, const C: usize>(
     isum
 }
 
-/// By how much the codes of a strip are larger than weights.
-#[inline(always)]
-fn offset<S: Simd>(s: S, codes: CodeRange, offset: i32) -> i32 {
-    if codes == CodeRange::Signed { s.signed_offset() } else { offset }
-}
-
 /// Signed codes as this machine wants them.
 #[inline(always)]
 fn add_offset<S: Simd>(s: S, rows: &mut [[u8; 32]; 16]) {
@@ -461,16 +515,4 @@ fn read<S: Simd, const C: usize>(s: S, out: &mut Tile<'_>, first: usize, column:
 #[cold]
 fn padded(out: &[f32]) -> [f32; 16] {
     from_fn(|i| out.get(i).copied().unwrap_or(0.0))
-}
-
-/// Codes in blocks of `4 N`.
-#[inline(always)]
-fn fours<const N: usize>(qs: &[i8]) -> &[[[u8; 4]; N]] {
-    bytemuck::cast_slice::<i8, u8>(qs).as_chunks().0.as_chunks().0
-}
-
-/// Codes `32 j..32 j + 32`, in fours.
-#[inline(always)]
-fn eight(x: &[[u8; 4]; 64], j: usize) -> &[[u8; 4]; 8] {
-    &x.as_chunks().0[j]
 }

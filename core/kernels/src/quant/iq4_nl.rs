@@ -1,7 +1,7 @@
 //! IQ4_NL: 32 weights in 18 bytes: `d * VALUES[nibble]`, nibbles as in Q4_0.
 
-use super::{BlockFormat, Half, Narrow, nibble};
-use crate::simd::{Bytewise, CodeRange};
+use super::{BlockFormat, Half, Narrow, nibble, nibbles};
+use crate::simd::{Bytewise, CodeRange, Quad};
 
 /// The format.
 pub struct IQ4NL;
@@ -27,9 +27,12 @@ impl BlockFormat for IQ4NL {
 impl Narrow for IQ4NL {
     const CODES: CodeRange = CodeRange::Signed;
     type Scale = Half;
+    type Quads = [Quad; 4];
+    type Scales = [[Half; 16]; 1];
+    const TABLE: Option<&'static [i8; 16]> = Some(&VALUES);
 
-    fn weight(block: &Block, i: usize) -> i32 {
-        VALUES[usize::from(nibble(&block.qs, i))].into()
+    fn code(block: &Block, i: usize) -> u8 {
+        nibble(&block.qs, i)
     }
 
     #[inline(always)]
@@ -40,5 +43,9 @@ impl Narrow for IQ4NL {
     #[inline(always)]
     fn codes<S: Bytewise>(s: S, block: &Block) -> S::Bytes {
         s.lookup(&VALUES, s.nibbles(&block.qs))
+    }
+
+    fn block(codes: &[u8; 32], d: Half, _: Half) -> Block {
+        Block { d, qs: nibbles(codes) }
     }
 }

@@ -3,8 +3,14 @@
 //! Sixteen bytes for each 32 weights hold nibbles as in Q4_0. The low four bits of sc_j are a nibble of byte `j / 2` of `scales_l`
 //! (the low one if j is even), the high two are bits `2j, 2j + 1` of the little-endian `scales_h`.
 
-use super::{BlockFormat, Half, Wide, iq4_nl::VALUES, nibble, word};
-use crate::simd::{Bytewise, CodeRange};
+use super::{
+    BlockFormat, Half, Wide,
+    iq4_nl::VALUES,
+    nibble, nibbles,
+    tile::{join_codes, split_codes},
+    word,
+};
+use crate::simd::{Bytewise, CodeRange, Quad};
 
 /// The format.
 pub struct IQ4XS;
@@ -28,10 +34,13 @@ impl BlockFormat for IQ4XS {
 
 impl Wide for IQ4XS {
     const CODES: CodeRange = CodeRange::Signed;
+    type Quads = [Quad; 32];
+    type Scales = [[u8; 16]; 10];
     const SPAN: usize = 32;
+    const TABLE: Option<&'static [i8; 16]> = Some(&VALUES);
 
-    fn weight(block: &Block, i: usize) -> i32 {
-        VALUES[usize::from(nibble(&block.qs[i / 32], i % 32))].into()
+    fn code(block: &Block, i: usize) -> u8 {
+        nibble(&block.qs[i / 32], i % 32)
     }
 
     fn sub_scale(block: &Block, j: usize) -> i16 {
@@ -63,5 +72,23 @@ impl Wide for IQ4XS {
     #[inline(always)]
     fn codes<S: Bytewise>(s: S, block: &Block, j: usize) -> S::Bytes {
         s.lookup(&VALUES, s.nibbles(&block.qs[j]))
+    }
+
+    #[inline(always)]
+    fn split(block: &Block, codes: &mut [[u8; 4]], subs: &mut [u8]) {
+        split_codes(codes, |i| Self::code(block, i));
+        subs.iter_mut().enumerate().for_each(|(j, sub)| *sub = Self::sub_scale(block, 2 * j) as u8);
+    }
+
+    fn join(codes: &[[u8; 4]], subs: &[u8], d: Half, _: Half) -> Block {
+        let (mut low, mut high, mut qs) = ([0; 4], 0u16, [[0; 16]; 8]);
+        for (j, sub) in subs.iter().enumerate() {
+            let scale = sub.wrapping_add(32);
+            low[j / 2] |= (scale & 15) << (4 * (j % 2));
+            high |= u16::from(scale >> 4) << (2 * j);
+        }
+        let codes: [[u8; 32]; 8] = bytemuck::cast(join_codes(codes));
+        qs.iter_mut().zip(&codes).for_each(|(qs, codes)| *qs = nibbles(codes));
+        Block { d, scales_h: high.to_le_bytes(), scales_l: low, qs }
     }
 }

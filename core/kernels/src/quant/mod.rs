@@ -19,13 +19,15 @@ mod q5_k;
 mod q6_k;
 mod q8_0;
 mod scale;
+pub(crate) mod tile;
 mod tq1_0;
 mod tq2_0;
 
 pub use scale::{E8M0, Half, Scale};
+pub use tile::TILE_ROWS;
 
 use crate::operand::Operand;
-use crate::simd::{Bytewise, CodeRange, Simd};
+use crate::simd::{Bytewise, CodeRange, Quad, Simd, Tiled};
 use bytemuck::Pod;
 use core::ops::Range;
 
@@ -55,8 +57,18 @@ pub trait Narrow: BlockFormat {
     const OFFSET: i32 = 0;
     /// The codes there can be; 0..=63, or -128..=127 with an OFFSET of 0.
     const CODES: CodeRange;
+    /// What codes stand for, if not for themselves.
+    const TABLE: Option<&'static [i8; 16]> = None;
+    /// The codes of a block of a tile: a quad for each of their bits (`tile.rs`).
+    type Quads: Pod + AsRef<[Quad]>;
+    /// Its scales, and its minima if there are any.
+    type Scales: Pod + AsRef<[[Self::Scale; TILE_ROWS]]>;
+    /// Code `i` as it is stored.
+    fn code(block: &Self::Block, i: usize) -> u8;
     /// Integer weight `i`: the specification.
-    fn weight(block: &Self::Block, i: usize) -> i32;
+    fn weight(block: &Self::Block, i: usize) -> i32 {
+        weight(Self::code(block, i), Self::TABLE, Self::CODES) - Self::OFFSET
+    }
     /// The scale.
     fn scale(block: &Self::Block) -> Self::Scale;
     /// The minimum, if there is one.
@@ -64,8 +76,10 @@ pub trait Narrow: BlockFormat {
     fn min(_: &Self::Block) -> Half {
         Half::ZERO
     }
-    /// The 32 codes in order.
+    /// The 32 codes in order, looked up in the table.
     fn codes<S: Bytewise>(s: S, block: &Self::Block) -> S::Bytes;
+    /// The block with these codes as they are stored, scale and minimum (zero, if there is none).
+    fn block(codes: &[u8; 32], scale: Self::Scale, min: Half) -> Self::Block;
 }
 
 /// Formats of 256 weights with one scale and integer scales inside: with j = i / 16, weight i is
@@ -79,8 +93,18 @@ pub trait Wide: BlockFormat {
     const CODES: CodeRange;
     /// Weights that share a sub-scale, 16 or 32.
     const SPAN: usize = 16;
+    /// What codes stand for, if not for themselves.
+    const TABLE: Option<&'static [i8; 16]> = None;
+    /// The codes of a block of a tile (`tile.rs`).
+    type Quads: Pod + AsRef<[Quad]>;
+    /// Sixteen sub-scales after the other, then the scales and the minima of sixteen rows, each in two.
+    type Scales: Pod + AsRef<[[u8; TILE_ROWS]]>;
+    /// Code `i` as it is stored.
+    fn code(block: &Self::Block, i: usize) -> u8;
     /// Integer weight `i`, without its sub-scale: the specification.
-    fn weight(block: &Self::Block, i: usize) -> i32;
+    fn weight(block: &Self::Block, i: usize) -> i32 {
+        weight(Self::code(block, i), Self::TABLE, Self::CODES) - Self::OFFSET
+    }
     /// Integer scale of the 16 weights from `16 * j`, in -128..=127. The product with a weight fits an i16.
     fn sub_scale(block: &Self::Block, j: usize) -> i16;
     /// Integer minimum of the 16 weights from `16 * j`.
@@ -101,8 +125,37 @@ pub trait Wide: BlockFormat {
     fn sub_mins<S: Bytewise>(s: S, _block: &Self::Block) -> S::Scales {
         s.scales([0; 2], 0)
     }
-    /// The codes of the weights from `32 * j`.
+    /// The codes of the weights from `32 * j`, looked up in the table.
     fn codes<S: Bytewise>(s: S, block: &Self::Block, j: usize) -> S::Bytes;
+    /// Codes `32 * j + 4 * t` and the three after it, as they are stored, of the rows of a tile.
+    #[inline(always)]
+    fn tile_codes<S: Tiled>(s: S, quads: &[Quad], j: usize, t: usize) -> S::Quads {
+        let bits = quads.len() / 8;
+        tile::plane_quad(s, &quads[bits * j..][..bits], t)
+    }
+    /// Sub-scale `j`, of `SPAN` weights, of the rows of a tile.
+    #[inline(always)]
+    fn tile_sub_scale<S: Tiled>(s: S, subs: &[[u8; TILE_ROWS]], j: usize) -> S::Ints {
+        s.small_ints(&subs[j])
+    }
+    /// Integer minimum `j`, of `SPAN` weights, of the rows of a tile.
+    #[inline(always)]
+    fn tile_sub_min<S: Tiled>(s: S, subs: &[[u8; TILE_ROWS]], j: usize) -> S::Ints {
+        s.small_ints(&subs[256 / Self::SPAN + j])
+    }
+    /// A row's share of the quads of a tile, and its sub-scales as bytes.
+    fn split(block: &Self::Block, quads: &mut [[u8; 4]], subs: &mut [u8]);
+    /// The block that was [split](Wide::split).
+    fn join(quads: &[[u8; 4]], subs: &[u8], scale: Half, min: Half) -> Self::Block;
+}
+
+/// What a code stands for, before an offset is taken off.
+fn weight(code: u8, table: Option<&[i8; 16]>, range: CodeRange) -> i32 {
+    match table {
+        Some(table) => table[usize::from(code)].into(),
+        None if range == CodeRange::Signed => (code as i8).into(),
+        None => code.into(),
+    }
 }
 
 /// A computation that is written once per family.
@@ -201,28 +254,57 @@ impl Format {
     }
 }
 
-/// A weight matrix in its file format: `rows` outputs of `cols` inputs, row after row.
+/// How a matrix lies in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// As in the file: (rows, cols / block, bytes of a block).
+    Rows,
+    /// In tiles of [`TILE_ROWS`] rows, as [`Format::pack`] writes them.
+    #[cfg(not(target_family = "wasm"))]
+    Tiles,
+}
+
+impl Layout {
+    /// Bytes of the rows up to `rows`, which is the last or a multiple of [`TILE_ROWS`].
+    fn bytes(self, format: Format, rows: usize, cols: usize) -> usize {
+        match self {
+            Layout::Rows => rows * format.row_bytes(cols),
+            #[cfg(not(target_family = "wasm"))]
+            Layout::Tiles => format.packed_bytes(rows, cols),
+        }
+    }
+}
+
+/// A weight matrix: `rows` outputs of `cols` inputs, row after row or tile after tile.
 #[derive(Debug, Clone, Copy)]
 pub struct Matrix<'a> {
     /// Format of the blocks.
     pub format: Format,
+    /// How they lie.
+    pub layout: Layout,
     /// Inputs, a multiple of the format's block.
     pub cols: usize,
-    /// (rows, cols / block, bytes of a block)
+    /// All rows.
     pub bytes: &'a [u8],
 }
 
 impl<'a> Matrix<'a> {
-    /// The bytes of one row.
-    pub fn row(&self, row: usize) -> &'a [u8] {
-        let len = self.format.row_bytes(self.cols);
-        &self.bytes[row * len..][..len]
+    /// Some rows, of which the first is a multiple of [`TILE_ROWS`], and so is the end if it is not the matrix's.
+    pub fn rows(&self, rows: Range<usize>) -> Matrix<'a> {
+        let bytes = |rows| self.layout.bytes(self.format, rows, self.cols);
+        Matrix { bytes: &self.bytes[bytes(rows.start)..bytes(rows.end)], ..*self }
     }
 
-    /// The bytes of some rows.
-    pub fn rows(&self, rows: Range<usize>) -> &'a [u8] {
-        let len = self.format.row_bytes(self.cols);
-        &self.bytes[rows.start * len..rows.end * len]
+    /// One row as floats: (cols).
+    pub fn dequantize_row(&self, row: usize, out: &mut [f32]) {
+        match self.layout {
+            Layout::Rows => {
+                let len = self.format.row_bytes(self.cols);
+                self.format.dequantize(&self.bytes[row * len..][..len], out);
+            }
+            #[cfg(not(target_family = "wasm"))]
+            Layout::Tiles => self.format.dequantize_packed(self.cols, self.bytes, row, out),
+        }
     }
 }
 
@@ -273,6 +355,18 @@ impl Visitor for Dequantize<'_> {
 #[inline]
 fn nibble(bytes: &[u8; 16], i: usize) -> u8 {
     if i < 16 { bytes[i] & 15 } else { bytes[i - 16] >> 4 }
+}
+
+/// The bytes of 32 such nibbles.
+fn nibbles(codes: &[u8; 32]) -> [u8; 16] {
+    core::array::from_fn(|i| codes[i] | codes[i + 16] << 4)
+}
+
+/// The bytes of 256 pairs of bits: bits `2k, 2k + 1` of byte `32 * h + l` are number `128 * h + 32 * k + l`.
+fn pairs_of_bits(codes: &[u8; 256]) -> [[u8; 32]; 2] {
+    let mut bytes = [[0; 32]; 2];
+    codes.iter().enumerate().for_each(|(i, code)| bytes[i / 128][i % 32] |= code << (2 * (i / 32 % 4)));
+    bytes
 }
 
 /// Bytes `4 * i..4 * i + 4`, the first the lowest.

@@ -1,7 +1,7 @@
 //! MXFP4: 32 weights in 17 bytes: `2^(e - 128) * w`, nibbles as in Q4_0, w twice the e2m1 float that the nibble is.
 
-use super::{BlockFormat, E8M0, Narrow, nibble};
-use crate::simd::{Bytewise, CodeRange};
+use super::{BlockFormat, E8M0, Half, Narrow, nibble, nibbles};
+use crate::simd::{Bytewise, CodeRange, Quad};
 
 /// The format.
 pub struct MXFP4;
@@ -27,10 +27,13 @@ impl BlockFormat for MXFP4 {
 impl Narrow for MXFP4 {
     const CODES: CodeRange = CodeRange::Unsigned { max: 24 };
     type Scale = E8M0;
+    type Quads = [Quad; 4];
+    type Scales = [[E8M0; 16]; 1];
+    const TABLE: Option<&'static [i8; 16]> = Some(&CODES);
     const OFFSET: i32 = 12;
 
-    fn weight(block: &Block, i: usize) -> i32 {
-        i32::from(CODES[usize::from(nibble(&block.qs, i))]) - Self::OFFSET
+    fn code(block: &Block, i: usize) -> u8 {
+        nibble(&block.qs, i)
     }
 
     #[inline(always)]
@@ -41,5 +44,9 @@ impl Narrow for MXFP4 {
     #[inline(always)]
     fn codes<S: Bytewise>(s: S, block: &Block) -> S::Bytes {
         s.lookup(&CODES, s.nibbles(&block.qs))
+    }
+
+    fn block(codes: &[u8; 32], e: E8M0, _: Half) -> Block {
+        Block { e, qs: nibbles(codes) }
     }
 }

@@ -4,8 +4,12 @@
 //! sc_0..7 and sc_8..15 are the low and high nibbles of `scales[0..8]`; the high two of sc_j are bits `2k, 2k + 1` of
 //! `scales[8 + j % 4]`, k = j / 4.
 
-use super::{BlockFormat, Half, Wide, long, word};
-use crate::simd::{Bytewise, CodeRange};
+use super::{
+    BlockFormat, Half, Wide, long, pairs_of_bits,
+    tile::{join_codes, split_codes},
+    word,
+};
+use crate::simd::{Bytewise, CodeRange, Quad};
 
 /// The format.
 pub struct Q3K;
@@ -29,12 +33,14 @@ impl BlockFormat for Q3K {
 
 impl Wide for Q3K {
     const CODES: CodeRange = CodeRange::Unsigned { max: 7 };
+    type Quads = [Quad; 24];
+    type Scales = [[u8; 16]; 18];
     const OFFSET: i32 = 4;
 
-    fn weight(block: &Block, i: usize) -> i32 {
+    fn code(block: &Block, i: usize) -> u8 {
         let low = (block.qs[i / 128][i % 32] >> (2 * (i / 32 % 4))) & 3;
         let high = (block.hmask[i % 32] >> (i / 32)) & 1;
-        i32::from(low | high << 2) - Self::OFFSET
+        low | high << 2
     }
 
     fn sub_scale(block: &Block, j: usize) -> i16 {
@@ -62,5 +68,23 @@ impl Wide for Q3K {
         let low = s.and(s.shr(s.load_bytes(&block.qs[j / 4]), 2 * (j % 4)), 3);
         let high = s.and(s.shr(s.load_bytes(&block.hmask), j), 1);
         s.or(low, s.shl(high, 2))
+    }
+
+    #[inline(always)]
+    fn split(block: &Block, codes: &mut [[u8; 4]], subs: &mut [u8]) {
+        split_codes(codes, |i| Self::code(block, i));
+        subs.iter_mut().enumerate().for_each(|(j, sub)| *sub = Self::sub_scale(block, j) as u8);
+    }
+
+    fn join(codes: &[[u8; 4]], subs: &[u8], d: Half, _: Half) -> Block {
+        let codes = join_codes(codes);
+        let (mut hmask, mut scales) = ([0; 32], [0; 12]);
+        codes.iter().enumerate().for_each(|(i, code)| hmask[i % 32] |= (code >> 2) << (i / 32));
+        for (j, sub) in subs.iter().enumerate() {
+            let scale = sub.wrapping_add(32);
+            scales[j % 8] |= (scale & 15) << (4 * (j / 8));
+            scales[8 + j % 4] |= (scale >> 4) << (2 * (j / 4));
+        }
+        Block { hmask, qs: pairs_of_bits(&codes.map(|code| code & 3)), scales, d }
     }
 }

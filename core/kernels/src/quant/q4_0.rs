@@ -1,7 +1,7 @@
 //! Q4_0: 32 weights in 18 bytes: `d * (nibble - 8)`. Byte i holds weight i in its low and weight i + 16 in its high nibble.
 
-use super::{BlockFormat, Half, Narrow, nibble};
-use crate::simd::{Bytewise, CodeRange};
+use super::{BlockFormat, Half, Narrow, nibble, nibbles};
+use crate::simd::{Bytewise, CodeRange, Quad};
 
 /// The format.
 pub struct Q4_0;
@@ -24,10 +24,12 @@ impl BlockFormat for Q4_0 {
 impl Narrow for Q4_0 {
     const CODES: CodeRange = CodeRange::Unsigned { max: 15 };
     type Scale = Half;
+    type Quads = [Quad; 4];
+    type Scales = [[Half; 16]; 1];
     const OFFSET: i32 = 8;
 
-    fn weight(block: &Block, i: usize) -> i32 {
-        i32::from(nibble(&block.qs, i)) - 8
+    fn code(block: &Block, i: usize) -> u8 {
+        nibble(&block.qs, i)
     }
 
     #[inline(always)]
@@ -38,5 +40,9 @@ impl Narrow for Q4_0 {
     #[inline(always)]
     fn codes<S: Bytewise>(s: S, block: &Block) -> S::Bytes {
         s.nibbles(&block.qs)
+    }
+
+    fn block(codes: &[u8; 32], d: Half, _: Half) -> Block {
+        Block { d, qs: nibbles(codes) }
     }
 }

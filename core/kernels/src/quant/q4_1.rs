@@ -1,7 +1,7 @@
 //! Q4_1: 32 weights in 20 bytes: `d * nibble + m`, nibbles as in Q4_0.
 
-use super::{BlockFormat, Half, Narrow, nibble};
-use crate::simd::{Bytewise, CodeRange};
+use super::{BlockFormat, Half, Narrow, nibble, nibbles};
+use crate::simd::{Bytewise, CodeRange, Quad};
 
 /// The format.
 pub struct Q4_1;
@@ -25,10 +25,12 @@ impl BlockFormat for Q4_1 {
 impl Narrow for Q4_1 {
     const CODES: CodeRange = CodeRange::Unsigned { max: 15 };
     type Scale = Half;
+    type Quads = [Quad; 4];
+    type Scales = [[Half; 16]; 2];
     const HAS_MIN: bool = true;
 
-    fn weight(block: &Block, i: usize) -> i32 {
-        nibble(&block.qs, i).into()
+    fn code(block: &Block, i: usize) -> u8 {
+        nibble(&block.qs, i)
     }
 
     #[inline(always)]
@@ -44,5 +46,9 @@ impl Narrow for Q4_1 {
     #[inline(always)]
     fn codes<S: Bytewise>(s: S, block: &Block) -> S::Bytes {
         s.nibbles(&block.qs)
+    }
+
+    fn block(codes: &[u8; 32], d: Half, m: Half) -> Block {
+        Block { d, m, qs: nibbles(codes) }
     }
 }

@@ -2,8 +2,12 @@
 //!
 //! Byte `32 * g + l` of `qs` holds weight `64 * g + l` in its low and `64 * g + 32 + l` in its high nibble.
 
-use super::{BlockFormat, Half, Wide, word};
-use crate::simd::{Bytewise, CodeRange};
+use super::{
+    BlockFormat, Half, Wide,
+    tile::{join_codes, split_codes},
+    word,
+};
+use crate::simd::{Bytewise, CodeRange, Quad};
 
 /// The format.
 pub struct Q4K;
@@ -38,6 +42,25 @@ impl PackedScales {
         }
     }
 
+    /// All scales, then all minima.
+    #[inline(always)]
+    pub(super) fn pairs(&self) -> [[u8; 8]; 2] {
+        let (scales, mins) = self.all();
+        [scales.to_le_bytes(), mins.to_le_bytes()]
+    }
+
+    /// What has these [`pairs`](Self::pairs).
+    pub(super) fn of(pairs: &[u8]) -> Self {
+        let mut bytes = [0; 12];
+        let (scales, mins) = pairs.split_at(8);
+        for j in 0..4 {
+            bytes[j] = scales[j] | (scales[j + 4] >> 4) << 6;
+            bytes[j + 4] = mins[j] | (mins[j + 4] >> 4) << 6;
+            bytes[j + 8] = (scales[j + 4] & 15) | (mins[j + 4] & 15) << 4;
+        }
+        PackedScales(bytes)
+    }
+
     /// All scales and all minima, the lowest byte first.
     #[inline(always)]
     pub(super) fn all(&self) -> (u64, u64) {
@@ -56,6 +79,13 @@ pub(super) fn nibble(qs: &[[u8; 32]; 4], i: usize) -> u8 {
     if i % 64 < 32 { byte & 15 } else { byte >> 4 }
 }
 
+/// The bytes of 256 nibbles.
+pub(super) fn nibbles_of(codes: &[u8; 256]) -> [[u8; 32]; 4] {
+    let mut qs = [[0; 32]; 4];
+    codes.iter().enumerate().for_each(|(i, code)| qs[i / 64][i % 32] |= code << (4 * (i / 32 % 2)));
+    qs
+}
+
 /// The nibbles of the weights from `32 * j`.
 #[inline(always)]
 pub(super) fn nibbles<S: Bytewise>(s: S, qs: &[[u8; 32]; 4], j: usize) -> S::Bytes {
@@ -69,11 +99,13 @@ impl BlockFormat for Q4K {
 
 impl Wide for Q4K {
     const CODES: CodeRange = CodeRange::Unsigned { max: 15 };
+    type Quads = [Quad; 32];
+    type Scales = [[u8; 16]; 20];
     const HAS_MIN: bool = true;
     const SPAN: usize = 32;
 
-    fn weight(block: &Block, i: usize) -> i32 {
-        nibble(&block.qs, i).into()
+    fn code(block: &Block, i: usize) -> u8 {
+        nibble(&block.qs, i)
     }
 
     fn sub_scale(block: &Block, j: usize) -> i16 {
@@ -107,5 +139,15 @@ impl Wide for Q4K {
     #[inline(always)]
     fn codes<S: Bytewise>(s: S, block: &Block, j: usize) -> S::Bytes {
         nibbles(s, &block.qs, j)
+    }
+
+    #[inline(always)]
+    fn split(block: &Block, codes: &mut [[u8; 4]], subs: &mut [u8]) {
+        split_codes(codes, |i| Self::code(block, i));
+        subs.copy_from_slice(bytemuck::bytes_of(&block.scales.pairs()));
+    }
+
+    fn join(codes: &[[u8; 4]], subs: &[u8], d: Half, dmin: Half) -> Block {
+        Block { d, dmin, scales: PackedScales::of(subs), qs: nibbles_of(&join_codes(codes)) }
     }
 }

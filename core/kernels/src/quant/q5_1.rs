@@ -1,10 +1,10 @@
 //! Q5_1: 32 weights in 24 bytes: `d * q + m`, the five bits of q as in Q5_0.
 
 use super::{
-    BlockFormat, Half, Narrow,
-    q5_0::{code, codes},
+    BlockFormat, Half, Narrow, nibbles,
+    q5_0::{code, codes, fifth_bits},
 };
-use crate::simd::{Bytewise, CodeRange};
+use crate::simd::{Bytewise, CodeRange, Quad};
 
 /// The format.
 pub struct Q5_1;
@@ -29,10 +29,12 @@ impl BlockFormat for Q5_1 {
 impl Narrow for Q5_1 {
     const CODES: CodeRange = CodeRange::Unsigned { max: 31 };
     type Scale = Half;
+    type Quads = [Quad; 5];
+    type Scales = [[Half; 16]; 2];
     const HAS_MIN: bool = true;
 
-    fn weight(block: &Block, i: usize) -> i32 {
-        code(&block.qh, &block.qs, i).into()
+    fn code(block: &Block, i: usize) -> u8 {
+        code(&block.qh, &block.qs, i)
     }
 
     #[inline(always)]
@@ -48,5 +50,9 @@ impl Narrow for Q5_1 {
     #[inline(always)]
     fn codes<S: Bytewise>(s: S, block: &Block) -> S::Bytes {
         codes(s, &block.qh, &block.qs)
+    }
+
+    fn block(codes: &[u8; 32], d: Half, m: Half) -> Block {
+        Block { d, m, qh: fifth_bits(codes), qs: nibbles(&codes.map(|code| code & 15)) }
     }
 }

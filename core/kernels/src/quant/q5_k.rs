@@ -4,9 +4,10 @@
 
 use super::{
     BlockFormat, Half, Wide,
-    q4_k::{PackedScales, nibble, nibbles},
+    q4_k::{PackedScales, nibble, nibbles, nibbles_of},
+    tile::{join_codes, split_codes},
 };
-use crate::simd::{Bytewise, CodeRange};
+use crate::simd::{Bytewise, CodeRange, Quad};
 
 /// The format.
 pub struct Q5K;
@@ -31,12 +32,14 @@ impl BlockFormat for Q5K {
 
 impl Wide for Q5K {
     const CODES: CodeRange = CodeRange::Unsigned { max: 31 };
+    type Quads = [Quad; 40];
+    type Scales = [[u8; 16]; 20];
     const HAS_MIN: bool = true;
     const SPAN: usize = 32;
 
-    fn weight(block: &Block, i: usize) -> i32 {
+    fn code(block: &Block, i: usize) -> u8 {
         let high = (block.qh[i % 32] >> (i / 32)) & 1;
-        i32::from(nibble(&block.qs, i) | high << 4)
+        nibble(&block.qs, i) | high << 4
     }
 
     fn sub_scale(block: &Block, j: usize) -> i16 {
@@ -71,5 +74,18 @@ impl Wide for Q5K {
     fn codes<S: Bytewise>(s: S, block: &Block, j: usize) -> S::Bytes {
         let high = s.and(s.shr(s.load_bytes(&block.qh), j), 1);
         s.or(nibbles(s, &block.qs, j), s.shl(high, 4))
+    }
+
+    #[inline(always)]
+    fn split(block: &Block, codes: &mut [[u8; 4]], subs: &mut [u8]) {
+        split_codes(codes, |i| Self::code(block, i));
+        subs.copy_from_slice(bytemuck::bytes_of(&block.scales.pairs()));
+    }
+
+    fn join(codes: &[[u8; 4]], subs: &[u8], d: Half, dmin: Half) -> Block {
+        let codes = join_codes(codes);
+        let mut qh = [0; 32];
+        codes.iter().enumerate().for_each(|(i, code)| qh[i % 32] |= (code >> 4) << (i / 32));
+        Block { d, dmin, scales: PackedScales::of(subs), qh, qs: nibbles_of(&codes.map(|code| code & 15)) }
     }
 }

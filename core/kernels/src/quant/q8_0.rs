@@ -1,7 +1,7 @@
 //! Q8_0: 32 weights in 34 bytes: `d * i8`.
 
 use super::{BlockFormat, Half, Narrow};
-use crate::simd::{Bytewise, CodeRange};
+use crate::simd::{Bytewise, CodeRange, Quad};
 
 /// The format.
 pub struct Q8_0;
@@ -24,9 +24,11 @@ impl BlockFormat for Q8_0 {
 impl Narrow for Q8_0 {
     const CODES: CodeRange = CodeRange::Signed;
     type Scale = Half;
+    type Quads = [Quad; 8];
+    type Scales = [[Half; 16]; 1];
 
-    fn weight(block: &Block, i: usize) -> i32 {
-        i32::from(block.qs[i] as i8)
+    fn code(block: &Block, i: usize) -> u8 {
+        block.qs[i]
     }
 
     #[inline(always)]
@@ -37,5 +39,9 @@ impl Narrow for Q8_0 {
     #[inline(always)]
     fn codes<S: Bytewise>(s: S, block: &Block) -> S::Bytes {
         s.load_bytes(&block.qs)
+    }
+
+    fn block(codes: &[u8; 32], d: Half, _: Half) -> Block {
+        Block { d, qs: *codes }
     }
 }

@@ -10,6 +10,11 @@ pub trait Scale: Pod {
     fn to_f32(self) -> f32;
     /// The values of sixteen, gathered one by one.
     fn lanes<S: Simd>(s: S, scales: [Self; 16]) -> S::Lanes;
+    /// The values of sixteen that lie one after the other.
+    #[inline(always)]
+    fn load<S: Simd>(s: S, scales: &[Self; 16]) -> S::Lanes {
+        Self::lanes(s, *scales)
+    }
 }
 
 /// An f16 as stored: two bytes, little-endian.
@@ -47,6 +52,11 @@ impl Scale for Half {
             bits[r] = scales[r].bits();
         }
         s.lanes_of_f16(bits)
+    }
+
+    #[inline(always)]
+    fn load<S: Simd>(s: S, scales: &[Self; 16]) -> S::Lanes {
+        s.load_f16_le(bytemuck::cast_ref(scales))
     }
 }
 

@@ -4,7 +4,7 @@
 //! weight `160 + 16 * n + l`, and of `c`, which has four, weight `240 + 4 * n + l`.
 
 use super::{BlockFormat, Half, Wide};
-use crate::simd::{Bytewise, CodeRange};
+use crate::simd::{Bytewise, CodeRange, Quad, Tiled};
 
 /// The format.
 pub struct TQ1_0;
@@ -48,15 +48,17 @@ impl BlockFormat for TQ1_0 {
 
 impl Wide for TQ1_0 {
     const CODES: CodeRange = CodeRange::Unsigned { max: 2 };
+    type Quads = [Quad; 13];
+    type Scales = [[u8; 16]; 2];
     const OFFSET: i32 = 1;
+    const SPAN: usize = 32;
 
-    fn weight(block: &Block, i: usize) -> i32 {
-        let digit = match i {
+    fn code(block: &Block, i: usize) -> u8 {
+        match i {
             0..160 => digit(block.a[i % 32], POWERS[i / 32]),
             160..240 => digit(block.b[i % 16], POWERS[(i - 160) / 16]),
             _ => digit(block.c[i % 4], POWERS[(i - 240) / 4]),
-        };
-        i32::from(digit) - Self::OFFSET
+        }
     }
 
     fn sub_scale(_: &Block, _: usize) -> i16 {
@@ -89,5 +91,43 @@ impl Wide for TQ1_0 {
             )
         };
         s.load_bytes(&bytemuck::cast([first, second]))
+    }
+
+    #[inline(always)]
+    fn tile_sub_scale<S: Tiled>(s: S, _: &[[u8; 16]], _: usize) -> S::Ints {
+        s.splat_int(1)
+    }
+
+    /// The digits of four bytes: a carry of three times a byte is its first digit, and what is left has the next.
+    #[inline(always)]
+    fn tile_codes<S: Tiled>(s: S, quads: &[Quad], j: usize, t: usize) -> S::Quads {
+        let (a, b, c) = (&quads[..8], &quads[8..12], &quads[12]);
+        let (bytes, n) = match 8 * j + t {
+            i @ 0..40 => (&a[i % 8], i / 8),
+            i @ 40..60 => (&b[(i - 40) % 4], (i - 40) / 4),
+            i => (c, i - 60),
+        };
+        let mut rest = s.load_quad(bytes);
+        for _ in 0..n {
+            rest = s.add_quads(s.add_quads(rest, rest), rest);
+        }
+        s.add_quads(s.above(rest, 85), s.above(rest, 170))
+    }
+
+    /// As they are: not all bytes are five digits, so digits alone would not bring them back.
+    #[inline(always)]
+    fn split(block: &Block, codes: &mut [[u8; 4]], _: &mut [u8]) {
+        let (a, rest) = codes.split_at_mut(8);
+        let (b, c) = rest.split_at_mut(4);
+        a.copy_from_slice(block.a.as_chunks().0);
+        b.copy_from_slice(block.b.as_chunks().0);
+        c[0] = block.c;
+    }
+
+    fn join(codes: &[[u8; 4]], _: &[u8], d: Half, _: Half) -> Block {
+        let (mut a, mut b) = ([0; 32], [0; 16]);
+        a.copy_from_slice(codes[..8].as_flattened());
+        b.copy_from_slice(codes[8..12].as_flattened());
+        Block { a, b, c: codes[12], d }
     }
 }

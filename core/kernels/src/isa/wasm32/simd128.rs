@@ -8,7 +8,7 @@ use crate::backend::{Backend, Kernels};
 use crate::lanes::{self, Products};
 use crate::math;
 use crate::operand::{Activation, ChunkF16, ChunkQ8, ColumnMut, Columns, Gathered, Queries};
-use crate::quant::{Float, Format, Narrow, Visitor, Wide};
+use crate::quant::{Float, Layout, Matrix, Narrow, Visitor, Wide};
 use crate::simd::{Bytewise, CodeRange, Simd};
 use crate::team::Tile;
 use core::arch::wasm32::*;

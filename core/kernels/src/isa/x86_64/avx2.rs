@@ -3,8 +3,8 @@
 use crate::backend::{Backend, Kernels};
 use crate::lanes::{self, Products};
 use crate::operand::{Activation, ChunkF16, ChunkQ8, ColumnMut, Columns, Gathered, Queries};
-use crate::quant::{Float, Format, Narrow, Visitor, Wide};
-use crate::simd::{Bytewise, CodeRange, Simd};
+use crate::quant::{Float, Layout, Matrix, Narrow, Visitor, Wide};
+use crate::simd::{Bytewise, CodeRange, Quad, Quads, Simd, Tiled};
 use crate::team::Tile;
 use core::arch::asm;
 use core::arch::x86_64::*;
@@ -115,14 +115,7 @@ impl<const VNNI: bool> Simd for Ymm<VNNI> {
         x: [&[[u8; 4]; T]; C],
         range: CodeRange,
     ) -> [Self::Ints; C] {
-        let mut out = [self.splat_int(0); C];
-        for half in 0..2 {
-            let sums = if VNNI { vnni_sums(tiles, x, half) } else { pair_sums(self, tiles, x, range, half) };
-            for c in 0..C {
-                out[c][half] = sums[c];
-            }
-        }
-        out
+        self.dot_quads(tiles, x, range)
     }
 
     #[inline(always)]
@@ -443,6 +436,154 @@ impl<const VNNI: bool> Bytewise for Ymm<VNNI> {
     }
 }
 
+// SAFETY of every block below: as above.
+#[allow(clippy::undocumented_unsafe_blocks)]
+impl<const VNNI: bool> Tiled for Ymm<VNNI> {
+    type Quads = Pair<__m256i>;
+
+    #[inline(always)]
+    fn load_quad(self, bytes: &Quad) -> Self::Quads {
+        unsafe { [_mm256_loadu_si256(bytes.as_ptr().cast()), _mm256_loadu_si256(bytes[32..].as_ptr().cast())] }
+    }
+
+    #[inline(always)]
+    fn store_quad(self, a: Self::Quads, out: &mut Quad) {
+        unsafe {
+            _mm256_storeu_si256(out.as_mut_ptr().cast(), a[0]);
+            _mm256_storeu_si256(out[32..].as_mut_ptr().cast(), a[1]);
+        }
+    }
+
+    #[inline(always)]
+    fn field(self, a: Self::Quads, from: usize, to: usize, width: usize) -> Self::Quads {
+        if width == 8 {
+            return a;
+        }
+        let mut out = self.splat_quad((((1 << width) - 1) << to) as u8);
+        for half in 0..2 {
+            unsafe {
+                let moved = match from.checked_sub(to) {
+                    Some(n) => _mm256_srl_epi16(a[half], _mm_cvtsi32_si128(n as i32)),
+                    None => _mm256_sll_epi16(a[half], _mm_cvtsi32_si128((to - from) as i32)),
+                };
+                out[half] = _mm256_and_si256(moved, out[half]);
+            }
+        }
+        out
+    }
+
+    #[inline(always)]
+    fn or_quads(self, a: Self::Quads, b: Self::Quads) -> Self::Quads {
+        [self.or(a[0], b[0]), self.or(a[1], b[1])]
+    }
+
+    #[inline(always)]
+    fn add_quads(self, a: Self::Quads, b: Self::Quads) -> Self::Quads {
+        unsafe { [_mm256_add_epi8(a[0], b[0]), _mm256_add_epi8(a[1], b[1])] }
+    }
+
+    #[inline(always)]
+    fn splat_quad(self, a: u8) -> Self::Quads {
+        [unsafe { _mm256_set1_epi8(a as i8) }; 2]
+    }
+
+    #[inline(always)]
+    fn above(self, a: Self::Quads, than: u8) -> Self::Quads {
+        let (than, one) = (self.splat_quad(than)[0], self.splat_quad(1)[0]);
+        unsafe {
+            [_mm256_min_epu8(_mm256_subs_epu8(a[0], than), one), _mm256_min_epu8(_mm256_subs_epu8(a[1], than), one)]
+        }
+    }
+
+    #[inline(always)]
+    fn lookup_quad(self, table: &[i8; 16], indices: Self::Quads) -> Self::Quads {
+        [self.lookup(table, indices[0]), self.lookup(table, indices[1])]
+    }
+
+    #[inline(always)]
+    fn small_ints(self, bytes: &[u8; 16]) -> Self::Ints {
+        unsafe {
+            let bytes = _mm_loadu_si128(bytes.as_ptr().cast());
+            [_mm256_cvtepi8_epi32(bytes), _mm256_cvtepi8_epi32(_mm_srli_si128::<8>(bytes))]
+        }
+    }
+
+    #[inline(always)]
+    fn nibble_ints(self, bytes: &[u8; 16], which: usize) -> Self::Ints {
+        unsafe {
+            let bytes = _mm_loadu_si128(bytes.as_ptr().cast());
+            let shifted = if which == 0 { bytes } else { _mm_srli_epi16::<4>(bytes) };
+            let nibbles = _mm_and_si128(shifted, _mm_set1_epi8(15));
+            [_mm256_cvtepu8_epi32(nibbles), _mm256_cvtepu8_epi32(_mm_srli_si128::<8>(nibbles))]
+        }
+    }
+
+    #[inline(always)]
+    fn store_pairs(self, low: Self::Ints, high: Self::Ints, out: &mut [u8; 64]) {
+        let mut pairs = low;
+        for half in 0..2 {
+            pairs[half] = unsafe { _mm256_blend_epi16::<0b1010_1010>(low[half], _mm256_slli_epi32::<16>(high[half])) };
+        }
+        self.store_quad(pairs, out);
+    }
+
+    #[inline(always)]
+    fn dot_quads<const T: usize, const C: usize>(
+        self,
+        codes: impl Quads<Self>,
+        x: [&[[u8; 4]; T]; C],
+        range: CodeRange,
+    ) -> [Self::Ints; C] {
+        let mut out = [self.splat_int(0); C];
+        // Half by half, for which there are registers enough.
+        for half in 0..2 {
+            let sums = match VNNI {
+                true => vnni_sums(self, codes, x, half),
+                false => {
+                    let one = unsafe { _mm256_set1_epi16(1) };
+                    add_pair_sums(self, [self.no_sums(); C], codes, x, (range, one, half))
+                }
+            };
+            for c in 0..C {
+                out[c][half] = sums[c];
+            }
+        }
+        out
+    }
+
+    #[inline(always)]
+    fn add_scaled_quads<const T: usize, const C: usize>(
+        self,
+        mut sums: [Self::Ints; C],
+        codes: impl Quads<Self>,
+        x: [&[[u8; 4]; T]; C],
+        range: CodeRange,
+        scale: Self::Ints,
+    ) -> [Self::Ints; C] {
+        const TWICE: [u8; 16] = [0, 1, 0, 1, 4, 5, 4, 5, 8, 9, 8, 9, 12, 13, 12, 13];
+        for half in 0..2 {
+            let mut of_half = [self.no_sums(); C];
+            for c in 0..C {
+                of_half[c] = sums[c][half];
+            }
+            if VNNI {
+                let dots = vnni_sums(self, codes, x, half);
+                for c in 0..C {
+                    of_half[c] = unsafe { _mm256_add_epi32(of_half[c], _mm256_mullo_epi32(dots[c], scale[half])) };
+                }
+            } else {
+                let twice = unsafe { _mm256_broadcastsi128_si256(_mm_loadu_si128(TWICE.as_ptr().cast())) };
+                let factors = unsafe { _mm256_shuffle_epi8(scale[half], twice) };
+                of_half = add_pair_sums(self, of_half, codes, x, (range, factors, half));
+            }
+            for c in 0..C {
+                sums[c][half] = of_half[c];
+            }
+        }
+        sums
+    }
+}
+
 /// |code| as unsigned (up to 128), and x with the code's sign.
 #[inline(always)]
 fn move_sign(codes: __m256i, x: __m256i) -> (__m256i, __m256i) {
@@ -480,53 +621,53 @@ fn vnni_pairs(mut sums: __m256i, a: __m256i, b: __m256i) -> __m256i {
     sums
 }
 
-/// [`Simd::dot_tiles`] for eight of the rows, with VNNI. Signed codes come with 128 added.
+/// [`Tiled::dot_quads`] for eight of the rows, with VNNI. Signed codes come with 128 added.
 #[inline(always)]
-fn vnni_sums<const T: usize, const C: usize>(
-    tiles: &[[u8; 64]; T],
+fn vnni_sums<const VNNI: bool, const T: usize, const C: usize>(
+    s: Ymm<VNNI>,
+    quads: impl Quads<Ymm<VNNI>>,
     x: [&[[u8; 4]; T]; C],
     half: usize,
 ) -> [__m256i; C] {
-    // SAFETY: called only with a token that proves AVX-VNNI.
-    unsafe {
-        let mut sums = [_mm256_setzero_si256(); C];
-        for t in 0..T {
-            let codes = _mm256_loadu_si256(tiles[t][32 * half..].as_ptr().cast());
-            for c in 0..C {
-                sums[c] = _mm256_dpbusd_avx_epi32(sums[c], codes, _mm256_set1_epi32(i32::from_le_bytes(x[c][t])));
-            }
+    let mut sums = [s.no_sums(); C];
+    for t in 0..T {
+        let codes = quads.quad(s, t)[half];
+        for c in 0..C {
+            // SAFETY: called only with a token that proves AVX-VNNI.
+            sums[c] =
+                unsafe { _mm256_dpbusd_avx_epi32(sums[c], codes, _mm256_set1_epi32(i32::from_le_bytes(x[c][t]))) };
         }
-        sums
     }
+    sums
 }
 
-/// [`Simd::dot_tiles`] for eight of the rows, without VNNI: pairs of products are i16, and added as such while they fit.
+/// Adds [`Tiled::dot_quads`] of eight of the rows times `factors`, a pair of the same i16 in each lane, without VNNI: pairs of products
+/// are i16, and added as such while they fit; what they are multiplied with is no more work than widening them.
 #[inline(always)]
-fn pair_sums<const VNNI: bool, const T: usize, const C: usize>(
+fn add_pair_sums<const VNNI: bool, const T: usize, const C: usize>(
     s: Ymm<VNNI>,
-    tiles: &[[u8; 64]; T],
+    mut sums: [__m256i; C],
+    quads: impl Quads<Ymm<VNNI>>,
     x: [&[[u8; 4]; T]; C],
-    range: CodeRange,
-    half: usize,
+    (range, factors, half): (CodeRange, __m256i, usize),
 ) -> [__m256i; C] {
     // A pair is at most 2 · 127 · 127 = 32,258, or signed 2 · 128 · 127 = 32,512: the saturating sum of `maddubs` is exact.
     let together = match range {
         CodeRange::Unsigned { max } => 32767 / (2 * 127 * max) as usize,
         CodeRange::Signed => 1,
     };
-    let (mut sums, mut pairs) = ([s.no_sums(); C], [s.no_sums(); C]);
+    let mut pairs = [s.no_sums(); C];
     for t in 0..T {
-        // SAFETY: the token proves AVX2.
-        let codes = unsafe { _mm256_loadu_si256(tiles[t][32 * half..].as_ptr().cast()) };
+        let codes = quads.quad(s, t)[half];
         for c in 0..C {
-            // SAFETY: as above.
+            // SAFETY: the token proves AVX2.
             unsafe {
                 let x = _mm256_set1_epi32(i32::from_le_bytes(x[c][t]));
                 let (codes, x) = if range == CodeRange::Signed { move_sign(codes, x) } else { (codes, x) };
                 let products = _mm256_maddubs_epi16(codes, x);
                 pairs[c] = if t % together == 0 { products } else { _mm256_add_epi16(pairs[c], products) };
                 if t % together == together - 1 || t == T - 1 {
-                    sums[c] = s.add_sums(sums[c], _mm256_madd_epi16(pairs[c], _mm256_set1_epi16(1)));
+                    sums[c] = s.add_sums(sums[c], _mm256_madd_epi16(pairs[c], factors));
                 }
             }
         }

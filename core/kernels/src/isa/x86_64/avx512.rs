@@ -4,8 +4,8 @@ use super::avx2::Avx2;
 use crate::backend::{Backend, Kernels};
 use crate::lanes::{self, Products};
 use crate::operand::{Activation, ChunkF16, ChunkQ8, ColumnMut, Columns, Gathered, Queries};
-use crate::quant::{Float, Format, Narrow, Visitor, Wide};
-use crate::simd::{CodeRange, Simd};
+use crate::quant::{Float, Layout, Matrix, Narrow, Visitor, Wide};
+use crate::simd::{CodeRange, Quad, Quads, Simd, Tiled};
 use crate::team::Tile;
 use core::arch::asm;
 use core::arch::x86_64::*;
@@ -102,17 +102,9 @@ impl Simd for Avx512Vnni {
         self,
         tiles: &[[u8; 64]; T],
         x: [&[[u8; 4]; T]; C],
-        _: CodeRange,
+        range: CodeRange,
     ) -> [__m512i; C] {
-        let mut sums = [self.splat_int(0); C];
-        for t in 0..T {
-            let codes = unsafe { _mm512_loadu_si512(tiles[t].as_ptr().cast()) };
-            for c in 0..C {
-                let x = self.splat_int(i32::from_le_bytes(x[c][t]));
-                sums[c] = unsafe { _mm512_dpbusd_epi32(sums[c], codes, x) };
-            }
-        }
-        sums
+        self.dot_quads(tiles, x, range)
     }
 
     #[inline(always)]
@@ -259,6 +251,131 @@ impl Simd for Avx512Vnni {
             let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
             _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
         }
+    }
+}
+
+// SAFETY of every block below: as above.
+#[allow(clippy::undocumented_unsafe_blocks)]
+impl Tiled for Avx512Vnni {
+    type Quads = __m512i;
+
+    #[inline(always)]
+    fn load_quad(self, bytes: &Quad) -> __m512i {
+        unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }
+    }
+
+    #[inline(always)]
+    fn store_quad(self, a: __m512i, out: &mut Quad) {
+        unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), a) };
+    }
+
+    #[inline(always)]
+    fn field(self, a: __m512i, from: usize, to: usize, width: usize) -> __m512i {
+        if width == 8 {
+            return a;
+        }
+        unsafe {
+            let moved = match from.checked_sub(to) {
+                Some(n) => _mm512_srl_epi16(a, _mm_cvtsi32_si128(n as i32)),
+                None => _mm512_sll_epi16(a, _mm_cvtsi32_si128((to - from) as i32)),
+            };
+            _mm512_and_si512(moved, self.splat_quad((((1 << width) - 1) << to) as u8))
+        }
+    }
+
+    #[inline(always)]
+    fn or_quads(self, a: __m512i, b: __m512i) -> __m512i {
+        unsafe { _mm512_or_si512(a, b) }
+    }
+
+    #[inline(always)]
+    fn add_quads(self, a: __m512i, b: __m512i) -> __m512i {
+        unsafe { _mm512_add_epi8(a, b) }
+    }
+
+    #[inline(always)]
+    fn splat_quad(self, a: u8) -> __m512i {
+        unsafe { _mm512_set1_epi8(a as i8) }
+    }
+
+    #[inline(always)]
+    fn above(self, a: __m512i, than: u8) -> __m512i {
+        unsafe { _mm512_min_epu8(_mm512_subs_epu8(a, self.splat_quad(than)), self.splat_quad(1)) }
+    }
+
+    #[inline(always)]
+    fn lookup_quad(self, table: &[i8; 16], indices: __m512i) -> __m512i {
+        unsafe {
+            let table = _mm512_broadcast_i32x4(_mm_loadu_si128(table.as_ptr().cast()));
+            _mm512_shuffle_epi8(table, indices)
+        }
+    }
+
+    #[inline(always)]
+    fn small_ints(self, bytes: &[u8; 16]) -> __m512i {
+        unsafe { _mm512_cvtepi8_epi32(_mm_loadu_si128(bytes.as_ptr().cast())) }
+    }
+
+    #[inline(always)]
+    fn nibble_ints(self, bytes: &[u8; 16], which: usize) -> __m512i {
+        unsafe {
+            let bytes = _mm512_cvtepu8_epi32(_mm_loadu_si128(bytes.as_ptr().cast()));
+            if which == 0 { _mm512_and_si512(bytes, self.splat_int(15)) } else { _mm512_srli_epi32::<4>(bytes) }
+        }
+    }
+
+    #[inline(always)]
+    fn store_pairs(self, low: __m512i, high: __m512i, out: &mut [u8; 64]) {
+        unsafe { self.store_quad(_mm512_mask_blend_epi16(0xaaaa_aaaa, low, _mm512_slli_epi32::<16>(high)), out) };
+    }
+
+    #[inline(always)]
+    fn dot_quads<const T: usize, const C: usize>(
+        self,
+        codes: impl Quads<Self>,
+        x: [&[[u8; 4]; T]; C],
+        _: CodeRange,
+    ) -> [__m512i; C] {
+        let mut sums = [self.splat_int(0); C];
+        for t in 0..T {
+            let codes = codes.quad(self, t);
+            for c in 0..C {
+                let x = self.splat_int(i32::from_le_bytes(x[c][t]));
+                sums[c] = unsafe { _mm512_dpbusd_epi32(sums[c], codes, x) };
+            }
+        }
+        sums
+    }
+
+    /// Where 16 products sum up to what an i16 holds, they are multiplied as such, which is sooner done.
+    #[inline(always)]
+    fn add_scaled_quads<const T: usize, const C: usize>(
+        self,
+        mut sums: [__m512i; C],
+        codes: impl Quads<Self>,
+        x: [&[[u8; 4]; T]; C],
+        range: CodeRange,
+        scale: __m512i,
+    ) -> [__m512i; C] {
+        let small = matches!(range, CodeRange::Unsigned { max: ..=16 });
+        let together = if small { 4 } else { T };
+        for first in (0..T).step_by(together) {
+            let mut dots = [self.splat_int(0); C];
+            for t in first..first + together {
+                let codes = codes.quad(self, t);
+                for c in 0..C {
+                    let x = self.splat_int(i32::from_le_bytes(x[c][t]));
+                    dots[c] = unsafe { _mm512_dpbusd_epi32(dots[c], codes, x) };
+                }
+            }
+            for c in 0..C {
+                sums[c] = match small {
+                    true => self.add_small_mul(sums[c], dots[c], scale),
+                    false => self.add_ints(sums[c], self.mul_ints(dots[c], scale)),
+                };
+            }
+        }
+        sums
     }
 }
 

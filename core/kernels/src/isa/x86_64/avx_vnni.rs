@@ -4,7 +4,7 @@ use super::avx2::Ymm;
 use crate::backend::{Backend, Kernels};
 use crate::lanes::{self, Products};
 use crate::operand::{Activation, ChunkF16, ChunkQ8, ColumnMut, Columns, Gathered, Queries};
-use crate::quant::{Float, Format, Narrow, Visitor, Wide};
+use crate::quant::{Float, Layout, Matrix, Narrow, Visitor, Wide};
 use crate::team::Tile;
 use core::ops::Range;
 
