@@ -134,6 +134,9 @@ pub(crate) struct Machine {
     /// Kernels to use: one of `picolm backends` [default: the best]
     #[arg(long, value_name = "NAME")]
     pub(crate) backend: Option<String>,
+    /// Where weights are put in the order in which kernels read them
+    #[arg(long, value_name = "WHERE", value_enum, default_value_t)]
+    pub(crate) pack: Pack,
 }
 
 /// From 2, as one is hardly worth a batch.
@@ -151,6 +154,16 @@ pub(crate) enum Kv {
     /// About half of that, and a little less exact
     #[value(name = "q8_0")]
     Q8_0,
+}
+
+/// Where weights are packed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Pack {
+    /// Nowhere: they are read from the file as they are
+    #[default]
+    Off,
+    /// In memory, before the first token: answers come faster, and the model takes as much memory of its own
+    Memory,
 }
 
 #[derive(Debug, Subcommand)]
@@ -262,6 +275,9 @@ pub(crate) struct Bench {
     /// Kernels to use: one of `picolm backends` [default: the best]
     #[arg(long, value_name = "NAME")]
     pub(crate) backend: Option<String>,
+    /// Where weights are put in the order in which kernels read them
+    #[arg(long, value_name = "WHERE", value_enum, default_value_t)]
+    pub(crate) pack: Pack,
     /// Make a run for each line of standard input and answer it with a line of JSON, so that another program can alternate with this one
     #[arg(long, conflicts_with_all = ["runs", "json"])]
     pub(crate) on_demand: bool,

@@ -1,22 +1,42 @@
 //! What is made of a model file.
 
-use crate::cli::Machine;
+use crate::cli::{Machine, Pack};
 use anyhow::{Context, Result, bail};
 use picolm_core::kernels::Backend;
 use picolm_core::model::Model;
 use picolm_core::session::{Executor, Session};
 use picolm_core::text::{ChatTemplate, Tokenizer};
 use picolm_engine::{Batch, Local, Settings};
-use picolm_machine::{ModelFile, Pool, cpu};
+use picolm_machine::{ModelFile, Packed, Pool, cpu};
 use std::sync::Arc;
 
 /// The model in a file.
 ///
 /// # Errors
 /// No GGUF file, a damaged one, or a model that picolm cannot run.
-pub(crate) fn model(file: &ModelFile) -> Result<Arc<Model>> {
+pub(crate) fn model(file: &ModelFile) -> Result<Model> {
     let model = Model::load(&file.gguf()?, file.source());
-    checked(file, model).map(Arc::new).with_context(|| file.path().display().to_string())
+    checked(file, model).with_context(|| file.path().display().to_string())
+}
+
+/// The model in a file, with its weights where they are wanted. Packing takes `threads` threads.
+///
+/// # Errors
+/// Those of [`model`]; no memory.
+pub(crate) fn ready(file: &ModelFile, pack: Pack, threads: usize) -> Result<Arc<Model>> {
+    let model = model(file)?;
+    let model = match pack {
+        Pack::Off => model,
+        Pack::Memory => {
+            let packed = checked(file, Packed::new(&model, file, &team(threads)?))?;
+            model.with_source(Arc::new(packed))
+        }
+    };
+    Ok(Arc::new(model))
+}
+
+fn team(threads: usize) -> Result<Pool> {
+    Pool::new(threads).with_context(|| format!("cannot start {threads} threads (fewer: -j)"))
 }
 
 /// The tokenizer in a file, which may hold nothing else.
@@ -43,8 +63,7 @@ pub(crate) fn checked<T, E: Into<anyhow::Error>>(file: &ModelFile, result: Resul
 /// There is no such backend, or no more threads or memory are to be had.
 pub(crate) fn engine(model: &Arc<Model>, backend_name: Option<&str>, threads: usize, batch: usize) -> Result<Executor> {
     let backend = backend(backend_name)?;
-    let team = Pool::new(threads).with_context(|| format!("cannot start {threads} threads (fewer: -j)"))?;
-    Executor::new(model.clone(), backend, Arc::new(team), batch).context("a smaller --batch takes less")
+    Executor::new(model.clone(), backend, Arc::new(team(threads)?), batch).context("a smaller --batch takes less")
 }
 
 fn backend(name: Option<&str>) -> Result<Backend> {
@@ -67,7 +86,7 @@ const DEFAULT_CONTEXT: usize = 4096;
 /// # Errors
 /// Those of [`model`] and [`tokenizer`], a broken chat template, a context that the model has not; no memory.
 pub(crate) fn batch(file: &ModelFile, machine: &Machine, context: Option<usize>) -> Result<Batch<Local>> {
-    let (model, tokenizer) = (model(file)?, tokenizer(file)?);
+    let (model, tokenizer) = (ready(file, machine.pack, machine.threads())?, tokenizer(file)?);
     let template = ChatTemplate::from_gguf(&file.gguf()?, &tokenizer)?;
     let (trained, vocabulary) = (model.config.context, model.config.vocab);
     let context = context.unwrap_or(trained.min(DEFAULT_CONTEXT));

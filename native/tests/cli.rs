@@ -15,8 +15,10 @@ fn digests_are_the_witness() {
     let witness = json_file("witness/digests.json");
     for kv in ["f16", "q8_0"] {
         for (name, digest) in witness[kv].as_object().expect("digests") {
-            let text = succeeds(&["digest", &golden(name), "--kv", kv]);
-            assert_eq!(text.split_whitespace().next(), digest.as_str(), "{name} {kv}");
+            for pack in ["off", "memory"] {
+                let text = succeeds(&["digest", &golden(name), "--kv", kv, "--pack", pack]);
+                assert_eq!(text.split_whitespace().next(), digest.as_str(), "{name} {kv} {pack}");
+            }
         }
     }
 }
@@ -27,8 +29,11 @@ fn backends_threads_and_batches_give_one_digest() {
     let backends = succeeds(&["backends"]);
     assert_eq!(backends.lines().last(), Some("reference"));
     for backend in backends.lines() {
-        for (threads, batch) in [("1", "64"), ("2", "64"), ("3", "5"), ("1", "1")] {
-            let args = ["digest", &golden(MODEL), "--backend", backend, "-j", threads, "--batch", batch];
+        for (threads, batch, pack) in
+            [("1", "64", "off"), ("2", "64", "memory"), ("3", "5", "off"), ("1", "1", "off"), ("2", "5", "memory")]
+        {
+            let args =
+                ["digest", &golden(MODEL), "--backend", backend, "-j", threads, "--batch", batch, "--pack", pack];
             let found = json_of(&args, b"");
             assert_eq!(found["digest"], *digest, "{args:?}");
             assert_eq!(found["backend"], backend);
@@ -198,6 +203,8 @@ fn a_split_model_runs_from_any_of_its_parts() {
     for path in &paths {
         assert_eq!(digest(path), digest(&golden(MODEL)));
     }
+    let packed = json_of(&["digest", &paths[1], "--pack", "memory"], b"")["digest"].take();
+    assert_eq!(packed, digest(&golden(MODEL)));
     std::fs::remove_file(&paths[1]).expect("a file");
     fails(&["digest", &paths[2]], &format!("one of 3 parts, and {} is missing", paths[1]));
 }

@@ -120,7 +120,9 @@ fn the_capital_of_france() {
 #[test]
 fn one_digest_for_every_number_of_threads_and_batch() {
     let digest = |args: &[&str]| json_of(&[&["digest", &*model()], args].concat(), b"")["digest"].take();
-    assert_eq!(digest(&["-j", "1", "--batch", "50"]), digest(&["-j", "2", "--batch", "64"]));
+    let one = digest(&["-j", "1", "--batch", "50"]);
+    assert_eq!(digest(&["-j", "2", "--batch", "64"]), one);
+    assert_eq!(digest(&["-j", "2", "--batch", "64", "--pack", "memory"]), one);
 }
 
 /// A text that is copied word for word, so that drafts come true, and one where few do.

@@ -119,6 +119,22 @@ impl Layer {
         [wq, wk, wv, wo].into_iter().chain(mlp.weights()).chain(router)
     }
 
+    /// Every matrix, in the order of use, those of each of the experts by themselves.
+    pub(super) fn matrices(&self, experts: Option<usize>) -> Vec<Weight> {
+        let Mixer::Attention(Attention { wq, wk, wv, wo, .. }) = &self.mixer;
+        let mut all: Vec<Weight> = [wq, wk, wv, wo].into_iter().cloned().collect();
+        let in_order = |mlp: &Mlp| mlp.gate.iter().chain([&mlp.up, &mlp.down]).cloned().collect::<Vec<_>>();
+        match &self.ffn {
+            Ffn::Dense(mlp) => all.extend(in_order(mlp)),
+            Ffn::Experts { router, all: mlp } => {
+                let count = experts.unwrap_or(1);
+                all.push(router.clone());
+                all.extend((0..count).flat_map(|i| in_order(&mlp.expert(i, count))));
+            }
+        }
+        all
+    }
+
     pub(super) fn norms(&self) -> impl Iterator<Item = &Norm> {
         let Mixer::Attention(attention) = &self.mixer;
         let qk = attention.qk_norm.iter().flat_map(|QkNorm { q, k }| [q, k]);

@@ -97,6 +97,22 @@ impl Model {
         self.id
     }
 
+    /// The same model, with its weights from elsewhere.
+    pub fn with_source(self, source: Arc<dyn WeightSource>) -> Model {
+        Model { source, ..self }
+    }
+
+    /// Every matrix in the order of use, as it is asked for when tokens go through the model: experts one by one. One that has two uses comes
+    /// twice.
+    pub fn matrices(&self) -> impl Iterator<Item = (Part, Weight)> {
+        let outside = |weight: &Weight| (Part::Outside, weight.clone());
+        let layers = self.layers.iter().enumerate().flat_map(|(i, layer)| {
+            let experts = self.config.experts.map(|experts| experts.count);
+            layer.matrices(experts).into_iter().map(move |weight| (Part::Layer(i), weight))
+        });
+        [outside(&self.embedding)].into_iter().chain(layers).chain([outside(&self.output)])
+    }
+
     /// Lends the bytes of a layer's matrices, or of those outside of layers.
     ///
     /// # Errors

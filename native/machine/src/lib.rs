@@ -7,6 +7,7 @@
 //!                                            ├─► fork_join             ──► Team
 //!   (a browser's workers come by themselves) ┘
 //!   memory   how much there is
+//!   packed   weights in memory, in the order in which kernels read them       ──► WeightSource
 //! ```
 //!
 //! In WebAssembly there are only [`cpu::detect`] and [`ForkJoin`]: the rest is the page's business. `unsafe` is in `cpu`, `fork_join` and
@@ -19,10 +20,14 @@ mod fork_join;
 #[cfg(not(target_family = "wasm"))]
 pub mod memory;
 #[cfg(not(target_family = "wasm"))]
+pub mod packed;
+#[cfg(not(target_family = "wasm"))]
 mod pool;
 
 #[cfg(not(target_family = "wasm"))]
 pub use file::ModelFile;
 pub use fork_join::ForkJoin;
+#[cfg(not(target_family = "wasm"))]
+pub use packed::Packed;
 #[cfg(not(target_family = "wasm"))]
 pub use pool::Pool;

@@ -35,7 +35,8 @@ struct Measured {
 pub(super) fn run(args: &Bench) -> Result<()> {
     ensure!(args.prompt > 0 && args.max_tokens > 0, "-p and -n must be 1 or more");
     let file = ModelFile::open(&args.model)?;
-    let model = engine::model(&file)?;
+    let most = args.threads.iter().copied().max().map_or(1, usize::from);
+    let model = engine::ready(&file, args.pack, most)?;
     if args.on_demand {
         return on_demand(args, &file, &model);
     }

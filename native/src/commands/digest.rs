@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 pub(super) fn run(args: &Digest) -> Result<()> {
     let file = ModelFile::open(&args.model)?;
-    let model = engine::model(&file)?;
+    let model = engine::ready(&file, args.machine.pack, args.machine.threads())?;
     let (threads, kv) = (args.machine.threads(), KvType::from(args.machine.kv));
     let mut engine = engine::engine(&model, args.machine.backend.as_deref(), threads, args.machine.batch)?;
     let tokens: Vec<u32> = digest_tokens(model.config.vocab, model.config.context).collect();

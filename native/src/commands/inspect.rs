@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde_json::{Map, json};
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 /// What a file says it is, whether it runs or not.
 #[derive(Serialize)]
@@ -79,7 +80,7 @@ fn about(gguf: &Gguf<'_>) -> About {
 
 /// The memory plan, or why the model does not run.
 fn plan(file: &ModelFile) -> Result<Plan> {
-    let (model, tokenizer) = (engine::model(file)?, engine::tokenizer(file)?);
+    let (model, tokenizer) = (Arc::new(engine::model(file)?), engine::tokenizer(file)?);
     let kv = |kv_type| Session::memory_for(&model, 1024, kv_type);
     Ok(Plan {
         weights_mapped: file.gguf()?.tensors().iter().map(|t| t.len).sum(),

@@ -16,7 +16,7 @@ struct Logits {
 
 pub(super) fn run(path: &Path, ids: &[u32], at: &[usize], machine: &Machine, output: Output) -> Result<()> {
     let file = ModelFile::open(path)?;
-    let model = engine::model(&file)?;
+    let model = engine::ready(&file, machine.pack, machine.threads())?;
     let last = ids.len() - 1;
     let wanted: Vec<usize> = if at.is_empty() { (0..=last).collect() } else { at.to_vec() };
     for position in &wanted {

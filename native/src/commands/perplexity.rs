@@ -12,7 +12,7 @@ use std::path::Path;
 
 pub(super) fn run(path: &Path, text: &Path, machine: &Machine, output: Output) -> Result<()> {
     let file = ModelFile::open(path)?;
-    let (model, tokenizer) = (engine::model(&file)?, engine::tokenizer(&file)?);
+    let (model, tokenizer) = (engine::ready(&file, machine.pack, machine.threads())?, engine::tokenizer(&file)?);
     let bytes = std::fs::read(text).with_context(|| format!("cannot read the text {}", text.display()))?;
     let text = utf8(bytes, &text.display().to_string())?;
     let tokens = tokenizer.encode(&text, Encode { bos: true, ..Encode::TEXT });

@@ -3,6 +3,7 @@
 use super::Watched;
 use super::faults::{Fault, Region};
 use std::io;
+use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::ptr;
 
@@ -22,6 +23,12 @@ impl Watched {
         if mapped == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 }
+
+/// At least the size of a page, on every processor we know.
+const PAGE: usize = 64 << 10;
+
+/// A huge page of most processors: where anonymous memory begins.
+const HUGE_PAGE: usize = 2 << 20;
 
 /// A whole file in this process's memory, to be read. If the file is cut short, zeros are read and [`Mapping::fault`] says so.
 #[derive(Debug)]
@@ -61,6 +68,22 @@ impl Mapping {
         Ok(mapping)
     }
 
+    /// Gives whole pages of a range back to the system, which reads them again if they are asked for; also those of the page cache that no
+    /// other process has mapped.
+    pub(super) fn give_back(&self, file: &Watched, range: Range<usize>) {
+        let (start, end) = (range.start.next_multiple_of(PAGE), range.end.min(self.len) / PAGE * PAGE);
+        if start >= end {
+            return;
+        }
+        // SAFETY: whole pages of the mapping, which is of a file, private and never written: what is read there afterwards is the same.
+        // That it does not work costs memory only.
+        unsafe {
+            libc::madvise(self.start.add(start).cast_mut().cast(), end - start, libc::MADV_DONTNEED);
+            let (offset, len) = (start as libc::off_t, (end - start) as libc::off_t);
+            libc::posix_fadvise(file.file().as_raw_fd(), offset, len, libc::POSIX_FADV_DONTNEED);
+        }
+    }
+
     /// What happened to the file.
     pub fn fault(&self) -> Option<Fault> {
         self.region.fault()
@@ -81,5 +104,64 @@ impl Drop for Mapping {
         self.region.set_end(0);
         // SAFETY: it was mapped so, and no reference outlives the mapping.
         unsafe { libc::munmap(self.start.cast_mut().cast(), self.len.max(1)) };
+    }
+}
+
+/// Memory that is nobody's file, zeros at first, in huge pages where the system has them.
+#[derive(Debug)]
+pub struct Anonymous {
+    /// what was mapped: somewhat more
+    mapped: (*mut u8, usize),
+    start: *mut u8,
+    len: usize,
+}
+
+// SAFETY: it is memory that only the owner writes.
+unsafe impl Send for Anonymous {}
+// SAFETY: as above.
+unsafe impl Sync for Anonymous {}
+
+impl Anonymous {
+    /// `len` bytes, which begin with a page.
+    ///
+    /// # Errors
+    /// The system has not as many.
+    pub fn new(len: usize) -> io::Result<Self> {
+        let room = len.checked_add(HUGE_PAGE).ok_or(io::ErrorKind::OutOfMemory)?;
+        let (access, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        // SAFETY: new memory.
+        let mapped = unsafe { libc::mmap(ptr::null_mut(), room, access, flags, -1, 0) };
+        if mapped == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let before = mapped.addr().next_multiple_of(HUGE_PAGE) - mapped.addr();
+        // SAFETY: less than a huge page further on, which is how much more was mapped. Where there are no huge pages, small ones serve.
+        let start = unsafe {
+            let start = mapped.add(before);
+            libc::madvise(start, len, libc::MADV_HUGEPAGE);
+            start
+        };
+        Ok(Anonymous { mapped: (mapped.cast(), room), start: start.cast(), len })
+    }
+}
+
+impl AsRef<[u8]> for Anonymous {
+    fn as_ref(&self) -> &[u8] {
+        // SAFETY: it is mapped, zeroed and ours, and written only by who has it mutably.
+        unsafe { std::slice::from_raw_parts(self.start, self.len) }
+    }
+}
+
+impl AsMut<[u8]> for Anonymous {
+    fn as_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as above.
+        unsafe { std::slice::from_raw_parts_mut(self.start, self.len) }
+    }
+}
+
+impl Drop for Anonymous {
+    fn drop(&mut self) {
+        // SAFETY: it was mapped so, and no reference outlives it.
+        unsafe { libc::munmap(self.mapped.0.cast(), self.mapped.1) };
     }
 }

@@ -4,6 +4,7 @@
 //!   ModelFile      a model: one file, or the parts of a split one, joined
 //!     └─► Watched  an open file that notices when it is changed
 //!     └─► Mapping  its bytes: Linux' (`mapping`, and `faults` where the file gets shorter), or any system's (`plain`)
+//!   Anonymous      memory that is nobody's file
 //! ```
 
 #[cfg(target_os = "linux")]
@@ -15,10 +16,10 @@ mod model_file;
 mod plain;
 
 #[cfg(target_os = "linux")]
-pub use mapping::Mapping;
+pub use mapping::{Anonymous, Mapping};
 pub use model_file::ModelFile;
 #[cfg(not(target_os = "linux"))]
-pub use plain::Mapping;
+pub use plain::{Anonymous, Mapping};
 
 use picolm_core::gguf;
 use std::fs::{File, Metadata};

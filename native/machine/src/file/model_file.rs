@@ -2,7 +2,7 @@
 
 use super::{Error, Mapping, Watched, Why};
 use picolm_core::gguf::{Gguf, part_names};
-use picolm_core::weights::Joined;
+use picolm_core::weights::{Joined, Span};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -42,6 +42,19 @@ impl ModelFile {
     /// The bytes of its tensors.
     pub fn source(&self) -> Arc<Joined<Mapping>> {
         self.source.clone()
+    }
+
+    /// Gives the pages of a part of the file back to the system: they are read again if they are asked for. Where that is not known how, or
+    /// where the part is no part of a file, nothing happens.
+    pub fn give_back(&self, span: Span) {
+        let mut start = span.offset;
+        for (file, map) in self.files.iter().zip(&self.source.0) {
+            let size = file.size();
+            if let (true, Ok(at)) = (start < size, usize::try_from(start)) {
+                return map.give_back(file, at..at.saturating_add(span.len).min(map.as_ref().len()));
+            }
+            start -= size;
+        }
     }
 
     /// Its header, or those of all parts joined.

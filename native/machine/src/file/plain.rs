@@ -2,8 +2,9 @@
 //! Unix's, with the system's own words elsewhere.
 
 use super::Watched;
-use memmap2::Mmap;
+use memmap2::{Mmap, MmapMut};
 use std::io;
+use std::ops::Range;
 
 /// A whole file in this process's memory, to be read.
 #[derive(Debug)]
@@ -20,9 +21,40 @@ impl Mapping {
     }
 }
 
+impl Mapping {
+    /// Not known how.
+    pub(super) fn give_back(&self, _: &Watched, _: Range<usize>) {}
+}
+
 impl AsRef<[u8]> for Mapping {
     fn as_ref(&self) -> &[u8] {
         &self.0
+    }
+}
+
+/// Memory that is nobody's file, zeros at first.
+#[derive(Debug)]
+pub struct Anonymous(MmapMut);
+
+impl Anonymous {
+    /// `len` bytes, which begin with a page.
+    ///
+    /// # Errors
+    /// The system has not as many.
+    pub fn new(len: usize) -> io::Result<Self> {
+        Ok(Anonymous(MmapMut::map_anon(len.max(1))?))
+    }
+}
+
+impl AsRef<[u8]> for Anonymous {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl AsMut<[u8]> for Anonymous {
+    fn as_mut(&mut self) -> &mut [u8] {
+        &mut self.0
     }
 }
 
