@@ -32,7 +32,9 @@ mod writing;
 
 pub use arithmetic::{Arithmetic, Feed, Read, Write};
 pub use batch::{Batch, Settings, append, take};
-pub use constraint::{Constraint, Grammars, JsonAnswer, JsonAutomaton, JsonVocabulary, grammars, keep};
+pub use constraint::{
+    Constraint, Grammars, JsonAnswer, JsonAutomaton, JsonVocabulary, Matched, Matcher, grammars, keep,
+};
 pub use drafter::{Drafter, Lookup, MAX_DRAFT};
 pub use engine::Engine;
 pub use error::{Error, Kind, Result};

@@ -20,6 +20,16 @@ pub enum Source<'a> {
     Gbnf(&'a str),
 }
 
+/// What a grammar of Lark begins with, as llama.cpp has it.
+const LARK: &str = "%llguidance";
+
+impl<'a> Source<'a> {
+    /// A grammar as llama.cpp's users have them: Lark where it begins with `%llguidance`, else GBNF.
+    pub fn grammar(text: &'a str) -> Self {
+        if text.trim_start().starts_with(LARK) { Source::Lark(text) } else { Source::Gbnf(text) }
+    }
+}
+
 /// What answers have to be, over one vocabulary.
 pub struct Grammar {
     vocabulary: Arc<Vocabulary>,

@@ -55,6 +55,12 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// Those of answers: of the white space between two tokens of JSON as much as lists in lists are indented, so that a model that writes
+    /// nothing else comes to an end.
+    pub fn of_answers() -> Self {
+        Limits { white_space: 20, ..Limits::default() }
+    }
+
     pub(crate) fn parser(&self) -> ParserLimits {
         ParserLimits {
             max_items_in_row: self.row_items,

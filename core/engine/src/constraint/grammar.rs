@@ -1,13 +1,13 @@
 //! Schemas, expressions and grammars, by `picolm-grammar`.
 
-use super::{Constraint, Grammars, keep};
+use super::{Constraint, Grammars, Matched, Matcher, keep};
 use crate::{Error, Format, Kind, Result};
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use picolm_core::text::{Encode, Tokenizer};
-use picolm_grammar::{Grammar, Limits, Matcher, Source, Token, Vocabulary};
+use picolm_grammar::{Grammar, Limits, Source, Token, Vocabulary};
 
 /// Made for a tokenizer when it is first asked.
 #[derive(Default)]
@@ -17,28 +17,22 @@ pub(super) struct Local {
     last: Option<(Format, Grammar)>,
 }
 
-/// Most white space between two tokens of JSON: lists in lists are indented so far, and a model that writes nothing else comes to an end.
-const WHITE_SPACE: usize = 20;
-
-/// What a grammar of Lark begins with, as llama.cpp has it.
-const LARK: &str = "%llguidance";
-
 impl Grammars for Local {
     fn constraint(&mut self, format: &Format, tokenizer: &Arc<Tokenizer>) -> Result<Box<dyn Constraint>> {
         if let Some((known, grammar)) = &self.last
             && known == format
         {
-            return Ok(Box::new(Answer::new(grammar)));
+            return Ok(Box::new(Matched::new(grammar.matcher())));
         }
         let source = format.source().ok_or_else(|| Error::request("the format needs no grammar"))?;
         let vocabulary = match &self.vocabulary {
             Some(vocabulary) => vocabulary,
             None => self.vocabulary.insert(vocabulary(tokenizer)?),
         };
-        let grammar = Grammar::new(source, vocabulary, &Limits { white_space: WHITE_SPACE, ..Limits::default() })
+        let grammar = Grammar::new(source, vocabulary, &Limits::of_answers())
             .map_err(|error| Error::field(format.field(), format!("cannot be kept to: {error}")))?;
         let (_, grammar) = self.last.insert((format.clone(), grammar));
-        Ok(Box::new(Answer::new(grammar)))
+        Ok(Box::new(Matched::new(grammar.matcher())))
     }
 }
 
@@ -49,8 +43,7 @@ impl Format {
             Format::Text | Format::JsonObject => return None,
             Format::JsonSchema(schema) => Source::JsonSchema(schema),
             Format::Regex(pattern) => Source::Regex(pattern),
-            Format::Grammar(text) if text.trim_start().starts_with(LARK) => Source::Lark(text),
-            Format::Grammar(text) => Source::Gbnf(text),
+            Format::Grammar(text) => Source::grammar(text),
         })
     }
 }
@@ -66,36 +59,17 @@ fn vocabulary(tokenizer: &Arc<Tokenizer>) -> Result<Arc<Vocabulary>> {
         .map_err(|error| Error::new(Kind::Model, error))
 }
 
-/// An answer on its way through a grammar.
-struct Answer {
-    matcher: Matcher,
-    /// tokens that have to follow the first `at` of the answer
-    forced: Vec<u32>,
-    at: usize,
-}
-
-impl Answer {
-    fn new(grammar: &Grammar) -> Self {
-        Answer { matcher: grammar.matcher(), forced: Vec::new(), at: 0 }
-    }
-}
-
-impl Constraint for Answer {
-    fn mask(&mut self, answer: &[u32], _: usize, _: &Tokenizer, logits: &mut [f32]) -> Result<()> {
-        keep(self.matcher.mask(answer).map_err(Error::request)?, logits);
+impl Matcher for picolm_grammar::Matcher {
+    fn mask(&mut self, answer: &[u32], logits: &mut [f32]) -> Result<()> {
+        keep(picolm_grammar::Matcher::mask(self, answer).map_err(Error::request)?, logits);
         Ok(())
     }
 
-    fn forced(&mut self, answer: &[u32]) -> Option<u32> {
-        let new = answer.get(self.at..)?;
-        if self.forced.len() <= new.len() || !self.forced.starts_with(new) {
-            // An error is one of the mask, too.
-            (self.forced, self.at) = (self.matcher.forced(answer).unwrap_or_default(), answer.len());
-        }
-        self.forced.get(answer.len() - self.at).copied()
+    fn forced(&mut self, answer: &[u32]) -> Vec<u32> {
+        picolm_grammar::Matcher::forced(self, answer).unwrap_or_default()
     }
 
-    fn is_complete(&mut self, answer: &[u32], _: &Tokenizer) -> bool {
-        self.matcher.is_over(answer).unwrap_or(false)
+    fn is_over(&mut self, answer: &[u32]) -> bool {
+        picolm_grammar::Matcher::is_over(self, answer).unwrap_or(false)
     }
 }

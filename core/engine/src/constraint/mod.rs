@@ -4,10 +4,12 @@ mod calls;
 #[cfg(feature = "grammars")]
 mod grammar;
 mod json;
+mod matched;
 mod words;
 
 pub(crate) use calls::CallRules;
 pub use json::{Json as JsonAutomaton, JsonAnswer, Vocabulary as JsonVocabulary};
+pub use matched::{Matched, Matcher};
 
 use crate::{Format, Result};
 use alloc::boxed::Box;
