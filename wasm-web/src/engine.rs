@@ -1,6 +1,7 @@
 //! A model with one conversation, answering one request at a time.
 
 use crate::error::{Result, of_load, of_tokenizer};
+use crate::grammars::{Lent, Module};
 use crate::header::{int, object};
 use crate::team::Team;
 use crate::weights::Weights;
@@ -27,6 +28,7 @@ pub struct Engine {
     open: Option<SessionId>,
     /// of the last answer, or the last state that was loaded
     conversation: Option<SessionId>,
+    has_grammars: bool,
 }
 
 #[wasm_bindgen]
@@ -76,7 +78,8 @@ impl Engine {
         // A digest has its length whatever the context.
         let longest = context.max(DIGEST_TOKENS.min(trained));
         let local = Local::new(session::Executor::new(model, backend(), team, batch)?, longest, kv);
-        Ok(Engine { batch: Batch::new(local, tokenizer, template, settings), open: None, conversation: None })
+        let batch = Batch::new(local, tokenizer, template, settings);
+        Ok(Engine { batch, open: None, conversation: None, has_grammars: false })
     }
 
     /// JSON: what `EngineInfo` in `types.ts` says of the model.
@@ -124,16 +127,19 @@ impl Engine {
     }
 
     /// Prepares an answer or an embedding: of a request as `picolm_engine::Request` reads it, OpenAI's with a few names more. The request
-    /// before ends, complete or not.
+    /// before ends, complete or not. False: nothing was done, since the request needs what `lend_grammars` brings.
     ///
     /// # Errors
     /// `invalid_request`, `invalid_template`, `context_full`. What was computed before is still there.
-    pub fn begin(&mut self, request: &str) -> std::result::Result<(), JsValue> {
+    pub fn begin(&mut self, request: &str) -> std::result::Result<bool, JsValue> {
         Ok(self.try_begin(request)?)
     }
 
-    fn try_begin(&mut self, request: &str) -> Result<()> {
+    fn try_begin(&mut self, request: &str) -> Result<bool> {
         let request = Request::from_json(request, &ambient())?;
+        if !self.has_grammars && request.needs_grammars() {
+            return Ok(false);
+        }
         self.end()?;
         // An embedding is made beside the conversation, an answer goes on with it.
         self.batch.set_sessions(if request.task == Task::Embed { 2 } else { 1 });
@@ -141,7 +147,13 @@ impl Engine {
         if request.task == Task::Answer {
             self.conversation = self.open;
         }
-        Ok(())
+        Ok(true)
+    }
+
+    /// Lends the module that knows schemas, regular expressions and grammars.
+    pub fn lend_grammars(&mut self, module: Module) {
+        self.batch.lend_grammars(Box::new(Lent::new(module)));
+        self.has_grammars = true;
     }
 
     /// Ends the request that was begun last. Its session is kept for the next, and for `save_state`.

@@ -4,6 +4,7 @@
 //!   worker.ts ──► Weights: room for the files, which the worker fills (or a reader to stream them layer by layer)
 //!             ──► Engine::load ──► begin ──► step, step, … ──► events of picolm-engine
 //!             ──► Team ──► with shared memory, one more worker for each further member: team_member
+//!             ──► Engine::lend_grammars ──► schemas, expressions and grammars, of another module
 //!             ──► Sha256 ──► of a download, as it comes
 //! ```
 //!
@@ -12,12 +13,14 @@
 
 mod engine;
 mod error;
+mod grammars;
 mod header;
 mod sha256;
 mod team;
 mod weights;
 
 pub use engine::Engine;
+pub use grammars::{Encoder, Module};
 pub use header::header;
 pub use sha256::Sha256;
 pub use team::{Team, team_member};

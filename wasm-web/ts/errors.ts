@@ -25,6 +25,7 @@ export type ErrorCode =
   | 'unsupported_platform'
   | 'invalid_template'
   | 'invalid_state'
+  | 'module_unavailable'
   | 'worker_failed';
 
 /** Figures of an error: plain data only, since it travels through `postMessage`. */

@@ -119,6 +119,21 @@ export interface ChatMessage {
   [field: string]: unknown;
 }
 
+/** A JSON schema of draft 2020-12, or what most libraries write (zod: `z.toJSONSchema(type)`). What cannot be enforced is refused. */
+export type JsonSchema = boolean | object;
+
+/** The form of an answer. All but `text` and `json_object` have a module fetched, once. */
+export type ResponseFormat =
+  | { type: 'text' }
+  /** One JSON object, whole within `max_tokens`. With a schema, as llama.cpp's clients write it, the same as `json_schema`. */
+  | { type: 'json_object'; schema?: JsonSchema | null }
+  /** A value that fits a schema, which is always enforced. */
+  | { type: 'json_schema'; json_schema: { schema: JsonSchema; name?: string | null; description?: string | null; strict?: boolean | null } }
+  /** A text that the expression matches as a whole; without look-around. */
+  | { type: 'regex'; pattern: string }
+  /** A text of a grammar: llama.cpp's GBNF or, beginning with `%llguidance`, llguidance's Lark. */
+  | { type: 'grammar'; grammar: string };
+
 /** What chat and text completions share. Anything else is refused by name. */
 export interface SamplingOptions {
   max_tokens?: number | null;
@@ -145,8 +160,12 @@ export interface SamplingOptions {
   lookup?: number | null;
   /** `false`: computes all of the prompt, also what the request before had in common with it. The answer is the same. */
   cache_prompt?: boolean | null;
-  /** `json_object`: the answer is one JSON object, whole within `max_tokens`. Tell the model to write one, too. */
-  response_format?: { type: 'text' | 'json_object' } | null;
+  /** The form of the answer. Tell the model of it, too: it is only kept from anything else. */
+  response_format?: ResponseFormat | null;
+  /** The same as `response_format` of that type, under llama.cpp's names; only one of them may be there. */
+  json_schema?: JsonSchema | null;
+  regex?: string | null;
+  grammar?: string | null;
   stream_options?: { include_usage?: boolean } | null;
   model?: string | null;
   user?: string | null;
@@ -162,8 +181,8 @@ export interface ChatRequest extends SamplingOptions {
   stream?: boolean | null;
   /** Functions that the model may call; its template tells it of them. */
   tools?: Tool[] | null;
-  /** `none`: the model is not told of them. */
-  tool_choice?: 'auto' | 'none' | null;
+  /** `none`: the model is not told of them. `required`, or the name of one: it has to call one. */
+  tool_choice?: 'auto' | 'none' | 'required' | { type: 'function'; function: { name: string } } | null;
   /** `false`: the answer ends behind its first call. */
   parallel_tool_calls?: boolean | null;
   /** `none`: what the model thinks stays in the text, as it writes it; otherwise it is `reasoning_content`. */

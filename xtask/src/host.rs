@@ -128,7 +128,7 @@ fn components(wanted: &[(&str, &str, &str)], builder: &Path) -> Result<Vec<PathB
             run(build.arg(&target))?;
             let module = format!("wasm32-unknown-unknown/wasm/{}.wasm", package.replace('-', "_"));
             let (optimised, component) = (target.join(format!("{name}.wasm")), component(guest));
-            npm::optimise(&target.join(module), &optimised, true, false)?;
+            npm::optimise(&target.join(module), &optimised, &["--enable-relaxed-simd"])?;
             run(Command::new(builder).arg("component").arg(&optimised).arg(&component))?;
             run(Command::new(builder).arg("check").arg(&component))?;
             Ok(component)

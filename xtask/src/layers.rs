@@ -59,6 +59,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("picolm-server", &["picolm-core", "picolm-engine"]),
     ("picolm", &["picolm-core", "picolm-engine", "picolm-grammar", "picolm-machine"]),
     ("picolm-web", &["picolm-core", "picolm-engine", "picolm-machine"]),
+    ("picolm-web-grammar", &["picolm-grammar"]),
     ("picolm-guest", &["picolm-core", "picolm-engine"]),
     ("picolm-host", &["picolm-core", "picolm-engine", "picolm-machine", "picolm-server"]),
     ("picolm-benches", &["picolm-core", "picolm-machine"]),

@@ -1,9 +1,9 @@
-//! The npm package: four builds of `picolm-web`, their bindings, and the TypeScript.
+//! The npm package: four builds of `picolm-web` and one of `picolm-web-grammar`, their bindings, and the TypeScript.
 //!
 //! ```text
 //!   cargo build (wasm32, four sets of features) ──► picolm-web-build bind ──► wasm-opt ──► dist/wasm/*.wasm
-//!                                                        └► single.js, threads.js ──┐
-//!   tsc ──► dist/*.js ──► npm pack ──► picolm-VERSION.tgz                           ┘
+//!                                                        └► single.js, threads.js, grammar.js ──┐
+//!   tsc ──► dist/*.js ──► npm pack ──► picolm-VERSION.tgz                                       ┘
 //! ```
 
 use std::fs;
@@ -29,6 +29,9 @@ const BUILDS: [Build; 4] = [
     Build { name: "simd128-threads", relaxed: false, threads: true },
     Build { name: "relaxed-threads", relaxed: true, threads: true },
 ];
+
+/// Schemas and grammars: with a memory of its own, so that one build is enough, and its bindings of the same name.
+const GRAMMAR: &str = "grammar";
 
 /// The program that makes bindings and components, and its package.
 pub(crate) const BUILDER: &str = "picolm-web-build";
@@ -71,6 +74,7 @@ fn package_by(builder: &Path) -> Result<PathBuf> {
     std::thread::scope(|scope| {
         let other = scope.spawn(|| make_all(threads));
         make_all(single)?;
+        make_grammar(builder, &dir, &wasm)?;
         other.join().expect("a build does not panic")
     })?;
     check(builder, &wasm)?;
@@ -98,6 +102,7 @@ pub(crate) fn built() -> Result<PathBuf> {
         root.join("native/machine"),
         root.join("Cargo.lock"),
         dir.join("src"),
+        dir.join("grammar"),
         dir.join("ts"),
         dir.join("package-lock.json"),
     ];
@@ -188,39 +193,64 @@ pub(crate) fn install(dir: &Path) -> Result<()> {
 }
 
 fn make(build: &Build, builder: &Path, dir: &Path, wasm: &Path) -> Result<()> {
-    let mut features = String::from("-Ctarget-feature=+simd128");
-    features += if build.threads { ",+atomics,+bulk-memory,+mutable-globals " } else { "" };
+    let mut features = String::from(if build.threads { ",+atomics,+bulk-memory,+mutable-globals " } else { "" });
     features += if build.threads { THREADS } else { "" };
-    let mut command = toolchain::WASM.cargo_with_std("build", &format!("{features} {SMALL}"))?;
     let target = build_dir(if build.threads { "wasm-threads" } else { "wasm" });
-    command.args([SMALL_STD, "--package", "picolm-web", "--profile", "wasm"]);
     // The kernels ask for what they use: all other crates, the standard library among them, are built once for both.
-    command.args(build.relaxed.then_some(["-Zprofile-rustflags", "--config", RELAXED]).into_iter().flatten());
-    run(command.arg("--target-dir").arg(&target))?;
-    let built = target.join("wasm32-unknown-unknown/wasm/picolm_web.wasm");
+    let relaxed: &[&str] = if build.relaxed { &["-Zprofile-rustflags", "--config", RELAXED] } else { &[] };
+    let built = compile("picolm-web", &features, relaxed, &target)?;
 
     let bindings = if build.threads { "threads" } else { "single" };
     let bound = build_dir("bindings").join(build.name);
     run(Command::new(builder).arg("bind").arg(&built).arg(&bound).arg(bindings))?;
     if !build.relaxed {
-        copy(&bound.join(format!("{bindings}.js")), &wasm.join(format!("{bindings}.js")))?;
-        copy(&bound.join(format!("{bindings}.d.ts")), &dir.join(format!("ts/wasm/{bindings}.d.ts")))?;
+        copy_bindings(&bound, bindings, dir, wasm)?;
     } else {
         same_bindings(&build_dir("bindings"), build, bindings)?;
     }
     let optimised = wasm.join(format!("{}.wasm", build.name));
-    optimise(&bound.join(format!("{bindings}_bg.wasm")), &optimised, build.relaxed, build.threads)
+    let mut more = Vec::from_iter(build.relaxed.then_some("--enable-relaxed-simd"));
+    more.extend(build.threads.then_some("--enable-threads"));
+    optimise(&bound.join(format!("{bindings}_bg.wasm")), &optimised, &more)
 }
 
-/// `wasm-opt`, as the package `binaryen` has it: functions that are equal become one.
-pub(crate) fn optimise(module: &Path, out: &Path, relaxed: bool, threads: bool) -> Result<()> {
+fn make_grammar(builder: &Path, dir: &Path, wasm: &Path) -> Result<()> {
+    let built = compile("picolm-web-grammar", "", &[], &build_dir("wasm"))?;
+    let bound = build_dir("bindings").join(GRAMMAR);
+    run(Command::new(builder).arg("bind").arg(&built).arg(&bound).arg(GRAMMAR))?;
+    copy_bindings(&bound, GRAMMAR, dir, wasm)?;
+    // What llguidance offers to C is of no use here.
+    let without_c = "--remove-exports=llg_*";
+    optimise(&bound.join(format!("{GRAMMAR}_bg.wasm")), &wasm.join(format!("{GRAMMAR}.wasm")), &[without_c])
+}
+
+/// Builds a package for size, with more features of the target and options of cargo; returns the module.
+fn compile(package: &str, features: &str, options: &[&str], target: &Path) -> Result<PathBuf> {
+    let mut command =
+        toolchain::WASM.cargo_with_std("build", &format!("-Ctarget-feature=+simd128{features} {SMALL}"))?;
+    command.args([SMALL_STD, "--package", package, "--profile", "wasm"]).args(options);
+    run(command.arg("--target-dir").arg(target))?;
+    Ok(target.join("wasm32-unknown-unknown/wasm").join(package.replace('-', "_")).with_extension("wasm"))
+}
+
+/// Puts bindings beside the modules, and their types where TypeScript looks for them.
+fn copy_bindings(bound: &Path, name: &str, dir: &Path, wasm: &Path) -> Result<()> {
+    copy(&bound.join(format!("{name}.js")), &wasm.join(format!("{name}.js")))?;
+    copy(&bound.join(format!("{name}.d.ts")), &dir.join(format!("ts/wasm/{name}.d.ts")))
+}
+
+/// `wasm-opt`, as the package `binaryen` has it: functions that are equal become one. `more`: what a module has beyond the usual, or has to lose.
+pub(crate) fn optimise(module: &Path, out: &Path, more: &[&str]) -> Result<()> {
     let dir = dir();
     install(&dir)?;
     let mut optimise = Command::new("node");
-    optimise.arg(dir.join("node_modules/binaryen/bin/wasm-opt")).args(["-O1", "--strip-debug", "--strip-producers"]);
+    optimise.arg(dir.join("node_modules/binaryen/bin/wasm-opt")).args(more).args([
+        "-O1",
+        "--strip-debug",
+        "--strip-producers",
+    ]);
     optimise.args(["--enable-simd", "--enable-bulk-memory", "--enable-nontrapping-float-to-int", "--enable-sign-ext"]);
     optimise.args(["--enable-mutable-globals", "--enable-reference-types", "--enable-multivalue"]);
-    optimise.args(relaxed.then_some("--enable-relaxed-simd")).args(threads.then_some("--enable-threads"));
     run(optimise.arg(module).arg("-o").arg(out))
 }
 
@@ -243,7 +273,8 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
 
 /// No relaxed instruction but the two exact dots in any wasm that is shipped.
 fn check(builder: &Path, wasm: &Path) -> Result<()> {
-    run(Command::new(builder).arg("check").args(BUILDS.iter().map(|build| wasm.join(format!("{}.wasm", build.name)))))
+    let names = BUILDS.iter().map(|build| build.name).chain([GRAMMAR]);
+    run(Command::new(builder).arg("check").args(names.map(|name| wasm.join(format!("{name}.wasm")))))
 }
 
 /// The program of `wasm-web/build`, built where it is not.

@@ -161,6 +161,17 @@ impl Request {
         }
     }
 
+    /// Whether it needs what knows grammars ([`Grammars`](crate::Grammars)): for a form of its answer, or for calls of its tools.
+    pub fn needs_grammars(&self) -> bool {
+        match (&self.format, &self.prompt) {
+            (Format::Text, Prompt::Chat(chat)) => {
+                chat.tool_choice != ToolChoice::None && chat.tools.as_ref().is_some_and(|tools| tools != "[]")
+            }
+            (Format::Text | Format::JsonObject, _) => false,
+            _ => true,
+        }
+    }
+
     /// Takes everything but the prompt.
     ///
     /// # Errors

@@ -1,13 +1,14 @@
-/** The worker of browsers. Its four `new URL` are what bundlers look for. */
+/** The worker of browsers. Its five `new URL` are what bundlers look for. */
 import { PicolmError } from '../errors.js';
 import { blobHandle, openStore } from '../store/index.js';
-import type { BuildName } from './build.js';
+import type { ModuleName } from './build.js';
 import { serve } from './serve.js';
 
-const urls: Record<BuildName, () => URL> = {
+const urls: Record<ModuleName, () => URL> = {
   simd128: () => new URL('../wasm/simd128.wasm', import.meta.url),
   'simd128-threads': () => new URL('../wasm/simd128-threads.wasm', import.meta.url),
   relaxed: () => new URL('../wasm/relaxed.wasm', import.meta.url),
+  grammar: () => new URL('../wasm/grammar.wasm', import.meta.url),
   'relaxed-threads': () => new URL('../wasm/relaxed-threads.wasm', import.meta.url),
 };
 

@@ -1,11 +1,14 @@
-/** Which of the four builds of the engine runs here, and how it is started. */
+/** Which of the four builds of the engine runs here, and how it is started; and the module that knows schemas and grammars. */
 import { PicolmError } from '../errors.js';
+import * as grammar from '../wasm/grammar.js';
 import * as single from '../wasm/single.js';
 import * as threaded from '../wasm/threads.js';
 
 export type Bindings = typeof threaded;
 export type Simd = 'relaxed' | 'simd128';
-export type BuildName = Simd | `${Simd}-threads`;
+/** The files in `wasm/`, but for their ending. */
+export type ModuleName = Simd | `${Simd}-threads` | 'grammar';
+type Compile = (name: ModuleName) => Promise<WebAssembly.Module>;
 
 /** A running engine: the functions of the crate `picolm-web`, and its memory. */
 export interface Instance {
@@ -49,7 +52,7 @@ function isExperimental(): boolean {
 }
 
 /** Starts a build. `threads` above 1 wants shared memory. */
-export async function start(simd: Simd, threads: number, compile: (name: BuildName) => Promise<WebAssembly.Module>): Promise<Instance> {
+export async function start(simd: Simd, threads: number, compile: Compile): Promise<Instance> {
   const [shared, why] = threads > 1 ? canShare() : [false, undefined];
   const module = await compile(shared ? `${simd}-threads` : simd);
   try {
@@ -62,6 +65,16 @@ export async function start(simd: Simd, threads: number, compile: (name: BuildNa
     return { bindings: threaded, memory, module, simd, shared };
   } catch (error) {
     throw new PicolmError('out_of_memory', `The engine does not start: ${(error as Error).message}. Close other tabs, then try again.`, {}, error);
+  }
+}
+
+/** Fetches and starts the module for schemas, regular expressions and grammars: once a worker. */
+export async function startGrammars(compile: Compile): Promise<grammar.Grammars> {
+  try {
+    grammar.initSync({ module: await compile('grammar') });
+    return new grammar.Grammars();
+  } catch (error) {
+    throw new PicolmError('module_unavailable', `The module for schemas and grammars does not start: ${(error as Error).message}`, {}, error);
   }
 }
 

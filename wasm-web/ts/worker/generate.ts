@@ -9,9 +9,20 @@ const STEP_MS = 300;
 const FIRST_STEP = 32;
 const LONGEST_STEP = 512;
 
-/** Answers a request, or makes its embedding; what is new is told to `event`. */
-export async function generate(engine: WasmEngine, request: object, event: (part: Part) => void, signal: AbortSignal): Promise<void> {
-  engine.begin(JSON.stringify(request));
+/** Answers a request, or makes its embedding; what is new is told to `event`. `lend` gives the engine the module for schemas and grammars. */
+export async function generate(
+  engine: WasmEngine,
+  request: object,
+  event: (part: Part) => void,
+  signal: AbortSignal,
+  lend: () => Promise<void>,
+): Promise<void> {
+  const text = JSON.stringify(request);
+  if (!engine.begin(text)) {
+    await lend();
+    throwIfAborted(signal);
+    engine.begin(text);
+  }
   const start = performance.now();
   let [first, most] = [0, FIRST_STEP];
   for (;;) {

@@ -6,7 +6,7 @@ import { download, keep, list, openModel, remove, validate, type DownloadOptions
 import type { MemoryOptions } from '../store/memory.js';
 import type { FileHandle, Hasher, Progress, Store } from '../store/types.js';
 import type { EngineInfo, EngineOptions } from '../types.js';
-import { chooseSimd, start, work, type BuildName, type Instance, type Member } from './build.js';
+import { chooseSimd, start, startGrammars, work, type Instance, type Member, type ModuleName } from './build.js';
 import { estimate, type EstimateArgs } from './estimate.js';
 import { generate } from './generate.js';
 import { WasmFile, codeOf, load, loadFrom, trainedContext, type LoadedModel, type WasmEngine } from './model.js';
@@ -14,7 +14,7 @@ import { WasmFile, codeOf, load, loadFrom, trainedContext, type LoadedModel, typ
 /** What browsers and Node do in their own ways. */
 export interface Environment {
   post(message: FromWorker, transfer?: Transferable[]): void;
-  compile(name: BuildName): Promise<WebAssembly.Module>;
+  compile(name: ModuleName): Promise<WebAssembly.Module>;
   openStore(allocate?: MemoryOptions['allocate']): Promise<Store>;
   /** A file that is not in the store. */
   openFile(file: unknown): FileHandle;
@@ -70,7 +70,7 @@ class Calls {
     open: (args: OpenArgs, { event, signal }) => this.open(args, event as (progress: Progress) => void, signal),
     generate: (request: object, { event, signal }) =>
       this.inTurn(signal, async () => {
-        await generate(this.model, request, event, signal);
+        await generate(this.model, request, event, signal, () => this.lendGrammars());
         return this.info();
       }),
     tokenize: async ({ text, special, bos }: { text: string; special: boolean; bos: boolean }) => this.model.tokenize(text, special, bos),
@@ -110,6 +110,10 @@ class Calls {
   private get model(): WasmEngine {
     if (this.opened) return this.opened.engine;
     throw new PicolmError('invalid_request', 'No model is open in this worker.');
+  }
+
+  private async lendGrammars(): Promise<void> {
+    this.model.lend_grammars(await startGrammars((name) => this.environment.compile(name)));
   }
 
   /** Waits for the answers before; an abort need not wait. */
