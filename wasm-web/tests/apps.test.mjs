@@ -135,6 +135,13 @@ export async function ask(url: string, signal: AbortSignal): Promise<string> {
     text += chunk.choices[0]?.delta.content ?? '';
   }
   const whole = await engine.completions.create({ prompt: text, max_tokens: 1 });
+  interface Schema { type: string; minimum: number }
+  const schema: Schema = { type: 'integer', minimum: 3 };
+  await engine.completions.create({ prompt: text, response_format: { type: 'json_schema', json_schema: { name: 'age', schema } } });
+  await engine.completions.create({ prompt: text, response_format: { type: 'regex', pattern: 'a+' } });
+  await engine.completions.create({ prompt: text, json_schema: schema });
+  // @ts-expect-error: no pattern
+  await engine.completions.create({ prompt: text, response_format: { type: 'regex' } });
   // @ts-expect-error: a number is no prompt
   await engine.completions.create({ prompt: 1 }).catch((error: PicolmError): ErrorCode => error.code);
   // @ts-expect-error: a whole answer does not come in chunks

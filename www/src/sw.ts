@@ -3,7 +3,7 @@
  *
  * ```text
  *   install:   the page's files, and the build of the engine that this browser runs ──► cache (of this version)
- *              what few need (formulas) when it is asked for
+ *              what few need (formulas, the module for schemas) when it is asked for
  *   activate:  caches of other versions go; open pages are served from now on
  *   fetch:     own files from the cache, else from the network (and kept);  the list of models the other way round;
  *              models and other origins: not touched

@@ -28,6 +28,12 @@ test('the network is gone: reload, history, chat, settings, another language', a
   await person.set({ 'Longest answer': 20 });
   await person.isAnswered('with a network');
   await kept(page);
+  // No other build, and no module for schemas, which nobody has asked for.
+  const modules = await page.evaluate(async () => {
+    const requests = await (await caches.open((await caches.keys())[0])).keys();
+    return requests.map(({ url }) => url).filter((url) => url.endsWith('.wasm'));
+  });
+  assert.ok(modules.length === 1 && !modules[0].includes('/grammar-'), `${modules}`);
   server.close();
 
   await page.reload();
