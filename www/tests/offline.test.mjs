@@ -107,7 +107,7 @@ test('it can be installed', async () => {
   server.close();
 });
 
-test('what the page brings: at most 525 KB gzipped with the engine, and 300 KB before it with all that comes later but formulas', async (t) => {
+test('what the page brings: at most 535 KB gzipped with the engine, and 300 KB before it with all that comes later but formulas', async (t) => {
   const names = fs.readdirSync(DIST, { recursive: true }).filter((name) => fs.statSync(path.join(DIST, name)).isFile());
   const size = (pattern) => names.filter((name) => pattern.test(name)).reduce((sum, name) => sum + packed(name), 0);
   const packed = (name) => {
@@ -128,6 +128,6 @@ test('what the page brings: at most 525 KB gzipped with the engine, and 300 KB b
   const [first, page] = [sum((what) => !what.startsWith('later')), sum((what) => !/^engine|formulas$/.test(what))];
   t.diagnostic(`at first: ${(first / 1000).toFixed(1)} KB`);
   assert.ok(sizes['later: formulas'] > 0);
-  assert.ok(first <= 525_000, `${first} bytes`);
+  assert.ok(first <= 535_000, `${first} bytes`);
   assert.ok(page <= 300_000, `${page} bytes`);
 });
