@@ -10,7 +10,7 @@ import { gzipSync } from 'node:zlib';
 
 const KB = 1000;
 /** What a build may have. The goal is 400 KB and 160 KB gzipped (300 with tools and JSON); this keeps it from getting further away. */
-const [WASM, WASM_GZIPPED] = [806 * KB, 340 * KB];
+const [WASM, WASM_GZIPPED] = [812 * KB, 343 * KB];
 /** What the module for schemas and grammars may have, which is fetched only if it is needed: what it has, and one in a hundred. */
 const [GRAMMAR, GRAMMAR_GZIPPED] = [1110 * KB, 436 * KB];
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'picolm-size-'));
