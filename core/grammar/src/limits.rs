@@ -20,6 +20,9 @@ pub struct Limits {
     pub repetitions: u64,
     /// Most white space between two tokens of JSON, in characters: without a bound an answer could be nothing else. (80)
     pub white_space: usize,
+    /// Whether objects may have properties that their schema neither lists nor speaks of. It is no bound, but a model may write them without
+    /// an end: without them, where no objects are put together, all answers still fit. (true)
+    pub unlisted: bool,
     /// Most symbols of all rules. (500,000)
     pub symbols: usize,
     /// Most nodes of regular expressions when a grammar is made. (1,000,000: some 20 ms)
@@ -44,6 +47,7 @@ impl Default for Limits {
             nodes: 20_000,
             repetitions: 100_000,
             white_space: 80,
+            unlisted: true,
             symbols: 500_000,
             lexer_nodes: 1_000_000,
             mask_nodes: 400_000,
@@ -58,7 +62,7 @@ impl Limits {
     /// Those of answers: of the white space between two tokens of JSON as much as lists in lists are indented, so that a model that writes
     /// nothing else comes to an end.
     pub fn of_answers() -> Self {
-        Limits { white_space: 20, ..Limits::default() }
+        Limits { white_space: 20, unlisted: false, ..Limits::default() }
     }
 
     pub(crate) fn parser(&self) -> ParserLimits {

@@ -12,6 +12,7 @@
 
 mod apart;
 mod blame;
+mod closed;
 mod document;
 mod formats;
 mod levels;
@@ -44,9 +45,10 @@ fn with_document<T>(
     make: impl Fn(TopLevelGrammar) -> Result<T>,
 ) -> Result<T> {
     let root: Value = serde_json::from_str(text).map_err(|error| Error::schema("", format!("no JSON: {error}")))?;
+    let closes = !limits.unlisted && !closed::puts_together(&root);
     let document = Document::new(root);
     let grammar_at = |pointer: &str| {
-        let mut reader = Reader::new(&document, limits);
+        let mut reader = Reader::new(&document, limits, closes);
         let schema = reader.read(pointer)?;
         levels::check(&schema, limits)?;
         Ok(TopLevelGrammar::from_json_schema(with_options(schema, limits)))

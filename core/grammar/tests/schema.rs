@@ -322,3 +322,45 @@ fn what_is_forced() {
     assert_eq!(matcher.forced(&[b'a'.into()]).unwrap(), [0; 0]);
     assert!(matcher.is_over(&[b'a'.into(), b'b'.into()]).unwrap());
 }
+
+/// Where a schema may be narrowed, objects have what it lists; where it puts schemas together, or speaks of the others, they have what it says.
+#[test]
+fn properties_that_are_not_listed() {
+    let limits = Limits { unlisted: false, ..Limits::default() };
+    let one = r#""type": "object", "properties": {"a": {"type": "null"}}"#;
+    let is_open = |schema: String, text: &str| {
+        fits(Grammar::new(Source::JsonSchema(&schema), &vocabulary(), &limits).expect(&schema).matcher(), text)
+    };
+    for (schema, listed, more) in [
+        (format!("{{{one}}}"), r#"{"a":null}"#, r#"{"a":null,"b":1}"#),
+        (format!(r#"{{"title": "t", {one}, "required": ["a"]}}"#), r#"{"a":null}"#, r#"{"a":null,"b":1}"#),
+        (
+            format!(r#"{{"items": {{"anyOf": [{{{one}}}, {{"type": "null"}}]}}}}"#),
+            r#"[{"a":null},null]"#,
+            r#"[{"b":1}]"#,
+        ),
+        (format!(r##"{{"$ref": "#/$defs/x", "$defs": {{"x": {{{one}}}}}}}"##), r#"{}"#, r#"{"b":1}"#),
+        (
+            format!(r##"{{"allOf": [{{"$ref": "#/$defs/x"}}], "title": "t", "$defs": {{"x": {{{one}}}}}}}"##),
+            r#"{}"#,
+            r#"{"b":1}"#,
+        ),
+    ] {
+        assert!(is_open(schema.clone(), listed) && !is_open(schema.clone(), more), "{schema}");
+        assert!(fits(grammar(&schema).expect("a grammar").matcher(), more), "{schema}");
+    }
+    for schema in [
+        r#"{"type": "object"}"#.into(),
+        r#"{"type": "object", "properties": {}}"#.into(),
+        format!(r#"{{{one}, "additionalProperties": true}}"#),
+        format!(r#"{{{one}, "patternProperties": {{"^b": {{"type": "integer"}}}}}}"#),
+        format!(r#"{{{one}, "required": ["b"]}}"#),
+        format!(
+            r#"{{"allOf": [{{{one}}}, {{"type": "object", "properties": {{"b": {{"type": "integer"}}}}, "required": ["b"]}}]}}"#
+        ),
+        format!(r##"{{"$ref": "#/$defs/x", "required": ["b"], "$defs": {{"x": {{{one}}}}}}}"##),
+        format!(r#"{{{one}, "anyOf": [{{"required": ["b"]}}, {{"required": ["a"]}}]}}"#),
+    ] {
+        assert!(is_open(schema.clone(), r#"{"b":1}"#), "{schema}");
+    }
+}

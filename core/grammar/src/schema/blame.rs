@@ -32,7 +32,7 @@ pub(super) fn find(error: Error, document: &Document, limits: &Limits, build: &d
     }
     let (mut tried, mut seen) = (0, HashSet::new());
     'inward: loop {
-        let mut reader = Reader::new(document, limits);
+        let mut reader = Reader::new(document, limits, false);
         if reader.read(&place).is_err() {
             break;
         }

@@ -2,7 +2,7 @@
 
 use super::document::{Document, child};
 use super::formats::{self, Format};
-use super::{apart, numbers};
+use super::{apart, closed, numbers};
 use crate::{Error, Limits, Result, pattern};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeSet, HashMap};
@@ -11,6 +11,8 @@ use std::collections::{BTreeSet, HashMap};
 pub(super) struct Reader<'a> {
     document: &'a Document,
     limits: &'a Limits,
+    /// whether objects have only the properties that are listed
+    closes: bool,
     /// The places of the subschemas directly in the schema that was read first, references among them.
     pub(super) children: Vec<String>,
     /// where reading began
@@ -57,10 +59,11 @@ const REFUSED: &[(&str, &str)] = &[
 ];
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(document: &'a Document, limits: &'a Limits) -> Self {
+    pub(super) fn new(document: &'a Document, limits: &'a Limits, closes: bool) -> Self {
         Reader {
             document,
             limits,
+            closes,
             children: Vec::new(),
             root: String::new(),
             definitions: HashMap::new(),
@@ -108,6 +111,9 @@ impl<'a> Reader<'a> {
         for (keyword, value) in map {
             let at = At { schema: place, place: child(place, keyword), value, depth };
             self.keyword(keyword, &at, map, &mut out)?;
+        }
+        if self.closes && closed::lists_all(map) {
+            out.insert("additionalProperties".into(), false.into());
         }
         self.properties_together(place, map)?;
         Ok(in_order(out).into())
