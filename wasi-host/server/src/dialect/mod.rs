@@ -83,6 +83,9 @@ where
     Ok(answer)
 }
 
+/// The fields with a form of the answer within.
+const FORMS: [&str; 2] = ["format", "response_format"];
+
 /// What was done to the fields of a body.
 #[derive(Debug, Default)]
 struct Sorted {
@@ -118,6 +121,10 @@ impl Sorted {
             let sent = if outside.iter().any(|(outside, _)| *outside == name) { name.clone() } else { here.clone() };
             let mut called = |ours: String| self.names.push((ours, sent.clone()));
             called(here);
+            // What a form asks for has names of its own in errors.
+            if FORMS.contains(&name.as_str()) {
+                ["json_schema", "regex", "grammar"].into_iter().for_each(|ours| called(ours.to_string()));
+            }
             match rule(api, &name) {
                 Some(Rule::Honoured) => called(name),
                 Some(Rule::As(ours)) => {
