@@ -253,6 +253,59 @@ fn a_template_that_knows_no_tools_gets_them_in_words() {
     assert_eq!(call(parts, &odd), Ok(format!("Weather in Rome?|{word}|21 degrees|")));
 }
 
+/// Renders messages with a tool.
+fn with_tool(template: &str, messages: &[Message]) -> Result<String, ChatError> {
+    let template = ChatTemplate::new(template, &Keys::bytes().read().expect("a tokenizer"))?;
+    let tool = r#"[{"type":"function","function":{"name":"get_weather","description":"The weather","parameters":{"type":"object","properties":{}}}}]"#;
+    let tools = Some(Json::parse(tool).expect("JSON"));
+    template.render(messages, &RenderOptions { tools, ..options() }).map(Traced::into_text)
+}
+
+/// Every model is told of tools, and of how to call them where its template shows no calls; who knows none, behind what the system says.
+#[test]
+fn tools_are_told_with_every_template() {
+    let (tools, call) = (
+        "within <tools></tools> XML tags:\n<tools>\n{\"type\":\"function\"",
+        "For each function call, return a json object",
+    );
+    let mut in_words: Vec<String> = published()
+        .into_iter()
+        .filter_map(|(name, source)| {
+            let text =
+                with_tool(&source, &[Message::new("user", "Hi")]).unwrap_or_else(|error| panic!("{name}: {error}"));
+            assert!(
+                text.contains("get_weather") && text.contains("The weather") && text.contains("Hi"),
+                "{name}: {text}"
+            );
+            (text.contains(tools) && text.contains(call)).then_some(name)
+        })
+        .collect();
+    in_words.sort();
+    assert_eq!(in_words, ["gemma-2", "phi-3.5", "smollm2"]);
+
+    let turns = "{% for m in messages %}{{ m.role[0] + ':' + m.content + '|' }}{% endfor %}";
+    let [system, user] = ["system", "user"].map(|role| Message::new(role, "Hi"));
+    let words = "# Tools\n\nYou may call one or more functions to assist with the user query.\n\n";
+    for (messages, begin, end) in [
+        (vec![user.clone()], "s:", "</tool_call>|u:Hi|"),
+        (vec![system.clone(), user.clone()], "s:Hi\n\n", "</tool_call>|u:Hi|"),
+        (vec![Message::new("developer", ""), user.clone()], "d:", "</tool_call>|u:Hi|"),
+    ] {
+        let text = with_tool(turns, &messages).expect("a prompt");
+        assert!(text.starts_with(&format!("{begin}{words}")) && text.ends_with(end), "{text}");
+    }
+    // One that takes no system, and one that takes parts.
+    let strict = format!("{{{{ raise_exception('No!') if messages[0].role == 'system' }}}}{turns}");
+    let text = with_tool(&strict, &[user.clone(), Message::new("assistant", "Hi"), user.clone()]).expect("a prompt");
+    assert!(text.starts_with(&format!("u:{words}")) && text.ends_with("</tool_call>\n\nHi|a:Hi|u:Hi|"), "{text}");
+    let parts = turns.replace("m.content +", "m.content[0].text +");
+    assert!(with_tool(&parts, std::slice::from_ref(&user)).expect("a prompt").starts_with(&format!("s:{words}")));
+    // One that shows calls is told of the tools, not of another form of calls.
+    let shows = turns.replace("m.content +", "(m.content or '') + (m.tool_calls | tojson if m.tool_calls else '') +");
+    let text = with_tool(&shows, &[user]).expect("a prompt");
+    assert!(text.contains(tools) && !text.contains(call), "{text}");
+}
+
 #[test]
 fn a_template_that_knows_tools_gets_them_in_the_form_it_takes() {
     let each = |call: &str, content: &str| {

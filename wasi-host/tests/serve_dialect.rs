@@ -265,6 +265,7 @@ fn digests_tell_models_apart_and_stay() {
     assert!(tiny["details"]["parameter_size"].as_str().is_some_and(|size| size.ends_with(['K', 'M'])), "{tiny}");
     assert_eq!((&models[0]["details"]["family"], &models[0]["size"]), (&json!(""), &json!(4)));
     assert_eq!((&shown["details"], &loaded[0]["digest"]), (&tiny["details"], &tiny["digest"]));
+    assert_eq!(shown["capabilities"], json!(["completion", "embedding", "tools"]));
     assert_eq!(*models, *tags().0.as_array().expect("a list"));
     // Another file of that name.
     std::fs::write(folder.join("broken.gguf"), b"GGUF2").expect("a file");

@@ -72,7 +72,12 @@ impl ChatTemplate {
     /// [`ChatError::Refused`] if the template does not accept the messages; [`ChatError::Unread`] if it would leave out what they say;
     /// [`ChatError::Limit`] if it uses too much.
     pub fn render(&self, messages: &[Message], options: &RenderOptions) -> Result<Traced, ChatError> {
-        self.template.trace(&self.dialect.adapt(messages)?, options)
+        self.template.trace(&self.dialect.adapt(messages, options.tools.as_ref())?, options)
+    }
+
+    /// Whether the model is told in words of tools and of how they are called, since the template knows neither.
+    pub fn calls_in_words(&self) -> bool {
+        self.dialect.calls_in_words()
     }
 
     /// Renders messages as they are, whatever form the template reads: to see what it does with them.

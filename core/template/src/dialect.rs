@@ -7,9 +7,10 @@
 //! | arguments of a call | JSON in a text | an object |
 //! | calls of tools | `tool_calls` | behind the content: `<tool_call>`, a line `{"name": …, "arguments": …}`, `</tool_call>` |
 //! | results of tools | a message of the role `tool` | in a message of the user: `<tool_response>`, the content, `</tool_response>`, each on lines of its own |
+//! | tools | `tools`, a list | in the message of the system, or of the user where there is none: what they are and, unless calls are read, how to call them |
 //!
-//! The last two are for templates that know no tools; the form is that of Hermes and Qwen. Results that follow each other, and what the user
-//! says next, are one message, since such templates often want roles to take turns.
+//! The last three are for templates that know no tools; the form is that of Hermes and Qwen, as most models have seen it. Results that follow each
+//! other, and what the user says next, are one message, since such templates often want roles to take turns.
 
 use super::{ChatError, DateTime, Json, Message, RenderOptions, Template};
 use alloc::borrow::Cow;
@@ -24,6 +25,10 @@ pub struct Dialect {
     calls: Calls,
     /// whether messages of tools are read
     results: bool,
+    /// whether tools are shown
+    tools: bool,
+    /// whether a message of the system is read
+    system: bool,
 }
 
 /// How a template takes `content`.
@@ -53,10 +58,18 @@ const KEY: &str = "mzqkkey";
 const VALUE: &str = "mzqkvalue";
 const RESULT: &str = "mzqkresult";
 
+/// What a model is told of tools,
+const TOOLS: &str = "# Tools\n\nYou may call one or more functions to assist with the user query.\n\nYou are provided with function signatures \
+                     within <tools></tools> XML tags:\n";
+/// and of how to call them.
+const HOW: &str = "\n\nFor each function call, return a json object with function name and arguments within <tool_call></tool_call> XML tags:\n\
+                   <tool_call>\n{\"name\": <function-name>, \"arguments\": <args-json-object>}\n</tool_call>";
+
 impl Dialect {
     /// Finds out a template's. Where it refuses all that is tried, messages stay as they are, and rendering them says why.
     pub fn of(template: &Template) -> Dialect {
-        let as_given = Dialect { content: Content::Text, calls: Calls::AsGiven, results: true };
+        let as_given =
+            Dialect { content: Content::Text, calls: Calls::AsGiven, results: true, tools: true, system: true };
         let shows = |message| Ok::<_, ChatError>(render(template, &[message])?.contains(SAID));
         let said = Message::new("user", SAID);
         let content = match shows(said.clone()) {
@@ -69,26 +82,39 @@ impl Dialect {
                 _ => return as_given,
             },
         };
+        let [system, tools] = read_of_both(template, content);
+        let dialect = |calls, results| Dialect { content, calls, results, tools, system };
         let conversation = conversation();
         let rendered = |calls| {
-            let messages = Dialect { content, calls, results: true }.adapt(&conversation).ok()?;
+            let messages = dialect(calls, true).adapt(&conversation, None).ok()?;
             render(template, &messages).ok()
         };
         for (null, text) in [(true, false), (false, false), (true, true), (false, true)] {
             let calls = Calls::Read { null, text };
             if let Some(text) = rendered(calls).filter(|text| shows_call(text)) {
-                return Dialect { content, calls, results: text.contains(RESULT) };
+                return dialect(calls, text.contains(RESULT));
             }
         }
         let results = rendered(Calls::Unread).is_some_and(|text| text.contains(RESULT));
-        Dialect { content, calls: Calls::Unread, results }
+        dialect(Calls::Unread, results)
     }
 
-    /// Messages in the form that the template reads.
+    /// Whether tools and calls are written in words, since the template knows neither.
+    pub fn calls_in_words(&self) -> bool {
+        !self.tools && self.calls == Calls::Unread
+    }
+
+    /// Messages in the form that the template reads, with what it does not say of tools.
     ///
     /// # Errors
     /// [`ChatError::Unread`]: the template would leave out what they say.
-    pub fn adapt<'m>(&self, messages: &'m [Message]) -> Result<Cow<'m, [Message]>, ChatError> {
+    pub fn adapt<'m>(&self, messages: &'m [Message], tools: Option<&Json>) -> Result<Cow<'m, [Message]>, ChatError> {
+        if let Some(Json::List(tools)) = tools.filter(|_| !self.tools)
+            && !tools.is_empty()
+        {
+            let told = self.tell(messages, tools);
+            return self.adapt(&told, None).map(|messages| Cow::Owned(messages.into_owned()));
+        }
         let plain = |message: &Message| message.fields.is_empty() && !is_result(message);
         match self.content {
             Content::Nowhere if messages.iter().any(|message| !message.content.is_empty()) => Err(ChatError::Unread),
@@ -97,6 +123,23 @@ impl Dialect {
             Content::Text => Ok(Cow::Owned(self.adapt_tools(messages))),
             Content::Parts => Ok(Cow::Owned(self.adapt_tools(messages).into_iter().map(in_parts).collect())),
         }
+    }
+
+    /// The conversation with the tools in it: behind what the system says, or in front of what the user does.
+    fn tell(&self, messages: &[Message], tools: &[Json]) -> Vec<Message> {
+        let lines: Vec<String> = tools.iter().map(Json::to_string).collect();
+        let how = if self.calls == Calls::Unread { HOW } else { "" };
+        let words = format!("{TOOLS}<tools>\n{}\n</tools>{how}", lines.join("\n"));
+        let mut told = messages.to_vec();
+        match told.iter_mut().find(|message| message.role == "user" || is_system(message)) {
+            Some(first) if is_system(first) => {
+                let system = &mut first.content;
+                *system = if system.is_empty() { words } else { format!("{system}\n\n{words}") };
+            }
+            Some(user) if !self.system => user.content = format!("{words}\n\n{}", user.content),
+            _ => told.insert(0, Message::new(if self.system { "system" } else { "user" }, words)),
+        }
+        told
     }
 
     fn adapt_tools(&self, messages: &[Message]) -> Vec<Message> {
@@ -151,11 +194,33 @@ impl Dialect {
     }
 }
 
+/// Whether a message of the system is read, and whether tools are shown, beside it or without.
+fn read_of_both(template: &Template, content: Content) -> [bool; 2] {
+    let message = |role, text| match content {
+        Content::Parts => in_parts(Message::new(role, text)),
+        _ => Message::new(role, text),
+    };
+    let (system, user) = (message("system", RESULT), message("user", SAID));
+    let parameters = object(Vec::from([("type", "object".into()), ("properties", Json::Object(Vec::new()))]));
+    let function = Vec::from([("name", NAME.into()), ("description", VALUE.into()), ("parameters", parameters)]);
+    let tool = object(Vec::from([("type", "function".into()), ("function", object(function))]));
+    let shows = |messages: &[Message], tools: Option<&Json>, what| {
+        render_with(template, messages, tools.cloned()).map(|text| text.contains(what))
+    };
+    let tools = Json::List(Vec::from([tool]));
+    let reads_system = shows(&[system.clone(), user.clone()], None, RESULT).unwrap_or(false);
+    let with_system = shows(&[system, user.clone()], Some(&tools), NAME);
+    let alone = shows(&[user], Some(&tools), NAME);
+    // One that fails for tools says why when they come.
+    [reads_system, with_system.unwrap_or(true) && reads_system || alone.unwrap_or(true)]
+}
+
+fn object(pairs: Vec<(&str, Json)>) -> Json {
+    Json::Object(pairs.into_iter().map(|(name, value)| (name.to_string(), value)).collect())
+}
+
 /// A call of a tool, and its result, with all that templates may want of them.
 fn conversation() -> [Message; 3] {
-    let object = |pairs: Vec<(&str, Json)>| {
-        Json::Object(pairs.into_iter().map(|(name, value)| (name.to_string(), value)).collect())
-    };
     // Mistral's templates want ids of nine letters.
     let id = || Json::from("mzqkvxwid");
     let function = object(Vec::from([("name", NAME.into()), ("arguments", object(Vec::from([(KEY, VALUE.into())])))]));
@@ -168,8 +233,12 @@ fn conversation() -> [Message; 3] {
 }
 
 fn render(template: &Template, messages: &[Message]) -> Result<String, ChatError> {
+    render_with(template, messages, None)
+}
+
+fn render_with(template: &Template, messages: &[Message], tools: Option<Json>) -> Result<String, ChatError> {
     let now = Some(DateTime::from_unix(0));
-    template.render(messages, &RenderOptions { add_generation_prompt: true, now, ..RenderOptions::default() })
+    template.render(messages, &RenderOptions { add_generation_prompt: true, now, tools, ..RenderOptions::default() })
 }
 
 /// Whether a call is written well: as an object that is no text within JSON, and no dictionary as Python writes it; and nothing is `None`.
@@ -177,6 +246,10 @@ fn shows_call(text: &str) -> bool {
     let [escaped, python] = [format!("\\\"{KEY}"), format!("'{KEY}'")];
     [NAME, KEY, VALUE].iter().all(|wanted| text.contains(wanted))
         && ![&*escaped, &*python, "None"].iter().any(|wrong| text.contains(wrong))
+}
+
+fn is_system(message: &Message) -> bool {
+    matches!(message.role.as_str(), "system" | "developer")
 }
 
 fn is_result(message: &Message) -> bool {

@@ -20,6 +20,8 @@ pub(crate) struct Facts {
     pub(crate) weights: u64,
     /// `Q4_K_M`, or the format of most bytes
     pub(crate) format: String,
+    /// whether there is a chat template
+    pub(crate) chats: bool,
 }
 
 /// Headers that were read, and of which files.
@@ -96,6 +98,7 @@ fn of(gguf: &Gguf<'_>) -> Facts {
         family: gguf.str("general.architecture").ok().flatten().unwrap_or_default().chars().take(64).collect(),
         weights: gguf.tensors().iter().map(|tensor| tensor.dims.iter().product::<u64>()).sum(),
         format: said.or(most).unwrap_or_default().to_string(),
+        chats: gguf.get("tokenizer.chat_template").is_some(),
     }
 }
 

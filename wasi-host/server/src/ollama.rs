@@ -123,12 +123,15 @@ fn about(model: &Loaded, file: &ModelFile, facts: &Facts) -> Value {
     known[format!("{}.context_length", info.architecture)] = info.trained_context.into();
     known[format!("{}.block_count", info.architecture)] = info.layers.into();
     known[format!("{}.vocab_size", info.architecture)] = info.vocabulary.into();
+    let mut capabilities = vec!["completion", "embedding"];
+    // Whoever can be talked to can be told of tools: by its template, or in words where that knows none. Calls are read in either form.
+    capabilities.extend(facts.chats.then_some("tools"));
     json!({
         "license": "", "modelfile": "", "parameters": "", "template": "",
         "modified_at": timestamp(file.modified),
         "details": details(facts),
         "model_info": known,
-        "capabilities": ["completion", "embedding", "tools"],
+        "capabilities": capabilities,
     })
 }
 

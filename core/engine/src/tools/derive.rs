@@ -41,6 +41,7 @@ impl Form {
         let thinking = known::thinking(source).or_else(|| thinking(template));
         let calls = match known::before(source) {
             Some(calls) => calls,
+            None if template.calls_in_words() => Calls::Marked(Box::new(known::in_words())),
             None => match marked(template, thinking.as_ref().map_or("", |thinking| &thinking.close)) {
                 Some(marked) => Calls::Marked(Box::new(known::beside(source, marked))),
                 None => Calls::Marked(Box::new(known::without(source))),

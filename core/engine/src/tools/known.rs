@@ -57,8 +57,13 @@ pub(super) fn without(source: &str) -> Marked {
         ("<start_of_turn>", marks(["```tool_code", "", "\n", "```"], Shape::Python)),
     ];
     let found = known.into_iter().find(|(said, _)| source.contains(said)).map(|(_, marked)| marked);
-    // An object, perhaps fenced off, in the place of an answer.
-    found.unwrap_or_else(|| Marked { bare: true, ..marks(["```json", "", ",", "```"], object()) })
+    found.unwrap_or_else(in_words)
+}
+
+/// The form in which a model is told in words to call tools: Hermes'. Models forget the tags, or fence the object off instead.
+pub(super) fn in_words() -> Marked {
+    let (head, tail) = ("<tool_call>".into(), "</tool_call>".into());
+    Marked { bare: true, head, tail, ..marks(["```json", "", ",", "```"], Shape::default()) }
 }
 
 /// Calls between a mark and a list's bracket in front, separators, and marks behind.
