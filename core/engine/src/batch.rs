@@ -182,19 +182,18 @@ impl<A: Arithmetic> Batch<A> {
         let Settings { context, vocabulary, .. } = self.settings;
         let mut work = match request.task {
             Task::Answer => {
-                // What has a form of its own is neither a thought nor a call.
-                let reader = match &request.format {
-                    Format::Text => self.reader(&request.prompt, &tokens)?,
+                let reader = self.reader(request, &tokens)?;
+                let rules = match (&request.prompt, &reader) {
+                    (Prompt::Chat(chat), Some(reader)) => self.call_rules(chat, reader, &request.format)?,
                     _ => None,
                 };
                 let mut writing = Writing::new(tokens, request, extras, (context, vocabulary))?;
-                if let (Prompt::Chat(chat), Some(reader)) = (&request.prompt, &reader)
-                    && let Some(rules) = self.call_rules(chat, reader)?
-                {
-                    writing.keep_to(rules, &self.tokenizer)?;
+                // What has a form of its own is neither a thought nor a call, unless calls are told apart from it.
+                if rules.is_some() || request.format == Format::Text {
+                    writing.read_by(reader);
                 }
-                writing.read_by(reader);
-                if let Some(constraint) = self.constraint(&request.format)? {
+                let constraint = if rules.is_some() { rules } else { self.constraint(&request.format)? };
+                if let Some(constraint) = constraint {
                     writing.keep_to(constraint, &self.tokenizer)?;
                 }
                 Work::Writing(Box::new(writing))
@@ -214,28 +213,46 @@ impl<A: Arithmetic> Batch<A> {
     }
 
     /// What tells calls and thoughts from the text of an answer, if there can be any.
-    fn reader(&mut self, prompt: &Prompt, tokens: &[u32]) -> Result<Option<Reader>> {
-        let (Prompt::Chat(chat), Some(template)) = (prompt, &self.template) else { return Ok(None) };
+    fn reader(&mut self, request: &Request, tokens: &[u32]) -> Result<Option<Reader>> {
+        let (Prompt::Chat(chat), Some(template)) = (&request.prompt, &self.template) else { return Ok(None) };
         let tools = prompt::tools(chat)?.map(|(_, tools)| tools).unwrap_or_default();
         let form = self.form.get_or_insert_with(|| Arc::new(Form::of(template)));
         if tools.is_empty() && !(chat.reasoning_apart && form.has_thoughts()) {
             return Ok(None);
         }
-        let form = match chat.reasoning_apart {
-            true => form.clone(),
-            false => Arc::new(Form::clone(form).without_thinking()),
-        };
+        let mut form = form.clone();
+        if !chat.reasoning_apart {
+            form = Arc::new(Form::clone(&form).without_thinking());
+        }
+        if request.format != Format::Text && !chat.tool_choice.must().0 {
+            form = Arc::new(Form::clone(&form).in_tags());
+        }
         let end = &tokens[tokens.len().saturating_sub(MARK_TOKENS)..];
         let thinks = form.thinks_after(&self.tokenizer.decode(end, true));
         Ok(Some(Reader::new(form, tools, thinks, tokens.len()).at_most(most_calls(chat))))
     }
 
-    /// What keeps calls to their tools. Where a form of calls has no grammar, or this build has none, they are only read.
-    fn call_rules(&mut self, chat: &Chat, reader: &Reader) -> Result<Option<Box<dyn Constraint>>> {
+    /// What keeps calls to their tools, and an answer without any to its format. Where a form of calls has no grammar, or this build has none,
+    /// they are only read.
+    fn call_rules(&mut self, chat: &Chat, reader: &Reader, format: &Format) -> Result<Option<Box<dyn Constraint>>> {
         let tools = reader.tools();
-        let (Some(form), false) = (&self.form, tools.is_empty()) else { return Ok(None) };
+        if tools.is_empty() {
+            return Ok(None);
+        }
         let (must, only) = chat.tool_choice.must();
-        let rules = form.rules(tools, only, (most_calls(chat), must), &self.tokenizer);
+        let otherwise = match format {
+            Format::Text => None,
+            // Calls are the whole answer.
+            _ if must => None,
+            Format::JsonObject => Some("{\"type\": \"object\"}"),
+            Format::JsonSchema(schema) => Some(schema.as_str()),
+            Format::Regex(_) | Format::Grammar(_) => {
+                let why =
+                    "is not supported beside tools that may be called or not: tool_choice none, required or a name is";
+                return Err(Error::unsupported(format.field(), why));
+            }
+        };
+        let rules = reader.form().rules(tools, only, (most_calls(chat), must), otherwise, &self.tokenizer);
         let (Some(rules), Some(grammars)) = (rules, &mut self.grammars) else {
             let why = "is not supported with this model: nothing makes it call a tool in its form; auto is";
             return if must { Err(Error::unsupported("tool_choice", why)) } else { Ok(None) };
@@ -244,6 +261,8 @@ impl<A: Arithmetic> Batch<A> {
             Ok(constraint) => constraint,
             Err(error) => {
                 // Which of them is it?
+                self.constraint(format)?;
+                let Some(grammars) = &mut self.grammars else { return Err(error) };
                 for (i, schema) in tools.schemas() {
                     let format = Format::JsonSchema(schema.to_string());
                     if let Err(error) = grammars.constraint(&format, &self.tokenizer) {

@@ -30,24 +30,26 @@ pub(crate) struct Rules {
 }
 
 impl Form {
-    /// The rules of up to `most` calls of these tools, or of the one with the name `only`. `must`: the answer is calls and nothing else.
-    /// Nothing where there is no grammar of such calls: they are read, and not enforced.
+    /// The rules of up to `most` calls of these tools, or of the one with the name `only`. `must`: the answer is calls and nothing else;
+    /// `otherwise`: calls, or a value that fits this schema. Nothing where there is no grammar of such calls: they are read, and not enforced.
     pub(crate) fn rules(
         &self,
         tools: &Tools,
         only: Option<&str>,
         (most, must): (usize, bool),
+        otherwise: Option<&str>,
         tokenizer: &Tokenizer,
     ) -> Option<Rules> {
         let (lark, tools) = (Lark { tokenizer, texts: Vec::new() }, tools.of(only));
+        let is_sure = must || otherwise.is_some();
         let (mark, grammar) = match &self.calls {
             Calls::Marked(marked) => {
-                let mark = if must || marked.bare { "" } else { marked.trigger() };
-                (mark, lark.marked(marked, tools, mark, most)?)
+                let mark = if is_sure || marked.bare { "" } else { marked.trigger() };
+                (mark, lark.marked(marked, tools, mark, (most, otherwise))?)
             }
-            Calls::Harmony => (if must { "" } else { harmony::TO }, lark.harmony(tools, must)),
+            Calls::Harmony => (if is_sure { "" } else { harmony::TO }, lark.harmony(tools, is_sure, otherwise)),
         };
-        Some(Rules { grammar, is_sure: must || !mark.is_empty(), mark: mark.to_owned() })
+        Some(Rules { grammar, is_sure: is_sure || !mark.is_empty(), mark: mark.to_owned() })
     }
 }
 
@@ -60,8 +62,15 @@ struct Lark<'t> {
 
 impl Lark<'_> {
     /// Calls between marks, of which the first has begun with `mark`.
-    fn marked(mut self, marked: &Marked, tools: Vec<(&str, &Json)>, mark: &str, most: usize) -> Option<String> {
+    fn marked(
+        mut self,
+        marked: &Marked,
+        tools: Vec<(&str, &Json)>,
+        mark: &str,
+        (most, otherwise): (usize, Option<&str>),
+    ) -> Option<String> {
         let Marked { open, bare, head, shape, tail, between, close } = marked;
+        let may_lack_tags = marked.may_lack_tags();
         let body = |(name, schema): (&str, &Json)| self.body(shape, name, schema);
         let bodies = tools.into_iter().map(body).collect::<Option<Vec<_>>>()?;
         // What is left of the marks in front of the first call.
@@ -72,16 +81,18 @@ impl Lark<'_> {
         let [open, first, head, tail, between, close] =
             [open, first, head, tail, between, close].map(|mark| self.mark(mark));
         // Models leave out marks without which an answer may begin with a call.
-        let or_none = |mark: String| if *bare && !mark.is_empty() { format!("({mark})?") } else { mark };
-        let (open, close) = (or_none(open), or_none(close));
+        let or_none = |mark: String, may: bool| if may && !mark.is_empty() { format!("({mark})?") } else { mark };
+        let (open, close) = (or_none(open, *bare), or_none(close, *bare));
+        let [first, head, tail, between] = [first, head, tail, between].map(|mark| or_none(mark, may_lack_tags));
         let more =
             if most == 1 { String::new() } else { format!("({})*", row(&["ws", &between, &head, "body", &tail])) };
         let start = row(&["ws", &open, &first, "body", &tail, &more, &close]);
-        Some(self.grammar(&start, &bodies))
+        let answer = otherwise.map(|schema| format!("%json {schema}"));
+        Some(self.grammar(&start, &bodies, answer.as_deref()))
     }
 
     /// One call as a message to a tool, behind the beginning of its recipient. `must`: all of the answer, which may think before.
-    fn harmony(mut self, tools: Vec<(&str, &Json)>, must: bool) -> String {
+    fn harmony(mut self, tools: Vec<(&str, &Json)>, must: bool, otherwise: Option<&str>) -> String {
         let [channel, message, constrain] = ["<|channel|>", "<|message|>", "<|constrain|>"].map(|mark| self.mark(mark));
         // The channel stands in front of the recipient or behind it.
         let channel_behind = format!("({})?", row(&[&channel, "\"commentary\""]));
@@ -101,12 +112,16 @@ impl Lark<'_> {
                 format!("{thought} {channel} \"commentary\" {to} body")
             }
         };
-        self.grammar(&start, &bodies)
+        let answer = otherwise.map(|schema| format!("{channel} \"final\" {message} %json {schema}"));
+        self.grammar(&start, &bodies, answer.as_deref())
     }
 
-    /// The grammar of a beginning, and of what `body` is in it.
-    fn grammar(&self, start: &str, bodies: &[String]) -> String {
-        let mut rules = format!("%llguidance {{}}\nstart: {start}\n");
+    /// The grammar of calls, and of what `body` is in them; or of an answer that is none.
+    fn grammar(&self, calls: &str, bodies: &[String], answer: Option<&str>) -> String {
+        let mut rules = match answer {
+            None => format!("%llguidance {{}}\nstart: {calls}\n"),
+            Some(answer) => format!("%llguidance {{}}\nstart: calls | answer\ncalls: {calls}\nanswer: {answer}\n"),
+        };
         let names: Vec<_> = (0..bodies.len()).map(|i| format!("body_{i}")).collect();
         rules += &format!("body: {}\n", names.join(" | "));
         names.iter().zip(bodies).for_each(|(name, body)| rules += &format!("{name}: {body}\n"));

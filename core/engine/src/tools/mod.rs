@@ -133,6 +133,18 @@ impl Form {
         Form { thinking: None, ..self }
     }
 
+    /// The same, for answers that may be JSON themselves: calls have all their marks, if there are any.
+    #[must_use]
+    pub(crate) fn in_tags(mut self) -> Self {
+        if let Calls::Marked(marked) = &mut self.calls {
+            if marked.may_lack_tags() {
+                [&mut marked.open, &mut marked.between, &mut marked.close].into_iter().for_each(String::clear);
+            }
+            marked.bare &= marked.open.is_empty() && marked.head.is_empty();
+        }
+        self
+    }
+
     /// Whether there is anything to be told apart in an answer without calls.
     pub fn has_thoughts(&self) -> bool {
         self.thinking.is_some() || self.calls == Calls::Harmony
@@ -161,7 +173,12 @@ impl Marked {
 
     /// What calls begin with, in a text.
     fn trigger(&self) -> &str {
-        let first = if self.open.is_empty() { &self.head } else { &self.open };
+        let first = if self.open.is_empty() || self.may_lack_tags() { &self.head } else { &self.open };
         marks::first_tag(first)
+    }
+
+    /// Whether calls at the beginning of an answer may stand without what is around each: it is a word, which models forget.
+    fn may_lack_tags(&self) -> bool {
+        self.bare && self.head.contains(char::is_alphabetic)
     }
 }

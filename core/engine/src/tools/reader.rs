@@ -94,6 +94,11 @@ impl Reader {
         self.calls
     }
 
+    /// How calls are written.
+    pub(crate) fn form(&self) -> &Form {
+        &self.form
+    }
+
     /// The tools that may be called.
     pub(crate) fn tools(&self) -> &Tools {
         &self.tools
@@ -267,6 +272,9 @@ impl Reader {
             if behind.is_empty() && rest.len() <= bytes + MAX_SPACE {
                 return false;
             }
+        } else if marked.may_lack_tags() && Reading::can_begin(shape, rest) {
+            self.state = State::Call(Reading::new(shape));
+            return true;
         }
         let marks = [open, tail, between, close].into_iter().filter(|mark| !mark.is_empty());
         let waits = [head].into_iter().chain(marks.clone()).any(|mark| begins(rest, mark) == Begins::Part);
@@ -396,8 +404,12 @@ impl Reader {
 /// Whether an answer begins with a call, perhaps without a mark in front.
 fn begins_bare(marked: &Marked, text: &str) -> Begins {
     let mark = if marked.open.is_empty() { &marked.head } else { &marked.open };
+    let may_lack_tags = marked.may_lack_tags();
     match begins(text, mark) {
-        Begins::No if Reading::can_begin(&marked.shape, text) && marked.head.is_empty() => Begins::Whole(0),
+        Begins::No if Reading::can_begin(&marked.shape, text) && (marked.head.is_empty() || may_lack_tags) => {
+            Begins::Whole(0)
+        }
+        Begins::No if may_lack_tags => begins(text, &marked.head),
         Begins::Whole(0) if !Reading::can_begin(&marked.shape, text) => Begins::No,
         // So much of white space is not held back.
         Begins::Part if text.is_empty() => Begins::No,
