@@ -9,7 +9,7 @@
 //! What prompts have in common is read once: who comes later waits for it, and gets a copy.
 
 use crate::arithmetic::{Arithmetic, Feed, Read, Write};
-use crate::constraint::{CallRules, grammars};
+use crate::constraint::{CallRules, ShownCalls, grammars, shown_calls};
 use crate::slot::{Embedding, Slot, Work};
 use crate::tools::{Form, Reader};
 use crate::writing::{Extras, Writing};
@@ -192,7 +192,13 @@ impl<A: Arithmetic> Batch<A> {
                 if rules.is_some() || request.format == Format::Text {
                     writing.read_by(reader);
                 }
-                let constraint = if rules.is_some() { rules } else { self.constraint(&request.format)? };
+                let constraint = match rules {
+                    Some(rules) => Some(rules),
+                    None => self
+                        .constraint(&request.format)?
+                        .map(|form| self.shown(request, writing.prompt(), form))
+                        .transpose()?,
+                };
                 if let Some(constraint) = constraint {
                     writing.keep_to(constraint, &self.tokenizer)?;
                 }
@@ -275,6 +281,18 @@ impl<A: Arithmetic> Batch<A> {
             }
         };
         Ok(Some(Box::new(CallRules::new(self.tokenizer.clone(), reader.clone(), rules, constraint))))
+    }
+
+    /// The same, with calls as a raw prompt shows them, where that is JSON.
+    fn shown(&mut self, request: &Request, tokens: &[u32], form: Box<dyn Constraint>) -> Result<Box<dyn Constraint>> {
+        let (Prompt::Text(_) | Prompt::Tokens(_), Format::JsonObject, Some(grammars)) =
+            (&request.prompt, &request.format, &mut self.grammars)
+        else {
+            return Ok(form);
+        };
+        let Some(calls) = shown_calls(&self.tokenizer.decode(tokens, true)) else { return Ok(form) };
+        let rules = grammars.constraint(&Format::Grammar(calls), &self.tokenizer)?;
+        Ok(Box::new(ShownCalls::new(form, rules)))
     }
 
     /// What keeps an answer to a format.

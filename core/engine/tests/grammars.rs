@@ -4,7 +4,8 @@ mod common;
 
 use common::*;
 use picolm_core::sampler::Params;
-use picolm_engine::{Answer, Batch, Format, Kind, Local, Reason, Request};
+use picolm_core::text::Tokenizer;
+use picolm_engine::{Answer, Batch, Constraint, Error, Extras, Format, Kind, Local, Prompt, Reason, Request};
 use serde_json::Value;
 
 const PERSON: &str = r#"{
@@ -140,5 +141,63 @@ fn what_cannot_be_kept_to_is_said_before_the_first_token() {
         let error = batch().open(&request(format.clone(), 1.0, 0)).expect_err("refused");
         assert_eq!((error.kind, error.field.as_deref()), (Kind::Request, Some(field)), "{error}");
         assert!(error.message.contains(says), "{error} for {:.99?}", format);
+    }
+}
+
+/// A prompt that shows calls in JSON, as PicoClaw's does: whatever the model, what begins as calls are calls, with arguments that are a text of
+/// JSON, and the answer is one object, however short.
+#[test]
+fn calls_that_a_prompt_shows() {
+    let mut batch = Setup::new(MODEL).with_context(2048).batch();
+    let begin: Vec<u32> = b"{\"tool_calls\"".iter().map(|&byte| u32::from(byte) + 3).collect();
+    let ask = |prompt: &str, seed, max_tokens| Request {
+        prompt: Prompt::Text(prompt.into()),
+        max_tokens,
+        ..request(Format::JsonObject, 1.0, seed)
+    };
+    let shown =
+        r#"Call: {"tool_calls":[{"id":"call_xxx","type":"function","function":{"name":"f","arguments":"{...}"}}]}"#;
+    let mut whole = 0;
+    for seed in 0..20 {
+        for max_tokens in [30, 60, 100, 1500] {
+            let answer = answer_with(&mut batch, &ask(shown, seed, max_tokens), constrained(Begins(begin.clone())))
+                .expect("an answer");
+            let value: Value =
+                serde_json::from_str(&answer.text).unwrap_or_else(|error| panic!("{error}: {}", answer.text));
+            assert!(value.is_object());
+            let Some(calls) = value["tool_calls"].as_array() else { continue };
+            let is_call = |call: &Value| {
+                let arguments = call["function"]["arguments"].as_str().map(serde_json::from_str::<Value>);
+                call["function"]["name"].is_string()
+                    && arguments.is_some_and(|value| value.is_ok_and(|value| value.is_object()))
+            };
+            let fits = calls.iter().all(is_call);
+            assert!(fits || max_tokens < 1500, "{}", answer.text);
+            whole += usize::from(fits && max_tokens == 1500);
+        }
+        let first = answer_with(&mut batch, &ask(shown, seed, 20), Extras::default()).expect("an answer").text;
+        assert!(!first[1..].starts_with(char::is_whitespace), "{first}");
+    }
+    assert!(whole > 10, "{whole}");
+    // Others are free.
+    let free = (0..20).any(|seed| {
+        let answer =
+            answer_with(&mut batch, &ask("Call:", seed, 100), constrained(Begins(begin.clone()))).expect("an answer");
+        let value: Value = serde_json::from_str(&answer.text).expect("JSON");
+        value["tool_calls"].as_array().is_none_or(|calls| calls.iter().any(|call| !call.is_object()))
+    });
+    assert!(free);
+}
+
+/// An answer that begins with these tokens.
+struct Begins(Vec<u32>);
+
+impl Constraint for Begins {
+    fn mask(&mut self, answer: &[u32], _: usize, _: &Tokenizer, logits: &mut [f32]) -> Result<(), Error> {
+        if let Some(&next) = self.0.get(answer.len()) {
+            let bans = logits.iter_mut().enumerate().filter(|(token, _)| *token != next as usize);
+            bans.for_each(|(_, logit)| *logit = f32::NEG_INFINITY);
+        }
+        Ok(())
     }
 }

@@ -5,11 +5,13 @@ mod calls;
 mod grammar;
 mod json;
 mod matched;
+mod shown;
 mod words;
 
 pub(crate) use calls::CallRules;
 pub use json::{Json as JsonAutomaton, JsonAnswer, Vocabulary as JsonVocabulary};
 pub use matched::{Matched, Matcher};
+pub(crate) use shown::{ShownCalls, calls as shown_calls};
 
 use crate::{Format, Result};
 use alloc::boxed::Box;
