@@ -12,8 +12,31 @@ use anyhow::{Context, Result, bail};
 use crate::process::{self, Counts, lock, root, run, run_tests, succeeds};
 use crate::{fetch, host};
 
-const PYTHON: &[&str] = &["openai==3.54.0", "ollama==0.6.3", "langchain-openai==1.7.3", "schemathesis==4.32.5"];
-const NODE: &[&str] = &["openai@6.49.0"];
+const PYTHON: &[&str] = &[
+    "openai==3.54.0",
+    "ollama==0.6.3",
+    "langchain-openai==1.7.3",
+    "openai-agents==0.24.0",
+    "pydantic-ai-slim[openai]==2.68.0",
+    "schemathesis==4.32.5",
+];
+/// In a folder of its own: it wants older packages than the others.
+const INSTRUCTOR: &[&str] = &["instructor==1.17.0", "openai==3.3.0"];
+const NODE: &[&str] = &["openai@6.49.0", "ollama@0.6.4", "ai@6.0.326", "@ai-sdk/openai-compatible@2.0.92", "zod@4.6.7"];
+
+/// Tests of clients, in `wasi-host/tests/clients`.
+const SCRIPTS: &[&str] = &[
+    "openai_client.py",
+    "ollama_client.py",
+    "langchain_client.py",
+    "openai_agents_client.py",
+    "pydantic_ai_client.py",
+    "instructor_client.py",
+    "picoclaw_client.py",
+    "openai_client.mjs",
+    "ollama_client.mjs",
+    "ai_client.mjs",
+];
 
 /// The server with the default model, until it is interrupted; arguments go to `picolm-host serve`.
 pub(crate) fn serve(args: &[String]) -> Result<()> {
@@ -35,22 +58,15 @@ pub(crate) fn serve(args: &[String]) -> Result<()> {
 pub(crate) fn test(full: bool) -> Result<Counts> {
     let model = fetch::model()?;
     let program = host::package_for_tests()?.join(host::PROGRAM);
-    let (python, node) = clients()?;
+    let clients = clients()?;
     let scripts = root().join("wasi-host/tests/clients");
     let mut counts = unit()?;
     let server = Server::start(&program, &model, &["--context", "2048", "--queue", "400"])?;
-    let mut scripts_of_python = vec!["openai_client.py", "ollama_client.py", "langchain_client.py"];
-    if full {
-        scripts_of_python.push("load.py");
+    for script in SCRIPTS.iter().chain(full.then_some(&"load.py")) {
+        counts += run_tests(server.tell(&mut clients.command(script, &scripts), &model))?;
     }
-    for script in scripts_of_python {
-        counts += run_tests(server.tell(Command::new(python.join("python")).arg(scripts.join(script)), &model))?;
-    }
-    let mut command = Command::new("node");
-    command.args(["--test", "--test-reporter=tap"]).arg(scripts.join("openai_client.mjs")).env("NODE_MODULES", &node);
-    counts += run_tests(server.tell(&mut command, &model))?;
     drop(server);
-    description(&program, &model, &python, full)?;
+    description(&program, &model, &clients.python, full)?;
     counts.passed += 1;
     Ok(counts)
 }
@@ -72,26 +88,53 @@ fn description(program: &Path, model: &Path, python: &Path, full: bool) -> Resul
     run(&mut schema)
 }
 
-/// The folders of the Python programs and of the Node packages.
-pub(crate) fn clients() -> Result<(PathBuf, PathBuf)> {
+/// Folders of clients: two of Python's programs, one of Node's packages.
+pub(crate) struct Clients {
+    python: PathBuf,
+    instructor: PathBuf,
+    node: PathBuf,
+}
+
+impl Clients {
+    /// What runs a script.
+    fn command(&self, script: &str, scripts: &Path) -> Command {
+        let path = scripts.join(script);
+        if script.ends_with(".mjs") {
+            let mut command = Command::new("node");
+            command.args(["--test", "--test-reporter=tap"]).arg(path).env("NODE_MODULES", &self.node);
+            return command;
+        }
+        let programs = if script.starts_with("instructor") { &self.instructor } else { &self.python };
+        let mut command = Command::new(programs.join("python"));
+        // The compiled form of what lies in the repository would lie there, too.
+        command.arg("-B").arg(path).env("PICOLM_BIN", process::built_program("picolm"));
+        command
+    }
+}
+
+/// The clients, installed if they are not.
+pub(crate) fn clients() -> Result<Clients> {
     let dir = process::cache_dir()?.join("serve-clients");
-    let (python, node) = (dir.join("python"), dir.join("node"));
+    let (python, instructor, node) = (dir.join("python"), dir.join("instructor"), dir.join("node"));
     // What was installed, so that a new list is noticed.
     let _lock = lock("serve-clients")?;
-    let (stamp, wanted) = (dir.join("installed"), format!("{PYTHON:?} {NODE:?}"));
-    let programs = python.join("bin");
+    let (stamp, wanted) = (dir.join("installed"), format!("{PYTHON:?} {INSTRUCTOR:?} {NODE:?}"));
+    let clients =
+        Clients { python: python.join("bin"), instructor: instructor.join("bin"), node: node.join("node_modules") };
     if fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
-        return Ok((programs, node.join("node_modules")));
+        return Ok(clients);
     }
     fs::create_dir_all(&node)?;
-    run(process::python().context("python3 is missing")?.args(["-m", "venv"]).arg(&python))?;
-    run(Command::new(programs.join("pip")).args(["install", "--quiet", "--no-compile"]).args(PYTHON))?;
+    for (folder, packages) in [(&python, PYTHON), (&instructor, INSTRUCTOR)] {
+        run(process::python().context("python3 is missing")?.args(["-m", "venv"]).arg(folder))?;
+        run(Command::new(folder.join("bin/pip")).args(["install", "--quiet", "--no-compile"]).args(packages))?;
+    }
     run(Command::new("npm")
         .args(["install", "--silent", "--no-fund", "--no-audit", "--prefix"])
         .arg(&node)
         .args(NODE))?;
     fs::write(stamp, wanted)?;
-    Ok((programs, node.join("node_modules")))
+    Ok(clients)
 }
 
 /// The systemd unit is as hardened as it says, where systemd is there to tell.
@@ -134,7 +177,8 @@ impl Server {
     /// Lets a program know where the server is and what its model is called.
     fn tell<'c>(&self, command: &'c mut Command, model: &Path) -> &'c mut Command {
         let name = model.file_stem().unwrap_or_default();
-        command.env("PICOLM_URL", &self.url).env("PICOLM_NAME", name).env("PICOLM_PID", self.child.id().to_string())
+        command.env("PICOLM_URL", &self.url).env("PICOLM_NAME", name).env("PICOLM_PID", self.child.id().to_string());
+        command.env("PICOLM_MODEL", model)
     }
 }
 

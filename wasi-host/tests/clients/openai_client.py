@@ -2,16 +2,38 @@
 
 import json
 import os
-import sys
-import traceback
+from typing import Literal
 
+import each
 import openai
+from pydantic import BaseModel, Field
 
 URL = os.environ["PICOLM_URL"]
 KEY = os.environ.get("PICOLM_KEY", "none")
 client = openai.OpenAI(base_url=f"{URL}/v1", api_key=KEY, max_retries=0)
 MODEL = os.environ["PICOLM_NAME"]
 MESSAGES = [{"role": "user", "content": "What is the capital of France?"}]
+
+
+class City(BaseModel):
+    name: str = Field(max_length=12)
+    continent: Literal["Africa", "Asia", "Europe"]
+
+
+class Trip(BaseModel):
+    """With what `strict: true` makes of it: `$defs`, `$ref`, `anyOf`, `additionalProperties: false`, all required."""
+
+    to: City
+    by: Literal["rail", "sea"] | None
+    days: list[int] = Field(max_length=2)
+    back: City | None = None
+
+
+class Look(BaseModel):
+    """Looks at the sky."""
+
+    hour: Literal[6, 12, 18]
+    city: str | None = Field(default=None, max_length=6)
 
 
 def chat():
@@ -43,6 +65,52 @@ def json_objects():
         assert isinstance(json.loads(choice.message.content), dict) and choice.finish_reason == "stop", choice
     chunks = client.chat.completions.create(**ask, max_tokens=30, stream=True)
     assert isinstance(json.loads("".join(chunk.choices[0].delta.content or "" for chunk in chunks)), dict)
+
+
+def models_of_pydantic():
+    ask = dict(model=MODEL, messages=MESSAGES, response_format=Trip, temperature=0, max_tokens=200)
+    whole = client.chat.completions.parse(**ask).choices[0]
+    assert isinstance(whole.message.parsed, Trip) and whole.finish_reason == "stop", whole
+    with client.chat.completions.stream(**ask) as stream:
+        kinds = {event.type for event in stream}
+        final = stream.get_final_completion().choices[0]
+    assert final.message.parsed == whole.message.parsed and final.message.refusal is None, final
+    assert {"content.delta", "content.done"} <= kinds, kinds
+
+
+def tools_of_pydantic():
+    tools = [openai.pydantic_function_tool(Look), openai.pydantic_function_tool(City, name="where", description="Finds a city.")]
+    ask = dict(model=MODEL, messages=MESSAGES, tools=tools, temperature=0, max_tokens=200, parallel_tool_calls=False)
+    for choice in ["required", {"type": "function", "function": {"name": "Look"}}]:
+        whole = client.chat.completions.parse(**ask, tool_choice=choice).choices[0]
+        [call] = whole.message.tool_calls
+        assert whole.finish_reason == "tool_calls" and whole.message.content is None, whole
+        assert isinstance(call.function.parsed_arguments, (Look, City)) and call.id and call.type == "function", call
+        assert choice == "required" or call.function.name == "Look"
+        with client.chat.completions.stream(**ask, tool_choice=choice, stream_options={"include_usage": True}) as stream:
+            kinds = {event.type for event in stream}
+            final = stream.get_final_completion()
+        [same] = final.choices[0].message.tool_calls
+        assert (same.id, same.function) == (call.id, call.function) and final.usage, (final, whole)
+        assert {"tool_calls.function.arguments.delta", "tool_calls.function.arguments.done"} <= kinds, kinds
+    assert not client.chat.completions.create(**{**ask, "max_tokens": 8}, tool_choice="none").choices[0].message.tool_calls
+
+
+def a_loop_of_tools():
+    """What a tool says goes back as clients write it: the message as it came, its nulls and all."""
+    tools = [openai.pydantic_function_tool(Look)]
+    messages, ask = list(MESSAGES), dict(model=MODEL, tools=tools, temperature=0, max_tokens=60)
+    ids = []
+    for turn in range(2):
+        message = client.chat.completions.create(**ask, messages=messages, tool_choice="required", parallel_tool_calls=False).choices[0].message
+        messages.append(message if turn else message.model_dump())
+        for call in message.tool_calls:
+            assert json.loads(call.function.arguments)["hour"] in (6, 12, 18)
+            ids.append(call.id)
+            messages.append({"role": "tool", "tool_call_id": call.id, "content": [{"type": "text", "text": "clouds"}] if turn else "clouds"})
+    assert len(set(ids)) == 2, ids
+    answer = client.chat.completions.parse(**ask, messages=messages, tool_choice="none", response_format=City).choices[0].message
+    assert isinstance(answer.parsed, City) and not answer.tool_calls, answer
 
 
 def seeds_choices_and_stops():
@@ -137,15 +205,19 @@ def errors():
             pass
 
 
-TESTS = [chat, a_stream_says_the_same, json_objects, seeds_choices_and_stops, log_probabilities, completions, embeddings, models, errors]
-failed = 0
-for test in TESTS:
-    try:
-        test()
-        print(f"ok {test.__name__}")
-    except Exception:
-        failed += 1
-        print(f"FAILED {test.__name__}")
-        traceback.print_exc()
-print(f"# pass {len(TESTS) - failed}\n# fail {failed}")
-sys.exit(failed > 0)
+each.run(
+    [
+        chat,
+        a_stream_says_the_same,
+        json_objects,
+        models_of_pydantic,
+        tools_of_pydantic,
+        a_loop_of_tools,
+        seeds_choices_and_stops,
+        log_probabilities,
+        completions,
+        embeddings,
+        models,
+        errors,
+    ]
+)
