@@ -171,9 +171,10 @@ fn calls_that_a_prompt_shows() {
                 call["function"]["name"].is_string()
                     && arguments.is_some_and(|value| value.is_ok_and(|value| value.is_object()))
             };
-            let fits = calls.iter().all(is_call);
-            assert!(fits || max_tokens < 1500, "{}", answer.text);
-            whole += usize::from(fits && max_tokens == 1500);
+            // The last may have had no room.
+            let Some((last, others)) = calls.split_last() else { continue };
+            assert!(max_tokens < 1500 || others.iter().all(is_call), "{}", answer.text);
+            whole += others.len() + usize::from(is_call(last));
         }
         let first = answer_with(&mut batch, &ask(shown, seed, 20), Extras::default()).expect("an answer").text;
         assert!(!first[1..].starts_with(char::is_whitespace), "{first}");

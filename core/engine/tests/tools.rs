@@ -333,7 +333,8 @@ impl Constraint for Says {
 fn said(template: &str, change: impl FnOnce(&mut Chat), text: &str, max_tokens: usize) -> Answer {
     let bare = Setup::new(MODEL).batch();
     let template = ChatTemplate::new(template, bare.tokenizer()).expect("a template");
-    let mut batch = Setup::new(MODEL).batch_with(template);
+    // A byte is a token here, and what is said of tools in words is long.
+    let mut batch = Setup::new(MODEL).with_context(4096).batch_with(template);
     let mut chat = Chat::new(r#"[{"role":"user","content":"a"}]"#);
     let function = r#"[{"type":"function","function":{"name":"f"}}]"#;
     chat.tools = Some(function.into());
