@@ -1,6 +1,7 @@
 //! What is asked of an engine: plain data, with its defaults, and its form in JSON, which is OpenAI's with a few names more. Ranges of
 //! numbers are those of [`Params`], and are checked when an answer begins.
 
+use crate::constraint::shows_calls;
 use crate::fields::Fields;
 use crate::tools::ToolChoice;
 use crate::{Error, MAX_DRAFT, Result};
@@ -163,12 +164,15 @@ impl Request {
 
     /// Whether it needs what knows grammars ([`Grammars`](crate::Grammars)): for a form of its answer, or for calls of its tools.
     pub fn needs_grammars(&self) -> bool {
-        match (&self.format, &self.prompt) {
-            (Format::Text, Prompt::Chat(chat)) => {
+        match (&self.prompt, &self.format) {
+            (_, Format::JsonSchema(_) | Format::Regex(_) | Format::Grammar(_)) => true,
+            (Prompt::Chat(chat), _) => {
                 chat.tool_choice != ToolChoice::None && chat.tools.as_ref().is_some_and(|tools| tools != "[]")
             }
-            (Format::Text | Format::JsonObject, _) => false,
-            _ => true,
+            (_, Format::Text) => false,
+            (Prompt::Text(prompt), Format::JsonObject) => shows_calls(prompt),
+            // What they say is not known before the model is.
+            (Prompt::Tokens(_), Format::JsonObject) => true,
         }
     }
 

@@ -38,9 +38,14 @@ ws: WS?
 WS: /[ \n]{1,8}/
 "#;
 
+/// Whether a prompt shows such calls.
+pub(crate) fn shows(prompt: &str) -> bool {
+    prompt.contains(SHOWN)
+}
+
 /// The grammar of calls, if a prompt shows them.
 pub(crate) fn calls(prompt: &str) -> Option<String> {
-    prompt.contains(SHOWN).then(|| CALLS.into())
+    shows(prompt).then(|| CALLS.into())
 }
 
 /// Keeps an answer to JSON, and calls in it to the rules.
