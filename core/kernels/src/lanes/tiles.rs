@@ -196,49 +196,72 @@ struct WideBlock<'a, F: Wide, const C: usize> {
     sums: [&'a [i16; 16]; C],
 }
 
+/// Integer sums of a block, for each column.
+struct Sums<I, const C: usize> {
+    /// sub-scale times code times x
+    codes: [I; C],
+    /// sub-scale times x
+    scales: [I; C],
+    /// integer minimum times x
+    mins: [I; C],
+}
+
 impl<F: Wide, const C: usize> WideBlock<'_, F, C> {
-    /// Sub-scale times (code - offset) times x, and the minima times the sums of x.
+    /// Sub-scale times (code - offset) times x, and the minima times x.
     #[inline(always)]
     fn sums<S: Tiled>(&self, s: S, offset: i32) -> ([S::Ints; C], [S::Ints; C]) {
         let zero = [s.splat_int(0); C];
-        let (mut isum, mut osum, mut msum) = (zero, zero, zero);
+        let mut sums = Sums { codes: zero, scales: zero, mins: zero };
         for j in 0..8 {
             let mut x: [&[[u8; 4]; 8]; C] = [eight(self.qs[0], j); C];
             for c in 1..C {
                 x[c] = eight(self.qs[c], j);
             }
-            for half in 0..32 / F::SPAN {
-                let at = 32 / F::SPAN * j + half;
-                let scale = F::tile_sub_scale(s, self.subs, at);
-                let codes = WideCodes::<F> { quads: self.quads, j, first: 4 * half };
-                if F::SPAN == 32 {
-                    isum = s.add_scaled_quads(isum, codes, x, F::CODES, scale);
-                } else {
-                    let mut four: [&[[u8; 4]; 4]; C] = [&x[0].as_chunks().0[half]; C];
-                    for c in 1..C {
-                        four[c] = &x[c].as_chunks().0[half];
-                    }
-                    isum = s.add_scaled_quads(isum, codes, four, F::CODES, scale);
+            if F::SPAN == 32 {
+                self.add::<S, 8, 0>(s, j, x, offset, &mut sums);
+            } else {
+                let mut low: [&[[u8; 4]; 4]; C] = [&x[0].as_chunks().0[0]; C];
+                let mut high: [&[[u8; 4]; 4]; C] = [&x[0].as_chunks().0[1]; C];
+                for c in 1..C {
+                    (low[c], high[c]) = (&x[c].as_chunks().0[0], &x[c].as_chunks().0[1]);
                 }
-                for c in 0..C {
-                    let sums = self.sums[c];
-                    let xsum = if F::SPAN == 32 { sums[2 * j] + sums[2 * j + 1] } else { sums[2 * j + half] };
-                    let xsum = s.splat_int(xsum.into());
-                    if offset != 0 {
-                        osum[c] = s.add_small_mul(osum[c], xsum, scale);
-                    }
-                    if F::HAS_MIN {
-                        msum[c] = s.add_small_mul(msum[c], xsum, F::tile_sub_min(s, self.subs, at));
-                    }
-                }
+                self.add::<S, 4, 0>(s, j, low, offset, &mut sums);
+                self.add::<S, 4, 4>(s, j, high, offset, &mut sums);
             }
         }
         if offset != 0 {
             for c in 0..C {
-                isum[c] = s.sub_ints(isum[c], s.mul_ints(osum[c], s.splat_int(offset)));
+                sums.codes[c] = s.sub_ints(sums.codes[c], s.mul_ints(sums.scales[c], s.splat_int(offset)));
             }
         }
-        (isum, msum)
+        (sums.codes, sums.mins)
+    }
+
+    /// Adds the `4 T` weights from `32 * j + 4 * FIRST` on, which share a sub-scale. (Where they are in a plane is known when this is compiled.)
+    #[inline(always)]
+    fn add<S: Tiled, const T: usize, const FIRST: usize>(
+        &self,
+        s: S,
+        j: usize,
+        x: [&[[u8; 4]; T]; C],
+        offset: i32,
+        sums: &mut Sums<S::Ints, C>,
+    ) {
+        let at = (8 * j + FIRST) / T;
+        let scale = F::tile_sub_scale(s, self.subs, at);
+        let codes = WideCodes::<F, FIRST> { quads: self.quads, j };
+        sums.codes = s.add_scaled_quads(sums.codes, codes, x, F::CODES, scale);
+        for c in 0..C {
+            let of_16 = self.sums[c];
+            let xsum = if T == 8 { of_16[2 * j] + of_16[2 * j + 1] } else { of_16[2 * j + FIRST / 4] };
+            let xsum = s.splat_int(xsum.into());
+            if offset != 0 {
+                sums.scales[c] = s.add_small_mul(sums.scales[c], xsum, scale);
+            }
+            if F::HAS_MIN {
+                sums.mins[c] = s.add_small_mul(sums.mins[c], xsum, F::tile_sub_min(s, self.subs, at));
+            }
+        }
     }
 }
 
@@ -349,7 +372,7 @@ impl<S: Tiled, F: Wide> Unpacked<S> for Widely<'_, F> {
             prefetch(s, scales);
             let (out, subs) = (WideStrip::push(&mut strip.codes), scales.as_ref());
             for j in 0..8 {
-                write_out(s, WideCodes::<F> { quads, j, first: 0 }, &mut out[j]);
+                write_out(s, WideCodes::<F, 0> { quads, j }, &mut out[j]);
             }
             for j in 0..8 {
                 let (first, second) = if F::SPAN == 32 { (j, j) } else { (2 * j, 2 * j + 1) };
@@ -392,11 +415,10 @@ fn as_multiplied<S: Tiled>(s: S, codes: S::Quads, table: Option<&[i8; 16]>, rang
 /// The codes of a block of a tile.
 struct NarrowCodes<'a, F: Narrow>(&'a F::Quads);
 
-/// Those of the weights from `32 * j + 4 * first` on.
-struct WideCodes<'a, F: Wide> {
+/// Those of the weights from `32 * j + 4 * FIRST` on.
+struct WideCodes<'a, F: Wide, const FIRST: usize> {
     quads: &'a F::Quads,
     j: usize,
-    first: usize,
 }
 
 impl<F: Narrow> Clone for NarrowCodes<'_, F> {
@@ -408,14 +430,14 @@ impl<F: Narrow> Clone for NarrowCodes<'_, F> {
 
 impl<F: Narrow> Copy for NarrowCodes<'_, F> {}
 
-impl<F: Wide> Clone for WideCodes<'_, F> {
+impl<F: Wide, const FIRST: usize> Clone for WideCodes<'_, F, FIRST> {
     #[inline(always)]
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<F: Wide> Copy for WideCodes<'_, F> {}
+impl<F: Wide, const FIRST: usize> Copy for WideCodes<'_, F, FIRST> {}
 
 impl<S: Tiled, F: Narrow> Quads<S> for NarrowCodes<'_, F> {
     #[inline(always)]
@@ -424,9 +446,9 @@ impl<S: Tiled, F: Narrow> Quads<S> for NarrowCodes<'_, F> {
     }
 }
 
-impl<S: Tiled, F: Wide> Quads<S> for WideCodes<'_, F> {
+impl<S: Tiled, F: Wide, const FIRST: usize> Quads<S> for WideCodes<'_, F, FIRST> {
     #[inline(always)]
     fn quad(self, s: S, t: usize) -> S::Quads {
-        as_multiplied(s, F::tile_codes(s, self.quads.as_ref(), self.j, self.first + t), F::TABLE, F::CODES)
+        as_multiplied(s, F::tile_codes(s, self.quads.as_ref(), self.j, FIRST + t), F::TABLE, F::CODES)
     }
 }
