@@ -1,7 +1,6 @@
 //! What is asked of an engine: plain data, with its defaults, and its form in JSON, which is OpenAI's with a few names more. Ranges of
 //! numbers are those of [`Params`], and are checked when an answer begins.
 
-use crate::constraint::shows_calls;
 use crate::fields::Fields;
 use crate::tools::ToolChoice;
 use crate::{Error, MAX_DRAFT, Result};
@@ -339,6 +338,11 @@ impl Format {
             Format::Grammar(_) => "grammar",
         }
     }
+}
+
+/// Whether a raw prompt shows how calls of tools are written in JSON.
+pub(crate) fn shows_calls(prompt: &str) -> bool {
+    prompt.contains("{\"tool_calls\":[{")
 }
 
 /// A schema as text: an object, true or false, or the text of one.

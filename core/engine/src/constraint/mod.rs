@@ -11,7 +11,7 @@ mod words;
 pub(crate) use calls::CallRules;
 pub use json::{Json as JsonAutomaton, JsonAnswer, Vocabulary as JsonVocabulary};
 pub use matched::{Matched, Matcher};
-pub(crate) use shown::{ShownCalls, calls as shown_calls, shows as shows_calls};
+pub(crate) use shown::{ShownCalls, calls as shown_calls};
 
 use crate::{Format, Result};
 use alloc::boxed::Box;

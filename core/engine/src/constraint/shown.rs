@@ -11,6 +11,7 @@
 
 use super::Constraint;
 use crate::Result;
+use crate::request::shows_calls;
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -18,9 +19,6 @@ use picolm_core::text::Tokenizer;
 
 /// What an answer with calls begins with.
 const MARK: &[u8] = b"{\"tool_calls\"";
-
-/// How a prompt shows it.
-const SHOWN: &str = "{\"tool_calls\":[{";
 
 /// Calls, in Lark. `object` is JSON within a text, so that its quotation marks are escaped, and its escapes are escaped twice.
 const CALLS: &str = r#"%llguidance {}
@@ -38,14 +36,9 @@ ws: WS?
 WS: /[ \n]{1,8}/
 "#;
 
-/// Whether a prompt shows such calls.
-pub(crate) fn shows(prompt: &str) -> bool {
-    prompt.contains(SHOWN)
-}
-
 /// The grammar of calls, if a prompt shows them.
 pub(crate) fn calls(prompt: &str) -> Option<String> {
-    shows(prompt).then(|| CALLS.into())
+    shows_calls(prompt).then(|| CALLS.into())
 }
 
 /// Keeps an answer to JSON, and calls in it to the rules.
