@@ -53,7 +53,8 @@ const STEPS: &[Step] = &[
     step("page", |_| web::test()).needs(&["npm-build"]).only(on_linux),
     step("serve", serve::test).needs(&["build", "components"]).only(on_linux),
     step("clippy", clippy),
-    step("doc", doc),
+    // It lists the files of every package, and those of the npm package are made anew.
+    step("doc", doc).needs(&["npm-build"]),
     step("features", |_| host::features()).only(on_linux),
     step("doctest", doctest),
     step("witness", |_| witness::test()),
