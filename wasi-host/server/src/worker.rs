@@ -10,7 +10,7 @@ use super::metrics::Metrics;
 use super::prefixes::Prefixes;
 use picolm_engine::{Engine, Event, Kind as ErrorKind, Request, SessionId, Task};
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use tokio::sync::OwnedSemaphorePermit;
@@ -145,7 +145,15 @@ impl Worker {
     /// Gives sessions to those that wait, in order.
     fn admit(&mut self) {
         while let Some(mut job) = self.waiting.pop_front() {
-            match self.begin(&mut job) {
+            let begun = match catch_unwind(AssertUnwindSafe(|| self.begin(&mut job))) {
+                Ok(begun) => begun,
+                // Who asked is told with the others, when the engine is no more: dropped here, it would ask again before.
+                Err(panic) => {
+                    self.waiting.push_front(job);
+                    resume_unwind(panic)
+                }
+            };
+            match begun {
                 Ok((id, tokens)) => {
                     let _ = job.to.send((job.index, Said::Begun));
                     self.running.push(Running { id, job, tokens });

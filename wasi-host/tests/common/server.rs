@@ -41,7 +41,7 @@ fn endless_model() -> Vec<u8> {
     for end in [2, 259] {
         bytes[output.offset as usize..][end * row..(end + 1) * row].fill(0);
     }
-    let template = "{% for m in messages %}[{{ m.role }}] {{ m.content }}</s>{% endfor %}[assistant]";
+    let template = "{% for m in messages %}[{{ m.role }}] {{ m.content }}</s>{% endfor %}{{ tools[0].function.name if tools }}[assistant]";
     let mut writer = Writer::new().with("tokenizer.chat_template", template).with(CONTEXT, 100_000_u32);
     for (key, value) in gguf.metadata().filter(|(key, _)| *key != CONTEXT) {
         writer = writer.value(key, value);
