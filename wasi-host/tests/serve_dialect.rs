@@ -160,7 +160,8 @@ fn every_field_does_what_the_table_says() {
                     if !ours.is_empty() {
                         assert_eq!(answer, said(&ask(ours, &value, "")), "{path} {name} is not {ours}");
                     }
-                    let nonsense = if value.is_object() { &json!("nonsense") } else { &nonsense };
+                    // An object may be a schema.
+                    let nonsense = if value.is_object() || *name == "format" { &json!("nonsense") } else { &nonsense };
                     refused(&ask(name, nonsense, ours), path, &shown, name);
                 }
             }
