@@ -70,13 +70,16 @@ test('calls of tools are enforced, and their tokens are the native program’s',
   const [wanted, found] = [answers(binary, ['request', model], requests), inNode(model, requests)];
   found.forEach(({ tokens, finish_reason }, i) => assert.deepEqual([tokens, finish_reason], [wanted[i].tokens, wanted[i].finish_reason]));
   const engine = await Engine.fromFile(model, { threads: 1 });
-  for (const request of requests.slice(0, 6)) {
-    const { message, finish_reason } = (await engine.chat.completions.create(request)).choices[0];
-    assert.equal(finish_reason, 'tool_calls');
-    for (const { function: call } of message.tool_calls) assert.ok(call.name === 'walk' && [2, 3, 4].includes(JSON.parse(call.arguments).legs), call.arguments);
+  try {
+    for (const request of requests.slice(0, 6)) {
+      const { message, finish_reason } = (await engine.chat.completions.create(request)).choices[0];
+      assert.equal(finish_reason, 'tool_calls');
+      for (const { function: call } of message.tool_calls) assert.ok(call.name === 'walk' && [2, 3, 4].includes(JSON.parse(call.arguments).legs), call.arguments);
+    }
+  } finally {
+    await engine.dispose();
+    fs.rmSync(folder, { recursive: true });
   }
-  await engine.dispose();
-  fs.rmSync(folder, { recursive: true });
 });
 
 test('what cannot be kept to is refused: the field, and where in the schema', async () => {
