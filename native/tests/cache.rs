@@ -5,7 +5,6 @@ mod common;
 use common::*;
 use std::path::Path;
 
-const MODEL: &str = "llama-Q8_0.gguf";
 const PROMPT: &str = "Once upon a time there was";
 
 /// What a run says: its answer, and its notes.

@@ -8,8 +8,6 @@ use common::*;
 use picolm_core::gguf::{GgmlType, Gguf, Writer};
 use serde_json::Value;
 
-const MODEL: &str = "llama-Q8_0.gguf";
-
 #[test]
 fn digests_are_the_witness() {
     let witness = json_file("witness/digests.json");
@@ -313,22 +311,6 @@ fn stderr_tells_speed_and_memory() {
     }
 }
 
-/// Exit status 1, nothing on stdout, and one line on stderr that contains `says`.
-#[track_caller]
-fn fails_with(args: &[&str], stdin: &[u8], says: &str) {
-    let output = picolm_with(args, stdin);
-    let text = stderr(&output);
-    assert_eq!(output.status.code(), Some(1), "{args:?}: {text}");
-    assert!(output.stdout.is_empty(), "{args:?}: {}", String::from_utf8_lossy(&output.stdout));
-    assert_eq!(text.trim_end().lines().count(), 1, "{args:?}: {text}");
-    assert!(text.contains(says), "{args:?}: {text}");
-}
-
-#[track_caller]
-fn fails(args: &[&str], says: &str) {
-    fails_with(args, b"", says);
-}
-
 #[test]
 fn files_that_are_no_models() {
     let whole = std::fs::read(golden(MODEL)).expect("a model");
@@ -478,22 +460,6 @@ fn a_reader_who_leaves_is_no_error_and_a_full_disk_is_one() {
     }
 }
 
-/// A golden model that can chat: with a template, and a longer context.
-fn chat_model(name: &str) -> String {
-    let bytes = std::fs::read(golden(MODEL)).expect("a model");
-    let gguf = Gguf::parse(&bytes).expect("GGUF");
-    let template = "{% for m in messages %}[{{ m.role }}] {{ m.content }}</s>{% endfor %}\
-                    {% if add_generation_prompt %}[assistant]{% endif %}";
-    let mut writer = Writer::new().with("tokenizer.chat_template", template).with(CONTEXT_KEY, 100_000u32);
-    for (key, value) in gguf.metadata().filter(|(key, _)| *key != CONTEXT_KEY) {
-        writer = writer.value(key, value);
-    }
-    for t in gguf.tensors() {
-        writer = writer.tensor(t.name, t.ty, &t.dims[..t.n_dims], &bytes[t.offset as usize..][..t.len as usize]);
-    }
-    scratch(name, &writer.finish())
-}
-
 /// The model with a logit of 0 for its end tokens, `</s>` and `<|endoftext|>`, which are then never the best.
 fn without_end(file: &[u8]) -> Vec<u8> {
     let gguf = Gguf::parse(file).expect("GGUF");
@@ -504,53 +470,6 @@ fn without_end(file: &[u8]) -> Vec<u8> {
         bent[output.offset as usize..][end * row..(end + 1) * row].fill(0);
     }
     bent
-}
-
-const CONTEXT_KEY: &str = "llama.context_length";
-
-#[test]
-fn tools_are_called() {
-    let model = chat_model("tools.gguf");
-    let tools = scratch("tools.json", br#"[{"type":"function","function":{"name":"look_up","parameters":
-        {"type":"object","properties":{"word":{"enum":["a","bc"]}},"required":["word"],"additionalProperties":false}}}]"#);
-    for must in ["--must-call", "--must-call=look_up"] {
-        // What follows a call may be another one, which is cut; the first is told.
-        let output = succeeds_with(&[&*model, "--chat", "-p", "Hi", "--tools", &tools, must, "-n", "400"], b"");
-        let line = output.lines().find(|line| line.starts_with("{\"tool_calls\"")).expect("calls");
-        let calls: serde_json::Value = serde_json::from_str(line).expect("JSON");
-        let call = &calls["tool_calls"][0]["function"];
-        assert_eq!(call["name"], "look_up");
-        let arguments: serde_json::Value =
-            serde_json::from_str(call["arguments"].as_str().expect("a text")).expect("JSON");
-        assert!(["a", "bc"].contains(&arguments["word"].as_str().expect("a word")), "{arguments}");
-    }
-    fails(&[&model, "--chat", "-p", "Hi", "--tools", &tools, "--must-call=other"], "is the name of none of the tools");
-}
-
-#[test]
-fn answers_keep_to_schemas_expressions_and_grammars() {
-    let model = golden(MODEL);
-    let grammar = scratch("answer.gbnf", b"root ::= \"yes\" | \"no\"");
-    let schema = scratch("schema.json", br#"{"enum":["yes","no"]}"#);
-    for (form, answers) in [
-        (["--schema", r#"{"type":"boolean"}"#], ["true", "false"]),
-        (["--schema", &schema], ["\"yes\"", "\"no\""]),
-        (["--regex", "yes|no"], ["yes", "no"]),
-        (["--grammar", &grammar], ["yes", "no"]),
-    ] {
-        let answer = succeeds(&[&[&*model, "-p", "w3"], &form[..]].concat());
-        assert!(answers.contains(&answer.trim_end()), "{form:?}: {answer}");
-        // What is an answer is accepted, and by the masks of its vocabulary, too.
-        let checked = succeeds_with(&[&["constrain", &model], &form[..], &["--json"]].concat(), answers[0].as_bytes());
-        let checked: serde_json::Value = serde_json::from_str(&checked).expect("JSON");
-        assert_eq!((&checked["accepted"], &checked["at"]), (&true.into(), &answers[0].len().into()));
-        assert!(checked["mask_us"]["mean"].is_number());
-    }
-    let refused = r#"{"properties":{"a":{"pattern":"(?=b)"}}}"#;
-    fails(&[&model, "-p", "w3", "--schema", refused], "/properties/a/pattern");
-    fails(&["constrain", "--schema", refused], "/properties/a/pattern");
-    fails(&[&model, "-p", "w3", "--json", "--regex", "a"], "cannot be beside");
-    fails(&["constrain"], "--schema");
 }
 
 #[test]
@@ -685,28 +604,4 @@ fn an_answer_is_json_where_that_is_asked_for() {
     }
     let output = picolm(&[&golden(MODEL), "-p", "a", "--json", "-n", "1", "--stop", "x"]);
     assert!(!output.status.success() && stderr(&output).contains("max_tokens is 1"), "{}", stderr(&output));
-}
-
-#[test]
-fn texts_are_compared_with_a_form() {
-    let vocabulary = fixture("tokenizers/ggml-vocab-gpt-2.gguf");
-    let constrain = |vocabulary: &[&str], text: &[u8]| {
-        let args = [&["constrain"], vocabulary, &["--json", "--output", "json"]].concat();
-        serde_json::from_str::<Value>(&succeeds_with(&args, text)).expect("JSON")
-    };
-    let found = constrain(&[&vocabulary], br#"{"a": [1, "two"]}"#);
-    assert_eq!((&found["accepted"], &found["at"]), (&true.into(), &17.into()));
-    assert!(
-        ["mean", "p50", "p99"].iter().all(|part| found["mask_us"][part].as_f64().is_some_and(|us| us > 0.0)),
-        "{found}"
-    );
-    for (text, at) in [(&b"[1,]"[..], 3), (b"{", 1), (b"\"\xff\"", 1), (b"", 0)] {
-        let found = constrain(&[], text);
-        assert_eq!(
-            (&found["accepted"], &found["at"], &found["mask_us"]),
-            (&false.into(), &at.into(), &Value::Null),
-            "{text:?}"
-        );
-    }
-    assert_eq!(succeeds_with(&["constrain", "--json"], b"[]").trim(), "accepted");
 }

@@ -71,24 +71,20 @@ fn rules(text: &str) -> Result<Names<'_>> {
     let (mut rules, mut order): Names<'_> = (HashMap::new(), Vec::new());
     let (bytes, mut at, mut depth, mut begins) = (text.as_bytes(), 0, 0_usize, true);
     while at < bytes.len() {
-        let c = bytes[at];
         let from = at;
-        at += 1;
-        match c {
+        at = behind_word(bytes, at);
+        let word = &text[from..at];
+        match bytes[from] {
             b'\n' => begins = true,
-            b' ' | b'\t' | b'\r' | b'!' | b'?' => {}
-            b'#' => at = end_of_line(bytes, at),
-            b'/' if bytes.get(at) == Some(&b'/') => at = end_of_line(bytes, at),
+            b' ' | b'\t' | b'\r' | b'!' | b'?' | b'#' => {}
+            b'/' if word.starts_with("//") => {}
             b'%' => {
-                at = end_of_word(bytes, at);
                 begins = false;
-                if &text[from..at] == "%lark" {
-                    return Err(Error::Grammar(format!("{} within a grammar cannot be enforced", &text[from..at])));
+                if word == "%lark" {
+                    return Err(Error::Grammar(format!("{word} within a grammar cannot be enforced")));
                 }
             }
             c if is_word(c) => {
-                at = end_of_word(bytes, at);
-                let word = &text[from..at];
                 if begins && depth == 0 {
                     order.push(word);
                     rules.entry(word).or_default();
@@ -97,10 +93,9 @@ fn rules(text: &str) -> Result<Names<'_>> {
                 }
                 begins = false;
             }
-            _ => {
+            c => {
                 begins = false;
                 match c {
-                    b'"' | b'/' => at = behind(bytes, at, c),
                     b'(' => depth += 1,
                     b')' => depth = depth.saturating_sub(1),
                     _ => {}

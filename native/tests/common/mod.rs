@@ -1,10 +1,13 @@
 //! Running the binary.
 #![allow(dead_code, missing_docs, reason = "each test uses some of it")]
 
+use picolm_core::gguf::{Gguf, Writer};
 use serde_json::Value;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+
+pub const MODEL: &str = "llama-Q8_0.gguf";
 
 /// A file of the core's tests.
 pub fn fixture(name: &str) -> String {
@@ -83,4 +86,38 @@ pub fn floats(value: &Value) -> Vec<f64> {
 /// `1,2,3`
 pub fn list(numbers: &Value) -> String {
     numbers.as_array().expect("an array").iter().map(Value::to_string).collect::<Vec<_>>().join(",")
+}
+
+const CONTEXT_KEY: &str = "llama.context_length";
+
+/// A golden model that can chat: with a template, and a longer context.
+pub fn chat_model(name: &str) -> String {
+    let bytes = std::fs::read(golden(MODEL)).expect("a model");
+    let gguf = Gguf::parse(&bytes).expect("GGUF");
+    let template = "{% for m in messages %}[{{ m.role }}] {{ m.content }}</s>{% endfor %}\
+                    {% if add_generation_prompt %}[assistant]{% endif %}";
+    let mut writer = Writer::new().with("tokenizer.chat_template", template).with(CONTEXT_KEY, 100_000u32);
+    for (key, value) in gguf.metadata().filter(|(key, _)| *key != CONTEXT_KEY) {
+        writer = writer.value(key, value);
+    }
+    for t in gguf.tensors() {
+        writer = writer.tensor(t.name, t.ty, &t.dims[..t.n_dims], &bytes[t.offset as usize..][..t.len as usize]);
+    }
+    scratch(name, &writer.finish())
+}
+
+/// Exit status 1, nothing on stdout, and one line on stderr that contains `says`.
+#[track_caller]
+pub fn fails_with(args: &[&str], stdin: &[u8], says: &str) {
+    let output = picolm_with(args, stdin);
+    let text = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{args:?}: {text}");
+    assert!(output.stdout.is_empty(), "{args:?}: {}", String::from_utf8_lossy(&output.stdout));
+    assert_eq!(text.trim_end().lines().count(), 1, "{args:?}: {text}");
+    assert!(text.contains(says), "{args:?}: {text}");
+}
+
+#[track_caller]
+pub fn fails(args: &[&str], says: &str) {
+    fails_with(args, b"", says);
 }

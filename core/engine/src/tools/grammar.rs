@@ -198,20 +198,14 @@ impl Lark<'_> {
         let (required, others): (Vec<_>, Vec<_>) = list.into_iter().partition(|(_, _, required)| *required);
         let required: Vec<_> = required.iter().map(|(property, part, _)| argument(property, part)).collect();
         let others: Vec<_> = others.iter().map(|(property, part, _)| argument(property, part)).collect();
-        let more: String = others.iter().map(|other| format!(" (ws \",\" ws {other})?")).collect();
-        let inside = match required.is_empty() {
-            false => format!("{}{more}", required.join(" ws \",\" ws ")),
-            true => {
-                // Any of them may be the first.
-                let from = |i: usize| {
-                    let more: String = others[i + 1..].iter().map(|other| format!(" (ws \",\" ws {other})?")).collect();
-                    format!("{}{more}", others[i])
-                };
-                match others.len() {
-                    0 => String::new(),
-                    n => format!("({})?", (0..n).map(from).collect::<Vec<_>>().join(" | ")),
-                }
-            }
+        let more =
+            |others: &[String]| others.iter().map(|other| format!(" (ws \",\" ws {other})?")).collect::<String>();
+        // Any of them may be the first, where none has to come.
+        let from = |i: usize| format!("{}{}", others[i], more(&others[i + 1..]));
+        let inside = match (required.is_empty(), others.len()) {
+            (false, _) => format!("{}{}", required.join(" ws \",\" ws "), more(&others)),
+            (true, 0) => String::new(),
+            (true, n) => format!("({})?", (0..n).map(from).collect::<Vec<_>>().join(" | ")),
         };
         Some(row(&[&written(name), "\"(\"", &inside, "\")\""]))
     }
